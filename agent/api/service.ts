@@ -1,0 +1,54 @@
+import type {
+  ConsoleChunk,
+  ConsoleEnd,
+  GuestInfo,
+  MigrationEvent,
+  MigrationInfo,
+  MigrationOptions,
+  NodeInfo,
+  PreflightReport,
+  QueueEntry,
+  StatusReport,
+} from '../../shared/api.js';
+import type { GuestDefinition } from '../../shared/guest-definition.js';
+
+export interface MigrationRequest {
+  vm: string;
+  to: string;
+  options: Partial<MigrationOptions>;
+}
+
+/** What the HTTP API offers, without HTTP: the agent implements it. All failures are MigrationErrors. */
+export interface AgentService {
+  node(): NodeInfo;
+  status(): StatusReport;
+  queue(): QueueEntry[];
+
+  guests(): GuestInfo[];
+  guest(name: string): GuestInfo;
+  defineGuest(definition: GuestDefinition, image: Uint8Array | undefined): Promise<GuestInfo>;
+  undefineGuest(name: string): Promise<void>;
+  startGuest(name: string): Promise<GuestInfo>;
+  /** Ends the guest's execution; its definition stays. */
+  stopGuest(name: string): Promise<GuestInfo>;
+  pauseGuest(name: string): Promise<GuestInfo>;
+  resumeGuest(name: string): Promise<GuestInfo>;
+  /** Console output from `position` on (clamped to what is kept); with `follow`, on and on until it ends. */
+  console(
+    name: string,
+    position: number,
+    follow: boolean,
+    signal: AbortSignal,
+  ): AsyncGenerator<ConsoleChunk, ConsoleEnd | null>;
+  consoleInput(name: string, data: Uint8Array): Promise<void>;
+
+  startMigration(request: MigrationRequest): Promise<MigrationInfo>;
+  /** Preflight on both sides; changes nothing. */
+  preflight(request: MigrationRequest): Promise<PreflightReport>;
+  migrations(): MigrationInfo[];
+  migration(id: string): MigrationInfo;
+  /** Resolves once the cancel took effect; throws too-late. */
+  cancelMigration(id: string): Promise<MigrationInfo>;
+  /** Events with seq > `after`, those kept first, then as they happen; ends after 'ended'. */
+  migrationEvents(id: string, after: number, signal: AbortSignal): AsyncGenerator<MigrationEvent>;
+}

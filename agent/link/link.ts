@@ -1,0 +1,56 @@
+import type { Run } from '../../shared/page.js';
+import type { SourceMessage, TargetMessage } from '../../shared/protocol/messages.js';
+import type { ConnectionEnd } from './connection.js';
+
+/** What a blob is: data of the guest beside its memory that travels in band. */
+export type BlobKind = 'device-state' | 'program-image';
+
+/** Both ends of the control connection: validated messages out and in. */
+export interface ControlChannel<Out, In> {
+  /** Rejects with link-lost if the connection has ended. */
+  send(message: Out): Promise<void>;
+  /** Adds a receiver for messages; returns how to remove it. A message that no receiver is there for is kept, bounded. */
+  onMessage(listener: (message: In) => void): () => void;
+  onClose(listener: (end: ConnectionEnd) => void): void;
+  close(code: number, reason: string): void;
+}
+
+export type SourceControl = ControlChannel<SourceMessage, TargetMessage>;
+export type TargetControl = ControlChannel<TargetMessage, SourceMessage>;
+
+/**
+ * The sending end of the page streams. Every method resolves as soon as more may follow (in-flight bytes are
+ * bounded) and rejects with link-lost when a stream has ended. `data` is read until flush() or the barrier's
+ * acknowledgement; memory that changes meanwhile may arrive torn, which the write-log covers.
+ */
+export interface PageSender {
+  /** Bytes put on the wire so far, headers included. */
+  readonly wireBytes: number;
+  /** Sends the content of `run`; data.length is run.pageCount pages. Any length: it is split into frames. */
+  sendPages(run: Run, data: Uint8Array): Promise<void>;
+  /** Sends the run as all zero, with no payload. */
+  sendZeroPages(run: Run): Promise<void>;
+  sendBlob(kind: BlobKind, data: Uint8Array): Promise<void>;
+  /** Sends the end of the round in band on every stream; the target acknowledges with round-ack. */
+  sendRoundEnd(round: number): Promise<void>;
+  onClose(listener: (end: ConnectionEnd) => void): void;
+  close(): void;
+}
+
+/**
+ * Receives what the page streams carry, as it arrives. A method that throws a MigrationError (out-of-range,
+ * unexpected-message, limit-exceeded) ends the migration and the connection with the matching close code.
+ */
+export interface PageSink {
+  /** A frame of pages begins: checks the run. Its bytes follow as payload(), in pieces of any length. */
+  pages(stream: number, run: Run): void;
+  /** The next bytes of the frame, to be written at `offset` bytes from the start of the region. */
+  payload(stream: number, region: number, offset: number, chunk: Uint8Array): void;
+  /** The last byte of that frame was delivered. */
+  pagesEnd(stream: number, run: Run): void;
+  zeroPages(stream: number, run: Run): void;
+  /** A piece of a blob of `totalBytes`, at `offset`. */
+  blob(stream: number, kind: BlobKind, totalBytes: number, offset: number, chunk: Uint8Array): void;
+  /** All that the stream carried in this round was delivered before. */
+  roundEnd(stream: number, round: number): void;
+}

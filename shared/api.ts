@@ -1,0 +1,209 @@
+import { z } from 'zod';
+import type { ErrorBody } from './errors.js';
+import { GuestDefinitionSchema, MAX_IMAGE_BYTES, type GuestDefinition } from './guest-definition.js';
+import { NameSchema } from './names.js';
+import { VerifyModeSchema, type PreflightFinding, type VerifyMode } from './protocol/messages.js';
+
+/** The HTTP API, version 1: what requests must look like and what answers are. Paths are under /v1. */
+
+export const DefineGuestSchema = z.strictObject({
+  definition: GuestDefinitionSchema,
+  /** The ELF file, base64, for program 'image'. */
+  image: z
+    .base64()
+    .max(Math.ceil((MAX_IMAGE_BYTES * 4) / 3) + 4)
+    .optional(),
+});
+
+/** What to do when the rounds reach a limit (stall, rounds, time) with the residual above the threshold. */
+export const OnLimitSchema = z.enum(['switch-over', 'cancel']);
+export type OnLimit = z.output<typeof OnLimitSchema>;
+
+/** Options of one migration; what is not given is taken from the agent's configuration. */
+export const MigrationOptionsSchema = z.strictObject({
+  /** Aim for a switchover no longer than this. ms */
+  maxDowntimeMs: z.number().min(0).max(3_600_000).default(30),
+  /** Upper bound of what pages put on the link; 0: none. bytes/s */
+  bandwidthBytesPerSecond: z.number().int().min(0).max(1e12).default(0),
+  verify: VerifyModeSchema.default('off'),
+  onLimit: OnLimitSchema.default('switch-over'),
+  /** Rounds after which onLimit applies. */
+  maxRounds: z.number().int().min(1).max(10_000).default(100),
+  /** Time of copying after which onLimit applies. ms */
+  maxTotalMs: z.number().min(1).max(86_400_000).default(600_000),
+  /** Rounds without a new minimum of the residual that count as a stall, for which onLimit applies. */
+  stallRounds: z.number().int().min(1).max(1000).default(5),
+  /** Page connections. */
+  streams: z.number().int().min(1).max(16).default(1),
+});
+export type MigrationOptions = z.output<typeof MigrationOptionsSchema>;
+
+export const StartMigrationSchema = z.strictObject({
+  vm: NameSchema,
+  to: NameSchema,
+  options: MigrationOptionsSchema.partial().default({}),
+});
+
+export type GuestStatus =
+  | 'stopped'
+  | 'running'
+  | 'paused'
+  | 'finished'
+  /** A migration towards this node is under way; not owned yet. */
+  | 'incoming'
+  /** Paused because the outcome of its migration is not known. */
+  | 'unknown';
+
+export interface GuestInfo {
+  name: string;
+  kind: GuestDefinition['kind'];
+  status: GuestStatus;
+  memoryBytes: number;
+  /** Id of the migration that it is part of now. */
+  migration: string | null;
+  definition: GuestDefinition;
+  /** How writes are tracked and why so; null while stopped. */
+  writeLog: { kind: string; reason: string } | null;
+  /** Bytes printed since it booted: the end of what console offers. */
+  consoleBytes: number;
+  /** Figures of the kind; embedded: retiredInstructions, exitCode, wallSeconds. */
+  machine: Record<string, number | null>;
+}
+
+export interface RoundResult {
+  /** 0: all that is populated. The last one is the switchover's, with the guest paused. */
+  round: number;
+  /** Pages sent, those that are all zero included. */
+  pages: number;
+  zeroPages: number;
+  /** Guest memory copied: pages without the zero ones. */
+  bytes: number;
+  /** Put on the link, framing included. */
+  wireBytes: number;
+  ms: number;
+  bytesPerSecond: number;
+  /** Pages written by the guest during the round, per second; 0 for the switchover's round. */
+  dirtyPagesPerSecond: number;
+  /** Pages that the harvest after the round left to copy. */
+  residualPages: number;
+}
+
+export type Outcome = 'completed' | 'failed' | 'cancelled' | 'unknown';
+
+/** What `vmferry migrate --json` prints. */
+export interface MigrationResult {
+  id: string;
+  vm: string;
+  from: string;
+  to: string;
+  outcome: Outcome;
+  error: ErrorBody | null;
+  /** From the grant of the pair lock to the end. */
+  totalMs: number;
+  /** Time spent in the queue before. */
+  queuedMs: number;
+  /** From the pause on the source to the resume on the target; 0 if it was not reached. */
+  downtimeMs: number;
+  downtime: { pauseMs: number; residualMs: number; stateMs: number; loadMs: number; resumeMs: number };
+  /** Why the rounds ended, and the largest residual that the downtime limit allowed. Null if they did not. */
+  convergence: { reason: ConvergenceReason; action: 'switch-over' | 'cancel'; thresholdBytes: number } | null;
+  rounds: RoundResult[];
+  ramBytes: number;
+  populatedBytes: number;
+  wireBytes: number;
+  writeLog: string;
+  verify: { mode: VerifyMode; pagesChecked: number; mismatches: number };
+}
+
+export type ConvergenceReason = 'below-threshold' | 'stalled' | 'round-limit' | 'time-limit';
+
+export type MigrationPhase =
+  'queued' | 'preparing' | 'copying' | 'switching-over' | 'committing' | 'verifying' | 'asking' | 'ended';
+
+export interface MigrationInfo {
+  id: string;
+  vm: string;
+  from: string;
+  to: string;
+  role: 'source' | 'target';
+  phase: MigrationPhase;
+  requestedAt: string;
+  /** Round that runs now, and how far it is; null outside of copying. */
+  progress: { round: number; pagesDone: number; pagesTotal: number; bytesPerSecond: number } | null;
+  queue: QueueEntry | null;
+  /** Set once phase is 'ended'. On the target: null. */
+  result: MigrationResult | null;
+}
+
+export interface QueueEntry {
+  migration: string;
+  vm: string;
+  from: string;
+  to: string;
+  requestedAt: string;
+  /** Place in the queue of this node: 0 holds the lock, 1 is next. */
+  position: number;
+  state: 'running' | 'waiting';
+  /** Nodes that it waits for, with the migration that holds each. */
+  waitsFor: { node: string; holder: string | null }[];
+  /** Migrations that came later and went first, and the most that may. */
+  overtaken: number;
+  overtakeLimit: number;
+}
+
+/** What happens to a migration, in order; the stream ends after 'ended'. */
+export type MigrationEvent = { seq: number; at: string; migration: string } & (
+  | { event: 'phase'; phase: MigrationPhase }
+  | { event: 'queue'; queue: QueueEntry }
+  | { event: 'progress'; round: number; pagesDone: number; pagesTotal: number; bytesPerSecond: number }
+  | { event: 'round'; round: RoundResult; thresholdBytes: number }
+  | { event: 'ended'; result: MigrationResult }
+);
+
+export interface NodeInfo {
+  node: string;
+  version: string;
+  protocol: { min: number; max: number };
+  guests: number;
+  memoryUsedBytes: number;
+  memoryLimitBytes: number;
+  peers: { node: string; url: string }[];
+}
+
+export interface StatusReport {
+  node: NodeInfo;
+  guests: GuestInfo[];
+  /** Running ones and those that ended lately, the latest first. */
+  migrations: MigrationInfo[];
+}
+
+export interface PreflightReport {
+  vm: string;
+  from: string;
+  to: string;
+  /** True if no finding is a refusal. */
+  ok: boolean;
+  findings: PreflightFinding[];
+}
+
+export interface ConsoleChunk {
+  /** Position of the first byte of `text` in all that the guest ever printed. */
+  position: number;
+  text: string;
+}
+
+/** How a followed console ends. */
+export interface ConsoleEnd {
+  reason: 'stopped' | 'finished' | 'moved';
+  /** Where the guest went, if it moved; its console goes on there at the same position. */
+  to: { node: string; url: string } | null;
+}
+
+export interface ErrorAnswer {
+  error: ErrorBody;
+  /** Findings, where preflight refused. */
+  findings?: PreflightFinding[];
+}
+
+/** Exit codes of the command line, a contract with scripts. */
+export const EXIT = { done: 0, failed: 1, usage: 2, refused: 3, cancelled: 4, unknown: 5 } as const;

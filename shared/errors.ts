@@ -1,0 +1,119 @@
+/**
+ * Every failure that crosses a boundary of vmferry (peer, HTTP API, command line) is a MigrationError with one
+ * of these codes. `retryable`: the same request can succeed later with nothing changed by the operator.
+ * `status`: HTTP status of an API call that fails with it. PROTOCOL.md lists the same table; a test compares.
+ */
+export const ERROR_CODES = {
+  // what was asked for is wrong
+  'invalid-request': { retryable: false, status: 400, means: 'a field of the request is missing or wrong' },
+  'invalid-definition': { retryable: false, status: 400, means: 'the VM definition is wrong' },
+  'invalid-image': {
+    retryable: false,
+    status: 400,
+    means: 'the program image is not one that the guest can boot',
+  },
+  'not-found': { retryable: false, status: 404, means: 'no such VM, migration or path on this agent' },
+  'name-taken': { retryable: false, status: 409, means: 'a VM of that name is defined on this agent' },
+  'wrong-state': {
+    retryable: false,
+    status: 409,
+    means: 'the VM or migration is not in a state that allows it',
+  },
+  // preflight and prepare
+  'unknown-node': {
+    retryable: false,
+    status: 400,
+    means: 'the node is not in the configuration of this agent',
+  },
+  'same-node': { retryable: false, status: 400, means: 'source and target are one node' },
+  'target-has-guest': { retryable: false, status: 409, means: 'the target has a VM of that name' },
+  'target-out-of-memory': {
+    retryable: true,
+    status: 409,
+    means: "the VM's memory does not fit on the target",
+  },
+  'unsupported-guest': { retryable: false, status: 409, means: 'the target cannot run a guest of that kind' },
+  'unsupported-option': {
+    retryable: false,
+    status: 409,
+    means: 'the peer does not know an option or feature',
+  },
+  'duplicate-migration': {
+    retryable: false,
+    status: 409,
+    means: 'a migration of that id or of that VM exists',
+  },
+  // link and protocol
+  'peer-unreachable': { retryable: true, status: 502, means: 'no connection to the peer could be made' },
+  'link-lost': { retryable: true, status: 502, means: 'a connection to the peer closed or fell silent' },
+  'version-unsupported': { retryable: false, status: 502, means: 'the peers share no protocol version' },
+  'wrong-node': { retryable: false, status: 502, means: 'another node answers at that address' },
+  'bad-frame': { retryable: false, status: 502, means: 'a page frame breaks the format or a limit' },
+  'bad-message': { retryable: false, status: 502, means: 'a control message breaks the format or a limit' },
+  'out-of-range': { retryable: false, status: 502, means: 'pages or regions outside of the guest' },
+  'unexpected-message': {
+    retryable: false,
+    status: 502,
+    means: 'a valid message that the state does not allow',
+  },
+  'limit-exceeded': { retryable: true, status: 429, means: 'a documented limit of the agent is reached' },
+  // the migration itself
+  'lock-lost': { retryable: true, status: 409, means: 'the pair lock was lost: its lease ran out' },
+  'not-converging': { retryable: true, status: 409, means: 'a limit was reached and the options say cancel' },
+  'verify-mismatch': { retryable: false, status: 500, means: 'memory on the target differs from the source' },
+  'guest-failed': { retryable: false, status: 500, means: 'the guest or its process failed' },
+  'load-failed': { retryable: false, status: 500, means: 'the target could not load the device state' },
+  timeout: { retryable: true, status: 504, means: 'a step took longer than its limit' },
+  cancelled: { retryable: false, status: 409, means: 'cancelled on request' },
+  'too-late': { retryable: false, status: 409, means: 'the commit was sent: it can no longer be cancelled' },
+  'outcome-unknown': {
+    retryable: false,
+    status: 502,
+    means: 'the commit was sent and nothing was heard since',
+  },
+  'shutting-down': { retryable: true, status: 503, means: 'the agent is shutting down' },
+  'peer-failed': {
+    retryable: false,
+    status: 502,
+    means: 'the peer failed and gave no reason that this side knows',
+  },
+  internal: { retryable: false, status: 500, means: 'a defect of vmferry' },
+} as const satisfies Record<string, { retryable: boolean; status: number; means: string }>;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+/** True if `code` is one of ERROR_CODES. */
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(ERROR_CODES, code);
+}
+
+/** The wire and JSON form of a MigrationError. */
+export interface ErrorBody {
+  code: ErrorCode;
+  message: string;
+  retryable: boolean;
+}
+
+/** A failure with a stable code. The message names the thing, the reason and, where there is one, the remedy. */
+export class MigrationError extends Error {
+  readonly code: ErrorCode;
+  readonly retryable: boolean;
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'MigrationError';
+    this.code = code;
+    this.retryable = ERROR_CODES[code].retryable;
+  }
+
+  toJSON(): ErrorBody {
+    return { code: this.code, message: this.message, retryable: this.retryable };
+  }
+}
+
+/** Any thrown value as a MigrationError; one that is none already becomes `fallback` with it as its cause. */
+export function toMigrationError(thrown: unknown, fallback: ErrorCode = 'internal'): MigrationError {
+  if (thrown instanceof MigrationError) return thrown;
+  const reason = thrown instanceof Error ? thrown.message : String(thrown);
+  return new MigrationError(fallback, reason, { cause: thrown });
+}

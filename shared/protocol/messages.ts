@@ -1,0 +1,160 @@
+import { z } from 'zod';
+import { ERROR_CODES, type ErrorCode } from '../errors.js';
+import { GuestDefinitionSchema, MAX_IMAGE_BYTES } from '../guest-definition.js';
+import { MigrationIdSchema, NameSchema } from '../names.js';
+
+/**
+ * Control messages: what the two agents of a migration say to each other beside the pages. One control connection
+ * carries one migration; the source dials. Encoded with MessagePack; see control-codec.ts.
+ */
+
+/** Versions of the protocol that this agent speaks: the current one and, once there is one, the previous. */
+export const PROTOCOL_VERSIONS = { min: 1, max: 1 } as const;
+
+/** Largest encoded control message in bytes; bounds what one message makes the receiver allocate and validate. */
+export const MAX_CONTROL_MESSAGE_BYTES = 64 * 1024;
+
+/** Regions a guest may have: bounds the work of `prepare`. */
+export const MAX_REGIONS = 64;
+
+/** Page streams (connections) of one migration. */
+export const MAX_STREAMS = 16;
+
+/** Pages whose hashes are asked for at once: 8 bytes each, so that the answer fits a control message. */
+export const MAX_HASHES = 4096;
+
+const Text = z.string().max(1000);
+const Count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const Milliseconds = z.number().min(0).max(1e12);
+const Features = z.array(z.string().max(64)).max(64);
+const ErrorCodeSchema = z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]]);
+
+/** How memory is verified: not at all, after the guest runs on the target, or before the commit. */
+export const VerifyModeSchema = z.enum(['off', 'after', 'strict']);
+export type VerifyMode = z.output<typeof VerifyModeSchema>;
+
+export const SourceMessageSchema = z.discriminatedUnion('type', [
+  // -- opening
+  z.strictObject({
+    type: z.literal('hello'),
+    versions: z.strictObject({ min: z.number().int().min(1), max: z.number().int().min(1) }),
+    node: NameSchema,
+    /** The node that the source means to reach. */
+    to: NameSchema,
+    agent: Text,
+    features: Features,
+    migrationId: MigrationIdSchema,
+  }),
+  // -- the target's node lock, see agent/lock/
+  z.strictObject({
+    type: z.literal('lock-request'),
+    vm: NameSchema,
+    /** Unix time in ms at which the migration was asked for: its place in every queue, ties broken by its id. */
+    requestedAt: Count,
+  }),
+  z.strictObject({ type: z.literal('lock-try') }),
+  z.strictObject({ type: z.literal('lock-pass') }),
+  z.strictObject({ type: z.literal('lock-confirm') }),
+  z.strictObject({ type: z.literal('lock-keep') }),
+  z.strictObject({ type: z.literal('lock-release') }),
+  // -- the migration
+  z.strictObject({
+    type: z.literal('prepare'),
+    definition: GuestDefinitionSchema,
+    /** Size of the program image that follows as a blob; 0: none. */
+    imageBytes: z.number().int().min(0).max(MAX_IMAGE_BYTES),
+    regions: z
+      .array(z.strictObject({ name: Text, bytes: Count }))
+      .min(1)
+      .max(MAX_REGIONS),
+    streams: z.number().int().min(1).max(MAX_STREAMS),
+    verify: VerifyModeSchema,
+    /** Report findings and forget: nothing is created. */
+    dryRun: z.boolean(),
+  }),
+  z.strictObject({
+    type: z.literal('verify-request'),
+    region: z
+      .number()
+      .int()
+      .min(0)
+      .max(MAX_REGIONS - 1),
+    firstPage: Count,
+    pageCount: z.number().int().min(1).max(MAX_HASHES),
+  }),
+  z.strictObject({
+    type: z.literal('finalize'),
+    /** xxHash64 of the device state, 16 hexadecimal digits. */
+    stateDigest: z.string().regex(/^[0-9a-f]{16}$/),
+    /** Pages sent in all rounds, zero pages included: the target must have applied as many. */
+    pagesSent: Count,
+    /** Whether the guest is to run once committed; false for one that its operator has paused. */
+    resume: z.boolean(),
+  }),
+  z.strictObject({ type: z.literal('commit') }),
+  z.strictObject({ type: z.literal('abort'), code: ErrorCodeSchema, message: Text }),
+  z.strictObject({ type: z.literal('ask') }),
+]);
+
+export const PreflightFindingSchema = z.strictObject({
+  level: z.enum(['ok', 'warning', 'refusal']),
+  code: z.string().max(64),
+  message: Text,
+  remedy: Text.optional(),
+});
+/** One result of a preflight check. A refusal's code is an ErrorCode. */
+export type PreflightFinding = z.output<typeof PreflightFindingSchema>;
+
+export const TargetMessageSchema = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('welcome'),
+    version: z.number().int().min(1),
+    node: NameSchema,
+    agent: Text,
+    features: Features,
+  }),
+  // -- the target's node lock
+  z.strictObject({ type: z.literal('lock-granted') }),
+  z.strictObject({ type: z.literal('lock-busy') }),
+  z.strictObject({ type: z.literal('lock-offer') }),
+  z.strictObject({
+    type: z.literal('lock-status'),
+    /** Place in the node's queue, 1 being the next. */
+    position: Count,
+    /** Migrations that came later and went first. */
+    overtaken: Count,
+    /** Whether the node is kept for this migration because it was overtaken often enough. */
+    kept: z.boolean(),
+    /** What holds the node now; empty if nothing does. */
+    holder: z.string().max(64),
+  }),
+  // -- the migration
+  z.strictObject({
+    type: z.literal('prepared'),
+    /** Secret that each page connection must show. Empty in answer to a dry run. */
+    token: z.string().max(64),
+    findings: z.array(PreflightFindingSchema).max(64),
+  }),
+  z.strictObject({ type: z.literal('round-ack'), round: Count }),
+  z.strictObject({
+    type: z.literal('verify-hashes'),
+    region: z
+      .number()
+      .int()
+      .min(0)
+      .max(MAX_REGIONS - 1),
+    firstPage: Count,
+    /** xxHash64 of each page, 8 bytes each, little-endian. */
+    hashes: z.instanceof(Uint8Array),
+  }),
+  z.strictObject({ type: z.literal('ready'), loadMs: Milliseconds }),
+  z.strictObject({ type: z.literal('running'), resumeMs: Milliseconds }),
+  z.strictObject({ type: z.literal('aborted') }),
+  z.strictObject({ type: z.literal('answer'), outcome: z.enum(['pending', 'committed', 'aborted']) }),
+  z.strictObject({ type: z.literal('error'), code: ErrorCodeSchema, message: Text, retryable: z.boolean() }),
+]);
+
+/** What a source may say. */
+export type SourceMessage = z.output<typeof SourceMessageSchema>;
+/** What a target may say. */
+export type TargetMessage = z.output<typeof TargetMessageSchema>;
