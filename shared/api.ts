@@ -38,10 +38,24 @@ export const MigrationOptionsSchema = z.strictObject({
 });
 export type MigrationOptions = z.output<typeof MigrationOptionsSchema>;
 
+const option = MigrationOptionsSchema.shape;
+
+/** The options that a request gives. No default stands in for one that it does not: the agent's configuration does. */
+export const GivenOptionsSchema = z.strictObject({
+  maxDowntimeMs: option.maxDowntimeMs.removeDefault().exactOptional(),
+  bandwidthBytesPerSecond: option.bandwidthBytesPerSecond.removeDefault().exactOptional(),
+  verify: option.verify.removeDefault().exactOptional(),
+  onLimit: option.onLimit.removeDefault().exactOptional(),
+  maxRounds: option.maxRounds.removeDefault().exactOptional(),
+  maxTotalMs: option.maxTotalMs.removeDefault().exactOptional(),
+  stallRounds: option.stallRounds.removeDefault().exactOptional(),
+  streams: option.streams.removeDefault().exactOptional(),
+});
+
 export const StartMigrationSchema = z.strictObject({
   vm: NameSchema,
   to: NameSchema,
-  options: MigrationOptionsSchema.partial().default({}),
+  options: GivenOptionsSchema.default({}),
 });
 
 export type GuestStatus =
@@ -189,6 +203,10 @@ export interface PreflightReport {
 export interface ConsoleChunk {
   /** Position of the first byte of `text` in all that the guest ever printed. */
   position: number;
+  /**
+   * The bytes as printed, one character (code 0 to 255, 'latin1') for each, so that nothing is lost where a chunk
+   * ends inside of a UTF-8 sequence: the next chunk is at position + text.length.
+   */
   text: string;
 }
 
