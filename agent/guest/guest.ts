@@ -30,8 +30,6 @@ export type GuestState = 'running' | 'paused' | 'finished';
  */
 export interface Guest {
   readonly definition: GuestDefinition;
-  /** The program that a stopped guest boots again, if the definition does not name it; travels with the guest. */
-  readonly image: Uint8Array | undefined;
   readonly regions: readonly Region[];
   readonly writeLog: WriteLog;
   /** 'finished': the guest has powered itself off; it can be migrated and stays finished. */

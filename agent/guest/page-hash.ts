@@ -1,0 +1,22 @@
+import xxhash from 'xxhash-wasm';
+import { PAGE_SIZE } from '../../shared/page.js';
+
+const { h64Raw } = await xxhash();
+
+/** xxHash64 with seed 0 of `bytes`, which may be shared memory. */
+export function hashBytes(bytes: Uint8Array): bigint {
+  return h64Raw(bytes);
+}
+
+/** hashBytes as 16 hexadecimal digits. */
+export function hashHex(bytes: Uint8Array): string {
+  return hashBytes(bytes).toString(16).padStart(16, '0');
+}
+
+/** xxHash64 of page `page` of a region. */
+export function hashPage(memory: Uint8Array, page: number): bigint {
+  return h64Raw(memory.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE));
+}
+
+/** What an untouched page hashes to. */
+export const ZERO_PAGE_HASH = hashBytes(new Uint8Array(PAGE_SIZE));

@@ -1,0 +1,103 @@
+import { MigrationError } from '../../shared/errors.js';
+import type { SourceMessage, TargetMessage } from '../../shared/protocol/messages.js';
+import type { SourceControl } from '../link/link.js';
+
+type TypeOf = TargetMessage['type'];
+type MessageOf<T extends TypeOf> = Extract<TargetMessage, { type: T }>;
+
+interface Expectation {
+  readonly type: TypeOf;
+  resolve(message: TargetMessage): void;
+  reject(error: MigrationError): void;
+}
+
+/**
+ * The source's side of what is said on the control connection after the lock: one question at a time is open, and
+ * what comes unasked is the target giving up ('error', 'aborted') or the connection ending. Both are reported to
+ * `onFailure`, once; an open question is rejected with the same error.
+ */
+export class Conversation {
+  readonly #control: SourceControl;
+  readonly #peer: string;
+  readonly #onFailure: (error: MigrationError) => void;
+  readonly #stopListening: () => void;
+  #expected: Expectation | null = null;
+  #failure: MigrationError | null = null;
+
+  constructor(control: SourceControl, peer: string, onFailure: (error: MigrationError) => void) {
+    this.#control = control;
+    this.#peer = peer;
+    this.#onFailure = onFailure;
+    this.#stopListening = control.onMessage((message) => this.#receive(message));
+    control.onClose((end) => {
+      const why = end.reason === '' ? `code ${end.code}` : end.reason;
+      this.#fail(new MigrationError('link-lost', `the control connection to node ${peer} ended: ${why}`));
+    });
+  }
+
+  /** Sends `message` and resolves with the answer of that type; rejects as expect() does. */
+  async ask<T extends TypeOf>(message: SourceMessage, type: T, timeoutMs: number): Promise<MessageOf<T>> {
+    const [answer] = await Promise.all([this.expect(type, timeoutMs), this.#control.send(message)]);
+    return answer;
+  }
+
+  /** Resolves with the next message of that type. Rejects with timeout, or with why the conversation failed. */
+  async expect<T extends TypeOf>(type: T, timeoutMs: number): Promise<MessageOf<T>> {
+    if (this.#failure) throw this.#failure;
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      return await new Promise<MessageOf<T>>((resolve, reject) => {
+        this.#expected = { type, resolve: (message) => resolve(message as MessageOf<T>), reject };
+        timer = setTimeout(() => {
+          reject(
+            new MigrationError(
+              'timeout',
+              `node ${this.#peer} did not answer '${type}' within ${timeoutMs} ms`,
+            ),
+          );
+        }, timeoutMs);
+      });
+    } finally {
+      clearTimeout(timer);
+      this.#expected = null;
+    }
+  }
+
+  /**
+   * Stops listening; later messages and the end of the connection are no failure any more. An open question is
+   * rejected with `error`.
+   */
+  end(error: MigrationError | null): void {
+    this.#stopListening();
+    if (this.#failure) return;
+    this.#failure = error ?? new MigrationError('internal', 'the conversation has ended');
+    this.#expected?.reject(this.#failure);
+    this.#expected = null;
+  }
+
+  #receive(message: TargetMessage): void {
+    if (message.type.startsWith('lock-')) return;
+    const expected = this.#expected;
+    if (expected?.type === message.type) {
+      this.#expected = null;
+      expected.resolve(message);
+    } else if (message.type === 'error') {
+      this.#fail(new MigrationError(message.code, `node ${this.#peer}: ${message.message}`));
+    } else if (message.type === 'aborted') {
+      this.#fail(
+        new MigrationError('peer-failed', `node ${this.#peer} gave the migration up and did not say why`),
+      );
+    } else {
+      const text = `node ${this.#peer} sent '${message.type}', which nothing asked for`;
+      this.#fail(new MigrationError('unexpected-message', text));
+    }
+  }
+
+  #fail(error: MigrationError): void {
+    if (this.#failure) return;
+    this.#failure = error;
+    this.#expected?.reject(error);
+    this.#expected = null;
+    this.#onFailure(error);
+  }
+}

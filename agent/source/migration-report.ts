@@ -1,0 +1,80 @@
+import type { MigrationOptions, MigrationResult, Outcome, RoundResult } from '../../shared/api.js';
+import type { MigrationError } from '../../shared/errors.js';
+import { PAGE_SIZE } from '../../shared/page.js';
+import type { Guest } from '../guest/guest.js';
+import type { Comparison } from './compare-memory.js';
+import type { Decision, RoundFigures } from './convergence.js';
+
+/** Which migration it is: what logs, events and the result name. */
+export interface MigrationSubject {
+  readonly id: string;
+  readonly vm: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** Collects the figures of one migration while it runs, and makes the result of them. */
+export class MigrationReport {
+  readonly comparison: Comparison = { pagesChecked: 0, mismatches: 0, first: null };
+  readonly rounds: RoundResult[] = [];
+  readonly figures: RoundFigures[] = [];
+  decision: Decision | null = null;
+  populatedPages = 0;
+  pagesSent = 0;
+  wireBytes = 0;
+  downtime = { pauseMs: 0, residualMs: 0, stateMs: 0, loadMs: 0, resumeMs: 0 };
+  downtimeMs = 0;
+  readonly #subject: MigrationSubject;
+  readonly #options: MigrationOptions;
+  readonly #ramBytes: number;
+  readonly #writeLog: string;
+
+  constructor(subject: MigrationSubject, guest: Guest, options: MigrationOptions) {
+    this.#subject = subject;
+    this.#options = options;
+    this.#ramBytes = guest.regions.reduce((sum, region) => sum + region.memory.length, 0);
+    this.#writeLog = guest.writeLog.kind;
+  }
+
+  addRound(
+    copied: Omit<RoundResult, 'bytesPerSecond' | 'dirtyPagesPerSecond'>,
+    guestRuns: boolean,
+  ): RoundResult {
+    const perSecond = (amount: number) => (copied.ms > 0 ? (amount / copied.ms) * 1000 : 0);
+    const round: RoundResult = {
+      ...copied,
+      bytesPerSecond: perSecond(copied.wireBytes),
+      dirtyPagesPerSecond: guestRuns ? perSecond(copied.residualPages) : 0,
+    };
+    this.rounds.push(round);
+    this.pagesSent += round.pages;
+    return round;
+  }
+
+  result(outcome: Outcome, error: MigrationError | null, totalMs: number): MigrationResult {
+    const { decision } = this;
+    return {
+      ...this.#subject,
+      outcome,
+      error: error === null ? null : error.toJSON(),
+      totalMs,
+      queuedMs: 0,
+      downtimeMs: this.downtimeMs,
+      downtime: this.downtime,
+      convergence:
+        decision === null || decision.next === 'round' || decision.reason === 'above-threshold'
+          ? null
+          : { reason: decision.reason, action: decision.next, thresholdBytes: decision.thresholdBytes },
+      rounds: this.rounds,
+      ramBytes: this.#ramBytes,
+      populatedBytes: this.populatedPages * PAGE_SIZE,
+      wireBytes: this.wireBytes,
+      writeLog: this.#writeLog,
+      verify: {
+        mode: this.#options.verify,
+        pagesChecked: this.comparison.pagesChecked,
+        mismatches: this.comparison.mismatches,
+      },
+    };
+  }
+}

@@ -1,0 +1,323 @@
+import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import type { Run } from '../../shared/page.js';
+import type { PreflightFinding, SourceMessage } from '../../shared/protocol/messages.js';
+import type { Guest } from '../guest/guest.js';
+import { hashHex } from '../guest/page-hash.js';
+import type { OwnershipJournal } from '../journal/ownership-journal.js';
+import type { BlobKind, PageSink, TargetControl } from '../link/link.js';
+import { BlobBuffer } from './blob-buffer.js';
+import { ReceivedMemory } from './received-memory.js';
+import {
+  type Finalize,
+  isFromSource,
+  type Prepare,
+  type TargetEffect,
+  type TargetEvent,
+  type TargetState,
+  transition,
+  type VerifyRequest,
+} from './target-state.js';
+
+/** Largest device state: bounds what a peer can make this side hold before it is loaded. bytes */
+export const MAX_DEVICE_STATE_BYTES = 64 * 2 ** 20;
+
+/** What the session needs of the node that it brings a guest to. */
+export interface IncomingHost {
+  /** Everything that speaks for or against taking that guest; changes nothing. */
+  preflight(prepare: Prepare): Promise<PreflightFinding[]>;
+  /** Creates the guest, paused and empty, and keeps its name and memory for it. Throws what preflight refuses. */
+  create(prepare: Prepare): Promise<Guest>;
+  /** Makes the guest one of the node's own: it was committed. */
+  adopt(guest: Guest, image: Uint8Array | undefined): Promise<void>;
+  /** Destroys a guest that was not committed and frees its name and memory. */
+  discard(guest: Guest | null): Promise<void>;
+}
+
+export interface TargetContext {
+  readonly migration: string;
+  /** The node that the guest comes from. */
+  readonly peer: string;
+  readonly control: TargetControl;
+  readonly host: IncomingHost;
+  readonly journal: OwnershipJournal;
+  /** Makes page connections welcome: returns the token that they must show. */
+  openStreams(count: number, sink: PageSink): string;
+  closeStreams(): void;
+  /** Monotonic clock. ms */
+  now(): number;
+  onState(state: TargetState, prepare: Prepare | null): void;
+  /** Something that went wrong and changes nothing about the outcome. */
+  onWarning(message: string, error: unknown): void;
+}
+
+/** One migration, on the side that the guest comes to: carries out the effects of target-state.ts. */
+export class TargetSession {
+  readonly #context: TargetContext;
+  #state: TargetState = { name: 'opened' };
+  #prepare: Prepare | null = null;
+  #finalize: Finalize | null = null;
+  #guest: Guest | null = null;
+  #memory: ReceivedMemory | null = null;
+  #image: BlobBuffer | null = null;
+  readonly #deviceState = new BlobBuffer('the device state', MAX_DEVICE_STATE_BYTES);
+  /** Streams that have ended the round `round`. */
+  #barrier = { round: 0, ended: new Set<number>() };
+  #step: Promise<void> = Promise.resolve();
+  #settle!: () => void;
+  /** Resolves when the guest runs here or everything of it is discarded. */
+  readonly settled: Promise<void>;
+
+  constructor(context: TargetContext) {
+    this.#context = context;
+    this.settled = new Promise((resolve) => (this.#settle = resolve));
+  }
+
+  get state(): TargetState {
+    return this.#state;
+  }
+
+  /** Takes a message of the source that is not for the lock. One that does not fit the state fails the migration. */
+  receive(message: SourceMessage): void {
+    switch (message.type) {
+      case 'prepare':
+        this.#dispatch({ type: 'prepare', message });
+        break;
+      case 'verify-request':
+        this.#dispatch({ type: 'verify-request', message });
+        break;
+      case 'finalize':
+        this.#dispatch({ type: 'finalize', message });
+        break;
+      case 'commit':
+        this.#dispatch({ type: 'commit' });
+        break;
+      case 'abort': {
+        const error = new MigrationError(message.code, `node ${this.#context.peer}: ${message.message}`);
+        this.#dispatch({ type: 'abort', error });
+        break;
+      }
+      default:
+        this.#reject(this.#unexpected(message.type));
+    }
+  }
+
+  /** Something outside of the steps failed: a connection ended, the peer broke the protocol, the agent shuts down. */
+  fail(error: MigrationError): void {
+    this.#dispatch({ type: 'failed', error });
+  }
+
+  /** Where the page streams deliver. */
+  readonly sink: PageSink = {
+    pages: (_stream, run) => this.#receiving('pages').check(run),
+    payload: (_stream, region, offset, chunk) => this.#receiving('pages').write(region, offset, chunk),
+    pagesEnd: (_stream, run) => this.#receiving('pages').applied(run),
+    zeroPages: (_stream, run) => this.#zeroPages(run),
+    blob: (_stream, kind, total, offset, chunk) => this.#blob(kind, total, offset, chunk),
+    roundEnd: (stream, round) => this.#roundEnd(stream, round),
+  };
+
+  #receiving(what: string): ReceivedMemory {
+    if (this.#state.name !== 'receiving' || !this.#memory) throw this.#unexpected(what);
+    return this.#memory;
+  }
+
+  #unexpected(what: string): MigrationError {
+    const { migration } = this.#context;
+    return new MigrationError(
+      'unexpected-message',
+      `'${what}' came while migration ${migration} is ${this.#state.name}`,
+    );
+  }
+
+  #zeroPages(run: Run): void {
+    const memory = this.#receiving('zero-pages');
+    memory.check(run);
+    memory.writeZeros(run);
+    memory.applied(run);
+  }
+
+  #blob(kind: BlobKind, total: number, offset: number, chunk: Uint8Array): void {
+    this.#receiving('blob');
+    const buffer = kind === 'device-state' ? this.#deviceState : this.#image;
+    if (!buffer) throw this.#unexpected('a program image that was not announced');
+    buffer.add(total, offset, chunk);
+  }
+
+  #roundEnd(stream: number, round: number): void {
+    this.#receiving('round-end');
+    const { ended } = this.#barrier;
+    if (round !== this.#barrier.round || ended.has(stream)) {
+      throw new MigrationError('unexpected-message', `stream ${stream} ended round ${round} out of order`);
+    }
+    ended.add(stream);
+    if (ended.size < this.#prepare!.streams) return;
+    this.#barrier = { round: round + 1, ended: new Set() };
+    this.#dispatch({ type: 'round-ended', round });
+  }
+
+  #dispatch(event: TargetEvent): void {
+    const step = transition(this.#state, event);
+    if (step === null) {
+      // The results of steps that an abort overtook mean nothing; a message out of place is the peer's error.
+      const over = this.#state.name === 'aborting' || this.#state.name === 'aborted';
+      if (isFromSource(event) && !over) this.#reject(this.#unexpected(event.type));
+      return;
+    }
+    const moved = step.state.name !== this.#state.name;
+    this.#state = step.state;
+    if (moved) this.#context.onState(step.state, this.#prepare);
+    if (step.effect) this.#perform(step.effect);
+    if (step.state.name === 'aborted') this.#settle();
+  }
+
+  /** Fails the migration, or just says so where the guest is the node's own already. */
+  #reject(error: MigrationError): void {
+    if (transition(this.#state, { type: 'failed', error })) this.fail(error);
+    else this.#sendError(error);
+  }
+
+  /** Runs an effect after the one before it, and feeds its outcome back. */
+  #perform(effect: TargetEffect): void {
+    this.#step = this.#step.then(async () => {
+      try {
+        const event = await this.#carryOut(effect);
+        if (event) this.#dispatch(event);
+      } catch (error) {
+        this.#reject(toMigrationError(error));
+      }
+    });
+  }
+
+  async #carryOut(effect: TargetEffect): Promise<TargetEvent | null> {
+    switch (effect.do) {
+      case 'prepare':
+        return await this.#create(effect.message);
+      case 'acknowledge-round':
+        this.#send({ type: 'round-ack', round: effect.round });
+        return null;
+      case 'send-hashes':
+        this.#sendHashes(effect.message);
+        return null;
+      case 'load':
+        return await this.#load(effect.message);
+      case 'send-ready':
+        this.#send({ type: 'ready', loadMs: effect.loadMs });
+        return null;
+      case 'record-commit':
+        return await this.#recordCommit();
+      case 'resume':
+        return await this.#resume();
+      case 'send-running':
+        this.#send({ type: 'running', resumeMs: effect.resumeMs });
+        this.#settle();
+        return null;
+      case 'discard':
+        return await this.#discard(effect);
+    }
+  }
+
+  async #create(message: Prepare): Promise<TargetEvent | null> {
+    const { host, openStreams } = this.#context;
+    this.#prepare = message;
+    const findings = await host.preflight(message);
+    if (message.dryRun) {
+      this.#send({ type: 'prepared', token: '', findings });
+      return { type: 'reported' };
+    }
+    const guest = await host.create(message);
+    this.#guest = guest;
+    this.#memory = new ReceivedMemory(guest.regions, message.verify);
+    if (message.imageBytes > 0) this.#image = new BlobBuffer('the program image', message.imageBytes);
+    if (this.#state.name !== 'preparing') return null;
+    // Pages may follow as soon as the source has the token, so the state must change before.
+    this.#dispatch({ type: 'prepared' });
+    this.#send({ type: 'prepared', token: openStreams(message.streams, this.sink), findings });
+    return null;
+  }
+
+  #sendHashes({ region, firstPage, pageCount }: VerifyRequest): void {
+    if (!this.#memory) throw this.#unexpected('verify-request');
+    const hashes = this.#memory.hashes({ region, firstPage, pageCount });
+    this.#send({ type: 'verify-hashes', region, firstPage, hashes });
+  }
+
+  async #load(message: Finalize): Promise<TargetEvent> {
+    const startedAt = this.#context.now();
+    this.#finalize = message;
+    const applied = this.#memory?.pagesApplied ?? 0;
+    if (applied !== message.pagesSent) {
+      const text = `${message.pagesSent} pages were sent and ${applied} arrived: the link lost some`;
+      throw new MigrationError('bad-frame', text);
+    }
+    const state = this.#deviceState.take();
+    this.#image?.take();
+    const digest = hashHex(state);
+    if (digest !== message.stateDigest) {
+      const text = `the device state arrived damaged: its digest is ${digest}, the source's is ${message.stateDigest}`;
+      throw new MigrationError('load-failed', text);
+    }
+    await this.#guest!.loadState(state);
+    return { type: 'loaded', loadMs: this.#context.now() - startedAt };
+  }
+
+  async #recordCommit(): Promise<TargetEvent> {
+    try {
+      const decision = await this.#decide('committed');
+      return decision === 'committed' ? { type: 'commit-recorded' } : { type: 'commit-refused' };
+    } catch (error) {
+      return { type: 'record-failed', error: toMigrationError(error) };
+    }
+  }
+
+  /** The guest is ours from here on: failures are reported, never undone. */
+  async #resume(): Promise<TargetEvent> {
+    const { host, now, onWarning } = this.#context;
+    const startedAt = now();
+    const guest = this.#guest!;
+    try {
+      await host.adopt(guest, this.#image?.take());
+      if (this.#finalize!.resume) await guest.resume();
+    } catch (error) {
+      onWarning('the guest is committed to this node, but did not start: it is paused here', error);
+    }
+    return { type: 'resumed', resumeMs: now() - startedAt };
+  }
+
+  async #discard({ error, record, answer }: Extract<TargetEffect, { do: 'discard' }>): Promise<TargetEvent> {
+    const { host, closeStreams, onWarning } = this.#context;
+    try {
+      if (record) await this.#decide('aborted');
+    } catch (failure) {
+      // Without a record the answer is the same: what is not on record as committed is aborted.
+      onWarning('that the migration was aborted could not be recorded', failure);
+    }
+    closeStreams();
+    try {
+      await host.discard(this.#guest);
+    } catch (failure) {
+      onWarning('the incoming copy of the guest could not be cleared away', failure);
+    }
+    if (answer === 'aborted') this.#send({ type: 'aborted' });
+    else this.#sendError(error);
+    return { type: 'aborted' };
+  }
+
+  #decide(decision: 'committed' | 'aborted') {
+    return this.#context.journal.decide({
+      migration: this.#context.migration,
+      decision,
+      vm: this.#prepare!.definition.name,
+      peer: this.#context.peer,
+      at: new Date().toISOString(),
+    });
+  }
+
+  #sendError(error: MigrationError): void {
+    this.#send({ type: 'error', ...error.toJSON(), message: error.message.slice(0, 1000) });
+  }
+
+  /** A message that can't be sent needs no care: the end of the connection is an event of its own. */
+  #send(message: Parameters<TargetControl['send']>[0]): void {
+    this.#context.control.send(message).catch(() => undefined);
+  }
+}

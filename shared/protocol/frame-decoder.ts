@@ -1,0 +1,174 @@
+import { MigrationError, toMigrationError } from '../errors.js';
+import { PAGE_SIZE, type Run } from '../page.js';
+import {
+  BLOB_KIND,
+  FRAME_HEADER_BYTES,
+  FRAME_TYPE,
+  MAX_BLOB_BYTES,
+  MAX_FRAME_PAYLOAD,
+  MAX_PAGE_NUMBER,
+  MAX_ROUND,
+  MAX_ZERO_PAGES,
+  type BlobKind,
+} from './frame.js';
+
+/** Receives what one page stream carries, in order, as it arrives. What it throws ends the stream. */
+export interface FrameSink {
+  /** A frame of pages begins. Its bytes follow as payload(). */
+  pages(run: Run): void;
+  /** The next bytes of the frame; `offset` is in bytes from the start of the region. */
+  payload(region: number, offset: number, chunk: Uint8Array): void;
+  /** The last byte of the frame of `run` was delivered. */
+  pagesEnd(run: Run): void;
+  zeroPages(run: Run): void;
+  /** The next bytes of a blob of `totalBytes`, at `offset`. */
+  blob(kind: BlobKind, totalBytes: number, offset: number, chunk: Uint8Array): void;
+  roundEnd(round: number): void;
+}
+
+type PayloadTarget =
+  | { type: 'pages'; run: Run; offset: number }
+  | { type: 'blob'; kind: BlobKind; totalBytes: number; offset: number };
+
+const BLOB_KINDS = new Map<number, BlobKind>(
+  Object.entries(BLOB_KIND).map(([kind, value]) => [value, kind as BlobKind]),
+);
+
+/**
+ * Decodes one page stream from chunks of any length. Headers are checked in full before the sink hears of the
+ * frame; payload is passed through as views of the chunks, neither collected nor copied. Holds at most one
+ * header. Whether pages and regions exist is for the sink to say.
+ */
+export class FrameDecoder {
+  readonly #sink: FrameSink;
+  readonly #header = new Uint8Array(FRAME_HEADER_BYTES);
+  readonly #view = new DataView(this.#header.buffer);
+  #headerBytes = 0;
+  #target: PayloadTarget | null = null;
+  #payloadLeft = 0;
+  #failure: MigrationError | null = null;
+
+  constructor(sink: FrameSink) {
+    this.#sink = sink;
+  }
+
+  /** True if the stream may end here: no frame is incomplete. */
+  get atBoundary(): boolean {
+    return this.#headerBytes === 0 && this.#target === null;
+  }
+
+  /**
+   * Takes the next bytes of the stream. Throws MigrationError bad-frame, or what the sink threw (internal if that
+   * is no MigrationError); the decoder is of no use after that and throws the same again.
+   */
+  write(chunk: Uint8Array): void {
+    if (this.#failure !== null) throw this.#failure;
+    try {
+      this.#decode(chunk);
+    } catch (thrown) {
+      this.#failure = toMigrationError(thrown);
+      throw this.#failure;
+    }
+  }
+
+  #decode(chunk: Uint8Array): void {
+    let position = 0;
+    while (position < chunk.length) {
+      if (this.#target === null) {
+        const taken = Math.min(FRAME_HEADER_BYTES - this.#headerBytes, chunk.length - position);
+        this.#header.set(chunk.subarray(position, position + taken), this.#headerBytes);
+        this.#headerBytes += taken;
+        position += taken;
+        if (this.#headerBytes === FRAME_HEADER_BYTES) {
+          this.#headerBytes = 0;
+          this.#begin();
+        }
+      } else {
+        const taken = Math.min(this.#payloadLeft, chunk.length - position);
+        this.#deliver(this.#target, chunk.subarray(position, position + taken));
+        position += taken;
+      }
+    }
+  }
+
+  #deliver(target: PayloadTarget, chunk: Uint8Array): void {
+    const offset = target.offset;
+    target.offset += chunk.length;
+    this.#payloadLeft -= chunk.length;
+    const complete = this.#payloadLeft === 0;
+    if (complete) this.#target = null;
+    if (target.type === 'pages') {
+      this.#sink.payload(target.run.region, offset, chunk);
+      if (complete) this.#sink.pagesEnd(target.run);
+    } else {
+      this.#sink.blob(target.kind, target.totalBytes, offset, chunk);
+    }
+  }
+
+  /** Checks a complete header and tells the sink. */
+  #begin(): void {
+    const view = this.#view;
+    const type = view.getUint8(0);
+    const flags = view.getUint8(1);
+    const region = view.getUint16(2, true);
+    const payloadBytes = view.getUint32(4, true);
+    // exact up to 2^53; what is above is refused by the far lower limits of each field
+    const position = view.getUint32(8, true) + view.getUint32(12, true) * 2 ** 32;
+    const count = view.getUint32(16, true);
+    const reserved = view.getUint32(20, true);
+    if (flags !== 0) throw badFrame(`flags are ${flags}: none is defined`);
+    if (reserved !== 0) throw badFrame(`the reserved field is ${reserved}: it must be 0`);
+    switch (type) {
+      case FRAME_TYPE.pages: {
+        const run = checkedRun(region, position, count, MAX_FRAME_PAYLOAD / PAGE_SIZE);
+        requirePayload(payloadBytes, count * PAGE_SIZE, `${count} pages`);
+        this.#sink.pages(run);
+        this.#payloadLeft = payloadBytes;
+        this.#target = { type: 'pages', run, offset: position * PAGE_SIZE };
+        return;
+      }
+      case FRAME_TYPE.zeroPages: {
+        const run = checkedRun(region, position, count, MAX_ZERO_PAGES);
+        requirePayload(payloadBytes, 0, 'zero pages');
+        this.#sink.zeroPages(run);
+        return;
+      }
+      case FRAME_TYPE.blob: {
+        const kind = BLOB_KINDS.get(region);
+        if (kind === undefined) throw badFrame(`blob kind ${region} is unknown`);
+        requireBetween('size of the blob', count, 1, MAX_BLOB_BYTES);
+        requireBetween('payload length', payloadBytes, 1, Math.min(MAX_FRAME_PAYLOAD, count));
+        requireBetween('offset in the blob', position, 0, count - payloadBytes);
+        this.#payloadLeft = payloadBytes;
+        this.#target = { type: 'blob', kind, totalBytes: count, offset: position };
+        return;
+      }
+      case FRAME_TYPE.roundEnd:
+        if (region !== 0 || count !== 0) throw badFrame('a round-end frame has a region or a page count');
+        requirePayload(payloadBytes, 0, 'a round-end frame');
+        requireBetween('round', position, 0, MAX_ROUND);
+        this.#sink.roundEnd(position);
+        return;
+      default:
+        throw badFrame(`type ${type} is unknown`);
+    }
+  }
+}
+
+function checkedRun(region: number, firstPage: number, pageCount: number, maxPages: number): Run {
+  requireBetween('page count', pageCount, 1, maxPages);
+  requireBetween('first page', firstPage, 0, MAX_PAGE_NUMBER - pageCount);
+  return { region, firstPage, pageCount };
+}
+
+function requirePayload(actual: number, expected: number, what: string): void {
+  if (actual !== expected) throw badFrame(`payload length is ${actual}: ${what} have ${expected} bytes`);
+}
+
+function requireBetween(field: string, value: number, min: number, max: number): void {
+  if (value < min || value > max) throw badFrame(`${field} is ${value}: it must be ${min} to ${max}`);
+}
+
+function badFrame(reason: string): MigrationError {
+  return new MigrationError('bad-frame', `page frame refused: ${reason}`);
+}
