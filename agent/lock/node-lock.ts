@@ -1,0 +1,349 @@
+import type { QueueEntry } from '../../shared/api.js';
+import { MigrationError } from '../../shared/errors.js';
+import type { LockAnswer, LockCommand } from './lock-messages.js';
+import type { NodeLockListener, NodeLockPort } from './node-lock-port.js';
+import { lockStatus, queueEntries } from './node-queue-view.js';
+import {
+  emptyNodeQueue,
+  findEntry,
+  transition,
+  type NodeQueue,
+  type NodeQueueEffect,
+  type NodeQueueEvent,
+} from './node-queue.js';
+import { realTimers, type Timers } from './timers.js';
+
+/** Times that a waiter may be overtaken at one node before the node is kept for it: bounds how unfair a full node is. */
+export const OVERTAKE_LIMIT = 8;
+
+/** Time a remote coordinator has to come back before its entries are released. ms; bounds how long a dead one blocks. */
+export const LEASE_GRACE_MS = 15_000;
+
+/** Entries of one queue; bounds the memory and the work per event that peers can make a node spend. */
+export const MAX_QUEUE_ENTRIES = 1024;
+
+/** Time a remote coordinator has to answer an offer. ms; bounds how long one that hangs, connected, keeps a node idle. */
+export const OFFER_ANSWER_MS = 30_000;
+
+/** Least time between two reports of its place to a waiter. ms; bounds the messages that a busy queue sends. */
+export const STATUS_INTERVAL_MS = 100;
+
+/** The part of a pino logger that the lock uses. */
+export interface LockLogger {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+export interface NodeLockOptions {
+  node: string;
+  overtakeLimit?: number;
+  graceMs?: number;
+  maxEntries?: number;
+  offerAnswerMs?: number;
+  timers?: Timers;
+  logger?: LockLogger;
+}
+
+const silent: LockLogger = { info: () => undefined, warn: () => undefined };
+
+const EVENTS = {
+  'lock-try': 'try',
+  'lock-pass': 'pass',
+  'lock-confirm': 'confirm',
+  'lock-keep': 'keep',
+  'lock-release': 'release',
+} as const;
+
+/** The one who speaks for a migration at this node: its coordinator here, or a connection to the one elsewhere. */
+interface Speaker {
+  readonly migration: string;
+  readonly from: string;
+  readonly to: string;
+  readonly remote: boolean;
+  listener: NodeLockListener | undefined;
+  /** Its request was taken and it has not been told that the entry is gone. */
+  accepted: boolean;
+  lastStatus: string;
+  stopOfferTimer: () => void;
+}
+
+/** A remote coordinator's access to the lock, for as long as its connection lasts. */
+export interface NodeLockSession extends NodeLockPort {
+  /** The connection is gone: the lease of the migration starts to run out. Harmless when repeated. */
+  detach(): void;
+}
+
+/**
+ * The lock of this agent's node: the queue with its connections and timers. Events are processed one after the
+ * other, also where an answer makes its receiver say the next thing at once.
+ */
+export class NodeLock {
+  readonly node: string;
+  readonly overtakeLimit: number;
+  #queue: NodeQueue;
+  readonly #graceMs: number;
+  readonly #offerAnswerMs: number;
+  readonly #timers: Timers;
+  readonly #logger: LockLogger;
+  readonly #speakers = new Map<string, Speaker>();
+  readonly #leases = new Map<string, () => void>();
+  readonly #pending: { event: NodeQueueEvent; speaker: Speaker | undefined }[] = [];
+  #draining = false;
+  #stopStatusTimer: (() => void) | undefined;
+
+  constructor(options: NodeLockOptions) {
+    this.node = options.node;
+    this.overtakeLimit = options.overtakeLimit ?? OVERTAKE_LIMIT;
+    this.#graceMs = options.graceMs ?? LEASE_GRACE_MS;
+    this.#offerAnswerMs = options.offerAnswerMs ?? OFFER_ANSWER_MS;
+    this.#timers = options.timers ?? realTimers;
+    this.#logger = options.logger ?? silent;
+    this.#queue = emptyNodeQueue(this.node, this.overtakeLimit, options.maxEntries ?? MAX_QUEUE_ENTRIES);
+  }
+
+  /** Id of the migration that has this node, or null. */
+  get holder(): string | null {
+    return this.#queue.entries.find((entry) => entry.phase === 'running')?.migration ?? null;
+  }
+
+  /** Those that have or need this node: the holder first, then the waiting ones in order of arrival. */
+  entries(): QueueEntry[] {
+    return queueEntries(this.#queue);
+  }
+
+  /** The lock for a migration that this agent coordinates: `from` is this node. */
+  localPort(migration: string, to: string): NodeLockPort {
+    return this.#session({ migration, from: this.node, to, remote: false });
+  }
+
+  /** The lock for a migration to this node that the agent of `from` coordinates over a connection. */
+  remoteSession(migration: string, from: string): NodeLockSession {
+    return this.#session({ migration, from, to: this.node, remote: true });
+  }
+
+  /**
+   * Stops the lease of a migration whose connection was gone and is back for something else than the lock, as a
+   * source that asks for an outcome. Returns false if the lock knows no such migration (any more).
+   */
+  attach(migration: string): boolean {
+    if (!findEntry(this.#queue, migration)) return false;
+    this.#dispatch({ type: 'attach', migration });
+    return true;
+  }
+
+  /** Starts the lease again, once the connection of `attach` is gone. */
+  detach(migration: string): void {
+    this.#dispatch({ type: 'detach', migration });
+  }
+
+  /**
+   * Takes the migration out of the queue, whatever its state there: for this agent when it knows that the
+   * migration has ended. Harmless when repeated. Its coordinator is told lock-lost, if it is still there.
+   */
+  release(migration: string): void {
+    const speaker = this.#speakers.get(migration);
+    this.#dispatch({ type: 'release', migration });
+    if (speaker) this.#endSpeaker(speaker, this.#lost(migration));
+  }
+
+  /** Stops all timers; for the end of the agent. */
+  close(): void {
+    for (const stop of this.#leases.values()) stop();
+    this.#leases.clear();
+    for (const speaker of this.#speakers.values()) speaker.stopOfferTimer();
+    this.#stopStatusTimer?.();
+    this.#stopStatusTimer = undefined;
+  }
+
+  #session(who: Pick<Speaker, 'migration' | 'from' | 'to' | 'remote'>): NodeLockSession {
+    const speaker: Speaker = {
+      ...who,
+      listener: undefined,
+      accepted: false,
+      lastStatus: '',
+      stopOfferTimer: () => undefined,
+    };
+    return {
+      node: this.node,
+      listen: (listener) => void (speaker.listener = listener),
+      send: (command) => this.#command(speaker, command),
+      mute: () => {
+        const { listener } = speaker;
+        speaker.listener = listener && { answer: () => undefined, ended: (error) => listener.ended(error) };
+      },
+      detach: () => {
+        if (this.#speakers.get(speaker.migration) !== speaker) return;
+        this.#forget(speaker);
+        this.#dispatch({ type: 'detach', migration: speaker.migration });
+      },
+    };
+  }
+
+  #command(speaker: Speaker, command: LockCommand): void {
+    const { migration } = speaker;
+    if (command.type === 'lock-request') {
+      this.#request(speaker, command);
+      return;
+    }
+    if (this.#speakers.get(migration) !== speaker) {
+      // Releasing what is gone is what a coordinator does to be sure.
+      if (command.type === 'lock-release') return;
+      const error = speaker.accepted
+        ? this.#lost(migration)
+        : new MigrationError(
+            'unexpected-message',
+            `migration ${migration} sent ${command.type} and is not in the queue of node ${this.node}: request first`,
+          );
+      speaker.listener?.ended(error);
+      return;
+    }
+    if (command.type === 'lock-pass' || command.type === 'lock-confirm') speaker.stopOfferTimer();
+    if (command.type === 'lock-release') this.#forget(speaker);
+    this.#dispatch({ type: EVENTS[command.type], migration }, speaker);
+  }
+
+  #request(speaker: Speaker, command: Extract<LockCommand, { type: 'lock-request' }>): void {
+    const { migration, from, to } = speaker;
+    const current = this.#speakers.get(migration);
+    if (
+      current &&
+      current !== speaker &&
+      speaker.remote &&
+      current.from === from &&
+      this.holder !== migration
+    ) {
+      // The source has noticed before us that the connection broke, and is back on a new one.
+      this.#dispatch({ type: 'detach', migration });
+      this.#endSpeaker(
+        current,
+        new MigrationError('link-lost', `migration ${migration} came back on another connection`),
+      );
+    }
+    const request = { migration, vm: command.vm, from, to, requestedAt: command.requestedAt };
+    this.#dispatch({ type: 'request', request }, speaker);
+  }
+
+  #dispatch(event: NodeQueueEvent, speaker?: Speaker): void {
+    this.#pending.push({ event, speaker });
+    if (this.#draining) return;
+    this.#draining = true;
+    try {
+      for (let next = this.#pending.shift(); next; next = this.#pending.shift()) {
+        this.#step(next.event, next.speaker);
+      }
+    } finally {
+      this.#draining = false;
+    }
+    this.#scheduleStatus();
+  }
+
+  #step(event: NodeQueueEvent, speaker: Speaker | undefined): void {
+    const holder = this.holder;
+    const { state, effects } = transition(this.#queue, event);
+    this.#queue = state;
+    this.#log(event, holder);
+    if (event.type === 'request' && speaker && !effects.some((effect) => effect.type === 'refuse')) {
+      speaker.accepted = true;
+      this.#speakers.set(speaker.migration, speaker);
+    }
+    for (const effect of effects) this.#perform(effect, speaker);
+  }
+
+  #perform(effect: NodeQueueEffect, issuer: Speaker | undefined): void {
+    const { migration } = effect;
+    const speaker = this.#speakers.get(migration);
+    switch (effect.type) {
+      case 'granted':
+      case 'offer':
+        if (speaker?.remote) this.#startOfferTimer(speaker);
+        speaker?.listener?.answer({ type: effect.type === 'offer' ? 'lock-offer' : 'lock-granted' });
+        return;
+      case 'busy':
+        speaker?.listener?.answer({ type: 'lock-busy' });
+        return;
+      case 'kept':
+        this.#logger.info(
+          { migration, node: this.node },
+          'node is kept for a migration overtaken often enough',
+        );
+        if (speaker) this.#sendStatus(speaker);
+        return;
+      case 'start-lease':
+        this.#leases.set(
+          migration,
+          this.#timers.after(this.#graceMs, () => this.#dispatch({ type: 'expire', migration })),
+        );
+        return;
+      case 'stop-lease':
+        this.#leases.get(migration)?.();
+        this.#leases.delete(migration);
+        return;
+      case 'refuse':
+        issuer?.listener?.ended(new MigrationError(effect.code, effect.message));
+        return;
+    }
+  }
+
+  #startOfferTimer(speaker: Speaker): void {
+    const { migration } = speaker;
+    speaker.stopOfferTimer = this.#timers.after(this.#offerAnswerMs, () => {
+      if (this.#speakers.get(migration) !== speaker) return;
+      this.#logger.warn({ migration, node: this.node }, 'offer of the node lock was not answered');
+      this.#dispatch({ type: 'detach', migration });
+      this.#endSpeaker(
+        speaker,
+        new MigrationError(
+          'timeout',
+          `the coordinator of migration ${migration} did not answer the offer of node ${this.node} within ${this.#offerAnswerMs} ms`,
+        ),
+      );
+    });
+  }
+
+  #scheduleStatus(): void {
+    if (this.#stopStatusTimer || this.#speakers.size === 0) return;
+    this.#stopStatusTimer = this.#timers.after(STATUS_INTERVAL_MS, () => {
+      this.#stopStatusTimer = undefined;
+      for (const speaker of [...this.#speakers.values()]) this.#sendStatus(speaker);
+    });
+  }
+
+  /** Only to those that wait: one that was offered the node hears the rest of it first. */
+  #sendStatus(speaker: Speaker): void {
+    const status: LockAnswer | undefined = lockStatus(this.#queue, speaker.migration);
+    if (!status) return;
+    const text = JSON.stringify(status);
+    if (text === speaker.lastStatus) return;
+    speaker.lastStatus = text;
+    speaker.listener?.answer(status);
+  }
+
+  #forget(speaker: Speaker): void {
+    speaker.stopOfferTimer();
+    this.#speakers.delete(speaker.migration);
+  }
+
+  #endSpeaker(speaker: Speaker, error: MigrationError): void {
+    if (this.#speakers.get(speaker.migration) === speaker) this.#forget(speaker);
+    speaker.listener?.ended(error);
+  }
+
+  #lost(migration: string): MigrationError {
+    return new MigrationError(
+      'lock-lost',
+      `migration ${migration} has lost its place at node ${this.node}: it was released there`,
+    );
+  }
+
+  #log(event: NodeQueueEvent, holderBefore: string | null): void {
+    const { holder } = this;
+    if (event.type === 'expire' && !findEntry(this.#queue, event.migration)) {
+      const { migration } = event;
+      this.#logger.warn({ migration, node: this.node }, 'lease ran out: the coordinator did not come back');
+    }
+    if (holder === holderBefore) return;
+    if (holderBefore !== null)
+      this.#logger.info({ migration: holderBefore, node: this.node }, 'node lock released');
+    if (holder !== null) this.#logger.info({ migration: holder, node: this.node }, 'node lock taken');
+  }
+}

@@ -1,0 +1,258 @@
+import type { ErrorCode } from '../../shared/errors.js';
+import { compareArrival, lockOrder, type PairRequest } from './pair.js';
+
+/**
+ * One node's lock as a pure state machine: the queue of migrations that need this node, in order of arrival, of
+ * which at most one has the node. No clock, no connection: leases end by an `expire` event, answers are effects.
+ *
+ *   parked    in the queue, waiting for its other node
+ *   watching  wants the next offer of this node
+ *   trying    has its other node tentatively and waits until this one's tentative holder has decided
+ *   offered   has this node tentatively; decides between confirm and pass
+ *   running   has this node
+ */
+export type QueuePhase = 'parked' | 'watching' | 'trying' | 'offered' | 'running';
+
+export interface QueuedMigration extends PairRequest {
+  readonly phase: QueuePhase;
+  /** False while its coordinator's connection is gone and the lease runs out. Then it is parked or running. */
+  readonly attached: boolean;
+  /** Migrations that came later and took this node first. */
+  readonly overtaken: number;
+  /** The node goes to none that came later than this one. */
+  readonly kept: boolean;
+}
+
+export interface NodeQueue {
+  readonly node: string;
+  /** Times that a waiter may be overtaken at this node before the node is kept for it. */
+  readonly overtakeLimit: number;
+  /** Entries that the queue may have; more are refused. */
+  readonly maxEntries: number;
+  /** In order of arrival. */
+  readonly entries: readonly QueuedMigration[];
+}
+
+export type NodeQueueEvent =
+  | { readonly type: 'request'; readonly request: PairRequest }
+  | {
+      readonly type:
+        | 'try'
+        | 'pass'
+        | 'confirm'
+        | 'keep'
+        | 'release'
+        /** The coordinator's connection is gone: what it has tentatively is freed, its lease starts to run out. */
+        | 'detach'
+        /** A connection of the same migration is back. */
+        | 'attach'
+        /** The lease has run out. */
+        | 'expire';
+      readonly migration: string;
+    };
+
+export type NodeQueueEffect =
+  | {
+      readonly type: 'granted' | 'busy' | 'offer' | 'kept' | 'start-lease' | 'stop-lease';
+      readonly migration: string;
+    }
+  /** The event broke the rules and changed nothing. */
+  | {
+      readonly type: 'refuse';
+      readonly migration: string;
+      readonly code: ErrorCode;
+      readonly message: string;
+    };
+
+export interface NodeQueueStep {
+  readonly state: NodeQueue;
+  readonly effects: readonly NodeQueueEffect[];
+}
+
+export function emptyNodeQueue(node: string, overtakeLimit: number, maxEntries: number): NodeQueue {
+  return { node, overtakeLimit, maxEntries, entries: [] };
+}
+
+export function findEntry(state: NodeQueue, migration: string): QueuedMigration | undefined {
+  return state.entries.find((entry) => entry.migration === migration);
+}
+
+/** What has the node, tentatively or running. */
+export function occupant(state: NodeQueue): QueuedMigration | undefined {
+  return state.entries.find((entry) => entry.phase === 'offered' || entry.phase === 'running');
+}
+
+/** Whether the node is kept for a waiter that came before `entry`. */
+export function isKeptFromIt(state: NodeQueue, entry: QueuedMigration): boolean {
+  return state.entries.some((other) => other.kept && compareArrival(other, entry) < 0);
+}
+
+function refuse(state: NodeQueue, migration: string, code: ErrorCode, message: string): NodeQueueStep {
+  return { state, effects: [{ type: 'refuse', migration, code, message }] };
+}
+
+function change(state: NodeQueue, migration: string, changes: Partial<QueuedMigration>): NodeQueue {
+  return {
+    ...state,
+    entries: state.entries.map((entry) => (entry.migration === migration ? { ...entry, ...changes } : entry)),
+  };
+}
+
+/**
+ * Brings the queue to rest after a change: a free node is given to the first that wants it and may have it; a try
+ * that cannot succeed any more is answered. A `busy` one watches from that moment, so it misses no offer.
+ */
+function settle(before: NodeQueue, effects: NodeQueueEffect[]): NodeQueueStep {
+  let state = before;
+  if (!occupant(state)) {
+    const next = state.entries.find(
+      (entry) => (entry.phase === 'watching' || entry.phase === 'trying') && !isKeptFromIt(state, entry),
+    );
+    if (next) {
+      state = change(state, next.migration, { phase: 'offered' });
+      effects.push({ type: next.phase === 'trying' ? 'granted' : 'offer', migration: next.migration });
+    }
+  }
+  const taken = occupant(state)?.phase === 'running';
+  for (const entry of state.entries) {
+    if (entry.phase !== 'trying' || !(taken || isKeptFromIt(state, entry))) continue;
+    state = change(state, entry.migration, { phase: 'watching' });
+    effects.push({ type: 'busy', migration: entry.migration });
+  }
+  return { state, effects };
+}
+
+function request(state: NodeQueue, wanted: PairRequest): NodeQueueStep {
+  const { migration } = wanted;
+  const known = findEntry(state, migration);
+  if (known) {
+    const same =
+      known.from === wanted.from &&
+      known.to === wanted.to &&
+      known.vm === wanted.vm &&
+      known.requestedAt === wanted.requestedAt;
+    if (known.attached || known.phase === 'running' || !same) {
+      return refuse(
+        state,
+        migration,
+        'duplicate-migration',
+        `migration ${migration} is in the queue of node ${state.node} already (${known.vm} from ${known.from} to ${known.to})`,
+      );
+    }
+    // Back within its lease: it has kept its place.
+    return {
+      state: change(state, migration, { attached: true }),
+      effects: [{ type: 'stop-lease', migration }],
+    };
+  }
+  if (state.entries.length >= state.maxEntries) {
+    return refuse(
+      state,
+      migration,
+      'limit-exceeded',
+      `the queue of node ${state.node} has ${state.entries.length} migrations, the most it takes: try again when some have ended`,
+    );
+  }
+  const entry: QueuedMigration = { ...wanted, phase: 'parked', attached: true, overtaken: 0, kept: false };
+  return { state: { ...state, entries: [...state.entries, entry].sort(compareArrival) }, effects: [] };
+}
+
+function tryNode(state: NodeQueue, entry: QueuedMigration): NodeQueueStep {
+  const { migration } = entry;
+  if (entry.phase !== 'parked') return wrongPhase(state, entry, 'try');
+  const current = occupant(state);
+  // Only a migration that has its lower node may wait for a tentative holder of its higher one: then every wait is
+  // for a higher node than the one that is held, and no cycle of them can close.
+  if (current?.phase === 'offered' && lockOrder(entry).higher === state.node && !isKeptFromIt(state, entry)) {
+    return { state: change(state, migration, { phase: 'trying' }), effects: [] };
+  }
+  if (current || isKeptFromIt(state, entry)) {
+    return {
+      state: change(state, migration, { phase: 'watching' }),
+      effects: [{ type: 'busy', migration }],
+    };
+  }
+  return { state: change(state, migration, { phase: 'offered' }), effects: [{ type: 'granted', migration }] };
+}
+
+function confirm(before: NodeQueue, entry: QueuedMigration): NodeQueueStep {
+  if (entry.phase !== 'offered') return wrongPhase(before, entry, 'confirm');
+  const effects: NodeQueueEffect[] = [];
+  const entries = before.entries.map((other): QueuedMigration => {
+    if (other.migration === entry.migration) return { ...other, phase: 'running', kept: false };
+    if (compareArrival(other, entry) > 0) return other;
+    const overtaken = other.overtaken + 1;
+    if (other.kept || overtaken < before.overtakeLimit) return { ...other, overtaken };
+    effects.push({ type: 'kept', migration: other.migration });
+    return { ...other, overtaken, kept: true };
+  });
+  return settle({ ...before, entries }, effects);
+}
+
+function wrongPhase(state: NodeQueue, entry: QueuedMigration, what: string): NodeQueueStep {
+  return refuse(
+    state,
+    entry.migration,
+    'unexpected-message',
+    `migration ${entry.migration} sent lock-${what} while it is ${entry.phase} in the queue of node ${state.node}`,
+  );
+}
+
+function remove(state: NodeQueue, migration: string): NodeQueueStep {
+  return settle({ ...state, entries: state.entries.filter((entry) => entry.migration !== migration) }, [
+    { type: 'stop-lease', migration },
+  ]);
+}
+
+/** The next state and what is to be done. Never throws; an event that breaks the rules yields `refuse`. */
+export function transition(state: NodeQueue, event: NodeQueueEvent): NodeQueueStep {
+  if (event.type === 'request') return request(state, event.request);
+  const { migration } = event;
+  const entry = findEntry(state, migration);
+  switch (event.type) {
+    case 'release':
+      return entry ? remove(state, migration) : { state, effects: [] };
+    case 'expire':
+      return entry && !entry.attached ? remove(state, migration) : { state, effects: [] };
+    case 'detach':
+      if (!entry?.attached) return { state, effects: [] };
+      return settle(
+        change(state, migration, {
+          attached: false,
+          phase: entry.phase === 'running' ? 'running' : 'parked',
+        }),
+        [{ type: 'start-lease', migration }],
+      );
+    case 'attach':
+      if (!entry || entry.attached) return { state, effects: [] };
+      return {
+        state: change(state, migration, { attached: true }),
+        effects: [{ type: 'stop-lease', migration }],
+      };
+    case 'try':
+    case 'pass':
+    case 'confirm':
+    case 'keep':
+      break;
+  }
+  if (!entry?.attached) {
+    return refuse(
+      state,
+      migration,
+      'unexpected-message',
+      `migration ${migration} sent lock-${event.type} and is not in the queue of node ${state.node}: request first`,
+    );
+  }
+  switch (event.type) {
+    case 'try':
+      return tryNode(state, entry);
+    case 'confirm':
+      return confirm(state, entry);
+    case 'pass':
+      if (entry.phase === 'running') return wrongPhase(state, entry, 'pass');
+      return settle(change(state, migration, { phase: 'parked' }), []);
+    case 'keep':
+      if (entry.phase === 'running') return wrongPhase(state, entry, 'keep');
+      return settle(change(state, migration, { kept: true }), []);
+  }
+}

@@ -1,0 +1,332 @@
+import type { QueueEntry } from '../../shared/api.js';
+import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import type { LockAnswer, LockCommand, LockStatus } from './lock-messages.js';
+import { LEASE_GRACE_MS, OVERTAKE_LIMIT } from './node-lock.js';
+import type { NodeLockPort } from './node-lock-port.js';
+import {
+  newPair,
+  otherSide,
+  transition,
+  type PairEffect,
+  type PairEvent,
+  type PairState,
+  type Side,
+} from './pair-acquisition.js';
+import { lockOrder, type PairRequest } from './pair.js';
+import { realTimers, type Timers } from './timers.js';
+
+/**
+ * The pair lock: both nodes' locks, held together for one migration. The source's agent coordinates; it speaks to
+ * its own node lock by calls and to the target's over the control connection, in the same words:
+ *
+ *        lower node               coordinator               higher node
+ *             <----- lock-request -----  ------ lock-request ----->      a place in both queues
+ *             <------- lock-try -------
+ *             ------ lock-granted ---->                                  tentatively
+ *                                        -------- lock-try ------->
+ *                                        <------ lock-busy --------      ... and watch for me
+ *             <------ lock-pass -------                                  the lower node is not held idle
+ *                                        <------ lock-offer -------      it became free: tentatively
+ *             <------- lock-try -------
+ *             ------ lock-granted ---->
+ *             <---- lock-confirm ------  ------ lock-confirm ----->      the migration runs
+ *             <---- lock-release ------  ------ lock-release ----->
+ *
+ * A waiter watches one node at a time, one that it could not have; when that is offered, it tries the other. If
+ * that is taken by then, it passes the offer on and watches the other one. So a node that is free goes to the
+ * first in the order of arrival that can use it, and nobody waits for one node while it holds the other.
+ *
+ * No deadlock: what is held tentatively is given back at once if the other node is running another migration or
+ * kept. Only where the other node is itself held tentatively may it be worth waiting for the decision, and then
+ * only in ascending order: who has the lower node waits for the higher one's answer; who was offered the higher
+ * node and finds the lower one tentatively taken is answered busy at once. A chain of waits climbs the node ids,
+ * and its top does not wait.
+ *
+ * No livelock: while no migration starts or ends, a waiter that watches a node that runs another stays with it.
+ * One that passes because the lower node was tentatively taken was beaten by a migration that holds a lower node
+ * than the one it passed; following that chain ends at one which starts, or which found a running node. So after
+ * finitely many answers something starts, or every waiter watches a node that is running or kept.
+ *
+ * No starvation: who starts counts as overtaking the earlier ones in the queues of its two nodes. At the limit the
+ * node is kept for the waiter, and the coordinator has the other node kept too (lock-keep): a kept node goes to
+ * none that came later. The order is the same everywhere, so of all that are kept the earliest waits only for
+ * running migrations and for the finitely many that came before it. At each of its nodes, a waiter is overtaken
+ * at most OVERTAKE_LIMIT times.
+ *
+ * Leases: the entry at the remote node lives as long as the control connection, and for a grace period after it,
+ * in which the coordinator can come back to its place. What a vanished one had tentatively is free at once; what it
+ * had running, when the grace period ends.
+ */
+
+/** How a coordinator reaches the remote node lock, at first and after the connection broke. */
+export interface RemoteNode {
+  readonly node: string;
+  /**
+   * Opens a control connection (hello done) and its lock; closing it is the caller's. What it throws ends the
+   * wait at first; when it is called again, only what is not retryable does.
+   */
+  connect(signal: AbortSignal): Promise<NodeLockPort>;
+}
+
+export interface PairHold {
+  /** The lock of the remote node, over the connection that is to carry the migration. */
+  readonly remote: NodeLockPort;
+  /** Aborted, with a MigrationError as its reason, if the remote lock is lost before it is released. */
+  readonly lost: AbortSignal;
+  /** Gives both nodes back. Harmless when repeated, and after a loss. */
+  release(): void;
+}
+
+export interface AcquirePairOptions {
+  request: PairRequest;
+  local: NodeLockPort;
+  remote: RemoteNode;
+  /** Cancels the wait. No effect once the pair is held. */
+  signal: AbortSignal;
+  /** Called when the place in the queues has changed, while waiting. */
+  onQueue?: (entry: QueueEntry) => void;
+  overtakeLimit?: number;
+  /** How long to try to come back after the connection was lost. ms; no longer than the remote lease lasts. */
+  reconnectMs?: number;
+  /** Wait before attempt n (0, 1, ...) to come back. ms */
+  backoffMs?: (attempt: number) => number;
+  timers?: Timers;
+}
+
+const FIRST_BACKOFF_MS = 100;
+const MAX_BACKOFF_MS = 2000;
+
+function doublingBackoffMs(attempt: number): number {
+  return Math.min(FIRST_BACKOFF_MS * 2 ** Math.min(attempt, 10), MAX_BACKOFF_MS);
+}
+
+/**
+ * Waits for both nodes of a migration. Rejects with MigrationError, in neither queue: `cancelled` (or the signal's
+ * own reason, if that is a MigrationError); what the first connect fails with; link-lost if a broken connection
+ * does not come back in time; what a node refuses the request with (duplicate-migration, limit-exceeded);
+ * unexpected-message.
+ */
+export function acquirePair(options: AcquirePairOptions): Promise<PairHold> {
+  return new Acquisition(options).outcome;
+}
+
+class Acquisition {
+  readonly outcome: Promise<PairHold>;
+  readonly #options: AcquirePairOptions;
+  readonly #timers: Timers;
+  readonly #remoteSide: Side;
+  readonly #lost = new AbortController();
+  /** Ends attempts to connect when the acquisition has ended. */
+  readonly #ended = new AbortController();
+  readonly #statuses = new Map<Side, LockStatus>();
+  readonly #pending: PairEvent[] = [];
+  #state: PairState;
+  #draining = false;
+  #remote: NodeLockPort | undefined;
+  #attempt = 0;
+  #stopDeadline: (() => void) | undefined;
+  #stopBackoff: (() => void) | undefined;
+  #resolve!: (hold: PairHold) => void;
+  #reject!: (error: MigrationError) => void;
+  readonly #cancel = (): void => {
+    const reason: unknown = this.#options.signal.reason;
+    const { migration } = this.#options.request;
+    this.#fail(
+      reason instanceof MigrationError
+        ? reason
+        : new MigrationError(
+            'cancelled',
+            `migration ${migration} was cancelled while it waited for its nodes`,
+          ),
+    );
+  };
+
+  constructor(options: AcquirePairOptions) {
+    this.#options = options;
+    this.#timers = options.timers ?? realTimers;
+    this.#remoteSide = lockOrder(options.request).lower === options.remote.node ? 'lower' : 'higher';
+    this.#state = newPair(this.#remoteSide);
+    this.outcome = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    if (options.signal.aborted) {
+      this.#cancel();
+      return;
+    }
+    options.signal.addEventListener('abort', this.#cancel, { once: true });
+    options.local.listen({
+      answer: (message) => this.#answer(otherSide(this.#remoteSide), message),
+      ended: (error) => this.#fail(error),
+    });
+    this.#connect(false);
+  }
+
+  #connect(again: boolean): void {
+    this.#options.remote.connect(this.#ended.signal).then(
+      (port) => this.#connected(port),
+      (thrown: unknown) => {
+        if (this.#ended.signal.aborted) return;
+        const error = toMigrationError(thrown, 'peer-unreachable');
+        if (again && error.retryable) this.#retry(error);
+        else this.#fail(error);
+      },
+    );
+  }
+
+  #connected(port: NodeLockPort): void {
+    if (this.#state.state === 'ended') return;
+    this.#stopDeadline?.();
+    this.#stopDeadline = undefined;
+    this.#remote = port;
+    port.listen({
+      answer: (message) => {
+        if (this.#remote !== port) return;
+        this.#attempt = 0;
+        this.#answer(this.#remoteSide, message);
+      },
+      ended: (error) => {
+        if (this.#remote === port) this.#remoteEnded(error);
+      },
+    });
+    this.#dispatch({ type: 'connected' });
+  }
+
+  #remoteEnded(error: MigrationError): void {
+    if (this.#state.state === 'held') {
+      this.#lost.abort(error);
+      return;
+    }
+    // A vanished peer may come back; one that refuses has its reason.
+    if (error.code !== 'link-lost') {
+      this.#fail(error);
+      return;
+    }
+    this.#remote = undefined;
+    this.#dispatch({ type: 'disconnected' });
+    this.#retry(error);
+  }
+
+  #retry(error: MigrationError): void {
+    if (this.#state.state === 'ended') return;
+    this.#stopDeadline ??= this.#timers.after(this.#options.reconnectMs ?? LEASE_GRACE_MS, () =>
+      this.#fail(error),
+    );
+    const backoffMs = this.#options.backoffMs ?? doublingBackoffMs;
+    this.#stopBackoff = this.#timers.after(backoffMs(this.#attempt), () => this.#connect(true));
+    this.#attempt += 1;
+  }
+
+  #answer(side: Side, message: LockAnswer): void {
+    switch (message.type) {
+      case 'lock-granted':
+        return this.#dispatch({ type: 'granted', side });
+      case 'lock-busy':
+        return this.#dispatch({ type: 'busy', side });
+      case 'lock-offer':
+        return this.#dispatch({ type: 'offer', side });
+      case 'lock-status':
+        this.#statuses.set(side, message);
+        if (message.kept) this.#dispatch({ type: 'kept', side });
+        this.#reportPlace();
+    }
+  }
+
+  #dispatch(event: PairEvent): void {
+    this.#pending.push(event);
+    if (this.#draining) return;
+    this.#draining = true;
+    try {
+      for (let next = this.#pending.shift(); next; next = this.#pending.shift()) {
+        const { state, effects } = transition(this.#state, next);
+        this.#state = state;
+        for (const effect of effects) this.#perform(effect);
+      }
+    } finally {
+      this.#draining = false;
+    }
+  }
+
+  #perform(effect: PairEffect): void {
+    switch (effect.type) {
+      case 'held':
+        return this.#held();
+      case 'violation':
+        return this.#fail(
+          new MigrationError('unexpected-message', `node ${this.#node(effect.side)} ${effect.message}`),
+        );
+      case 'request': {
+        const { vm, requestedAt } = this.#options.request;
+        return this.#send(effect.side, { type: 'lock-request', vm, requestedAt });
+      }
+      case 'try':
+      case 'pass':
+      case 'confirm':
+      case 'keep':
+      case 'release':
+        return this.#send(effect.side, { type: `lock-${effect.type}` });
+    }
+  }
+
+  #send(side: Side, command: LockCommand): void {
+    const port = side === this.#remoteSide ? this.#remote : this.#options.local;
+    port?.send(command);
+  }
+
+  #held(): void {
+    const remote = this.#remote;
+    if (!remote)
+      throw new MigrationError('internal', 'a pair lock is held without a connection to its remote node');
+    this.#stopWaiting();
+    remote.mute();
+    this.#resolve({
+      remote,
+      lost: this.#lost.signal,
+      release: () => this.#dispatch({ type: 'end' }),
+    });
+  }
+
+  #fail(error: MigrationError): void {
+    if (this.#state.state === 'held') {
+      this.#lost.abort(error);
+      return;
+    }
+    this.#stopWaiting();
+    this.#dispatch({ type: 'end' });
+    this.#reject(error);
+  }
+
+  #stopWaiting(): void {
+    this.#options.signal.removeEventListener('abort', this.#cancel);
+    this.#ended.abort();
+    this.#stopDeadline?.();
+    this.#stopBackoff?.();
+  }
+
+  #node(side: Side): string {
+    return side === this.#remoteSide ? this.#options.remote.node : this.#options.local.node;
+  }
+
+  #reportPlace(): void {
+    const { onQueue, request } = this.#options;
+    const state = this.#state;
+    if (!onQueue || state.state === 'held' || state.state === 'ended') return;
+    const here = this.#statuses.get(otherSide(this.#remoteSide));
+    const sides: Side[] = ['lower', 'higher'];
+    onQueue({
+      migration: request.migration,
+      vm: request.vm,
+      from: request.from,
+      to: request.to,
+      requestedAt: new Date(request.requestedAt).toISOString(),
+      position: here?.position ?? this.#statuses.get(this.#remoteSide)?.position ?? 1,
+      state: 'waiting',
+      waitsFor: sides
+        .map((side) => ({ side, node: this.#node(side), holder: this.#statuses.get(side)?.holder ?? '' }))
+        .filter(({ side, holder }) => holder !== '' || (state.state === 'watching' && state.side === side))
+        .map(({ node, holder }) => ({ node, holder: holder === '' ? null : holder })),
+      overtaken: Math.max(0, ...[...this.#statuses.values()].map((status) => status.overtaken)),
+      overtakeLimit: this.#options.overtakeLimit ?? OVERTAKE_LIMIT,
+    });
+  }
+}
