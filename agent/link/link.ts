@@ -1,9 +1,9 @@
 import type { Run } from '../../shared/page.js';
+import type { BlobKind } from '../../shared/protocol/frame.js';
 import type { SourceMessage, TargetMessage } from '../../shared/protocol/messages.js';
 import type { ConnectionEnd } from './connection.js';
 
-/** What a blob is: data of the guest beside its memory that travels in band. */
-export type BlobKind = 'device-state' | 'program-image';
+export type { BlobKind } from '../../shared/protocol/frame.js';
 
 /** Both ends of the control connection: validated messages out and in. */
 export interface ControlChannel<Out, In> {

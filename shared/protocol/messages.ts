@@ -34,10 +34,10 @@ export const VerifyModeSchema = z.enum(['off', 'after', 'strict']);
 export type VerifyMode = z.output<typeof VerifyModeSchema>;
 
 export const SourceMessageSchema = z.discriminatedUnion('type', [
-  // -- opening
-  z.strictObject({
+  // -- opening; fields that this version does not know are left out, so that a later one can add some
+  z.object({
     type: z.literal('hello'),
-    versions: z.strictObject({ min: z.number().int().min(1), max: z.number().int().min(1) }),
+    versions: z.object({ min: z.number().int().min(1), max: z.number().int().min(1) }),
     node: NameSchema,
     /** The node that the source means to reach. */
     to: NameSchema,
@@ -106,7 +106,8 @@ export const PreflightFindingSchema = z.strictObject({
 export type PreflightFinding = z.output<typeof PreflightFindingSchema>;
 
 export const TargetMessageSchema = z.discriminatedUnion('type', [
-  z.strictObject({
+  // -- opening; as with hello, unknown fields are left out
+  z.object({
     type: z.literal('welcome'),
     version: z.number().int().min(1),
     node: NameSchema,
@@ -145,7 +146,12 @@ export const TargetMessageSchema = z.discriminatedUnion('type', [
       .max(MAX_REGIONS - 1),
     firstPage: Count,
     /** xxHash64 of each page, 8 bytes each, little-endian. */
-    hashes: z.instanceof(Uint8Array),
+    hashes: z
+      .instanceof(Uint8Array)
+      .refine(
+        ({ length }) => length > 0 && length % 8 === 0 && length <= 8 * MAX_HASHES,
+        `must be 8 bytes for each of 1 to ${MAX_HASHES} pages`,
+      ),
   }),
   z.strictObject({ type: z.literal('ready'), loadMs: Milliseconds }),
   z.strictObject({ type: z.literal('running'), resumeMs: Milliseconds }),

@@ -1,0 +1,123 @@
+import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import { errorToCloseCode } from '../../shared/protocol/close-codes.js';
+import { connectionError } from './connection-end.js';
+import type { Connection, ConnectionEnd } from './connection.js';
+
+/**
+ * Bytes handed to one connection and not yet taken by the kernel: enough to keep a fast link busy while this
+ * process does other things, little enough that a slow link costs no memory to speak of.
+ */
+export const MAX_IN_FLIGHT_BYTES = 8 * 2 ** 20;
+
+/** Frames up to this size are copied together into one message: a message costs more than copying that much. */
+export const COALESCED_PAYLOAD_BYTES = 16 * 1024;
+
+/** Longest message that a payload is cut into; what measures best over loopback (scripts/bench/link.ts). */
+export const MESSAGE_BYTES = 256 * 1024;
+
+/** Size of the buffers in which small frames are gathered. */
+const BATCH_BYTES = 64 * 1024;
+
+/** The sending end of one page stream: an ordered stream of bytes over a connection, with bounded bytes in flight. */
+export class PageStream {
+  readonly #connection: Connection;
+  /** Frames are gathered here from #batchEnd on; what is before #batchStart is with the connection already. */
+  #batch = new Uint8Array(BATCH_BYTES);
+  #batchStart = 0;
+  #batchEnd = 0;
+  #flushScheduled = false;
+  #inFlightBytes = 0;
+  #failure: MigrationError | null = null;
+  #waiting: { resolve: () => void; reject: (error: MigrationError) => void }[] = [];
+
+  /** `peer` is named in errors. */
+  constructor(connection: Connection, peer: string) {
+    this.#connection = connection;
+    // pages flow one way
+    connection.onMessage(() => {
+      const error = new MigrationError('unexpected-message', `${peer} sent data on a stream of pages to it`);
+      this.fail(error);
+      connection.close(errorToCloseCode(error.code), error.message);
+    });
+    connection.onClose((end) => this.fail(connectionError(end, peer)));
+  }
+
+  onClose(listener: (end: ConnectionEnd) => void): void {
+    this.#connection.onClose(listener);
+  }
+
+  close(code: number, reason: string): void {
+    this.#connection.close(code, reason);
+  }
+
+  /** Lets everything that waits for room, and whatever is written from now on, fail with `error`. */
+  fail(error: MigrationError): void {
+    this.#failure ??= error;
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(this.#failure);
+  }
+
+  /** Null, or a promise to await before anything more is written. Throws what ended the stream. */
+  room(): Promise<void> | null {
+    if (this.#failure) throw this.#failure;
+    if (this.#inFlightBytes < MAX_IN_FLIGHT_BYTES) return null;
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  /** Queues a frame. A `payload` that is not small is read later, uncopied. */
+  write(header: Uint8Array, payload: Uint8Array | null): void {
+    if (payload !== null && payload.length > COALESCED_PAYLOAD_BYTES) {
+      this.#gather(header);
+      this.flush();
+      for (let offset = 0; offset < payload.length; offset += MESSAGE_BYTES) {
+        this.#send(payload.subarray(offset, offset + MESSAGE_BYTES));
+      }
+      return;
+    }
+    this.#gather(header);
+    if (payload !== null) this.#gather(payload);
+    this.#flushSoon();
+  }
+
+  /** Hands over what is gathered. */
+  flush(): void {
+    if (this.#batchEnd === this.#batchStart) return;
+    const gathered = this.#batch.subarray(this.#batchStart, this.#batchEnd);
+    this.#batchStart = this.#batchEnd;
+    this.#send(gathered);
+  }
+
+  #gather(bytes: Uint8Array): void {
+    if (bytes.length > BATCH_BYTES - this.#batchEnd) {
+      this.flush();
+      // the connection may still read the old one
+      this.#batch = new Uint8Array(BATCH_BYTES);
+      this.#batchStart = 0;
+      this.#batchEnd = 0;
+    }
+    this.#batch.set(bytes, this.#batchEnd);
+    this.#batchEnd += bytes.length;
+  }
+
+  /** At the end of this turn at the latest nothing is held back. */
+  #flushSoon(): void {
+    if (this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    setImmediate(() => {
+      this.#flushScheduled = false;
+      if (!this.#failure) this.flush();
+    });
+  }
+
+  #send(data: Uint8Array): void {
+    this.#inFlightBytes += data.length;
+    this.#connection.send(data).then(
+      () => {
+        this.#inFlightBytes -= data.length;
+        if (this.#inFlightBytes < MAX_IN_FLIGHT_BYTES) {
+          for (const waiting of this.#waiting.splice(0)) waiting.resolve();
+        }
+      },
+      (error: unknown) => this.fail(toMigrationError(error, 'link-lost')),
+    );
+  }
+}
