@@ -132,7 +132,19 @@ export interface MigrationResult {
 export type ConvergenceReason = 'below-threshold' | 'stalled' | 'round-limit' | 'time-limit';
 
 export type MigrationPhase =
-  'queued' | 'preparing' | 'copying' | 'switching-over' | 'committing' | 'verifying' | 'asking' | 'ended';
+  | 'queued'
+  | 'preparing'
+  | 'copying'
+  | 'switching-over'
+  | 'verifying'
+  | 'committing'
+  /** The commit was sent and the connection lost: the target is asked for the outcome. */
+  | 'asking'
+  /** The guest runs on the target; the source compares (--verify after) and clears its copy away. */
+  | 'completing'
+  /** The guest goes on here. */
+  | 'aborting'
+  | 'ended';
 
 export interface MigrationInfo {
   id: string;

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { PAGE_SIZE, type Run } from '../../shared/page.js';
 import type { Region } from '../guest/guest.js';
-import { isZeroPage } from '../guest/zero-pages.js';
+import { isZeroPage, zeroRunEnd } from '../guest/zero-pages.js';
 import type { PageSender } from '../link/link.js';
 
 /** Pages handed to the link at once: keeps each step short, so that a cancel and progress come through. */
@@ -38,8 +38,7 @@ export async function copyRuns(
       signal.throwIfAborted();
       const zero = isZeroPage(memory, page);
       const limit = Math.min(end, page + STEP_PAGES);
-      let next = page + 1;
-      while (next < limit && isZeroPage(memory, next) === zero) next += 1;
+      const next = zeroRunEnd(memory, page, limit);
       const step: Run = { region: run.region, firstPage: page, pageCount: next - page };
       if (zero) {
         await sender.sendZeroPages(step);

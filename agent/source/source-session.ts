@@ -65,18 +65,18 @@ export interface SourceContext {
   readonly options: MigrationOptions;
   readonly control: SourceControl;
   /** Opens the page streams that `prepared` gave the token for. */
-  openPages(token: string, signal: AbortSignal): Promise<PageSender>;
+  readonly openPages: (token: string, signal: AbortSignal) => Promise<PageSender>;
   /** Asks the target for the outcome on a connection of its own; rejects if it can't be reached. */
-  askOutcome(signal: AbortSignal): Promise<'pending' | 'committed' | 'aborted'>;
+  readonly askOutcome: (signal: AbortSignal) => Promise<'pending' | 'committed' | 'aborted'>;
   readonly journal: OwnershipJournal;
   readonly timeouts: SourceTimeouts;
   /** Monotonic clock. ms */
-  now(): number;
-  onState(state: SourceState, phase: MigrationPhase): void;
-  onProgress(progress: SourceProgress): void;
-  onRound(round: RoundResult, thresholdBytes: number): void;
+  readonly now: () => number;
+  readonly onState: (state: SourceState, phase: MigrationPhase) => void;
+  readonly onProgress: (progress: SourceProgress) => void;
+  readonly onRound: (round: RoundResult, thresholdBytes: number) => void;
   /** Something that went wrong and changes nothing about the outcome. */
-  onWarning(message: string, error: unknown): void;
+  readonly onWarning: (message: string, error: unknown) => void;
 }
 
 /** One migration, on the side that the guest leaves: carries out the effects of source-state.ts. */

@@ -62,7 +62,7 @@ export class ReceivedMemory {
   }
 
   /** Hashes of the run as 8 bytes a page, little-endian: as applied, or of the memory as it is now. */
-  hashes(run: Run): Uint8Array {
+  hashes(run: Run): Uint8Array<ArrayBuffer> {
     this.check(run);
     const { memory } = this.#regions[run.region]!;
     const applied = this.#applied?.[run.region];

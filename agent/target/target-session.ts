@@ -41,13 +41,13 @@ export interface TargetContext {
   readonly host: IncomingHost;
   readonly journal: OwnershipJournal;
   /** Makes page connections welcome: returns the token that they must show. */
-  openStreams(count: number, sink: PageSink): string;
-  closeStreams(): void;
+  readonly openStreams: (count: number, sink: PageSink) => string;
+  readonly closeStreams: () => void;
   /** Monotonic clock. ms */
-  now(): number;
-  onState(state: TargetState, prepare: Prepare | null): void;
+  readonly now: () => number;
+  readonly onState: (state: TargetState, prepare: Prepare | null) => void;
   /** Something that went wrong and changes nothing about the outcome. */
-  onWarning(message: string, error: unknown): void;
+  readonly onWarning: (message: string, error: unknown) => void;
 }
 
 /** One migration, on the side that the guest comes to: carries out the effects of target-state.ts. */
