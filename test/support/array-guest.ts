@@ -1,0 +1,109 @@
+import type { Guest, GuestState, Region, WriteLog } from '../../agent/guest/guest.js';
+import { isZeroPage } from '../../agent/guest/zero-pages.js';
+import { MigrationError } from '../../shared/errors.js';
+import type { GuestDefinition } from '../../shared/guest-definition.js';
+import { PAGE_SIZE, type Run, unionRuns } from '../../shared/page.js';
+
+/** A definition that stands for any: the engine does not look inside. */
+export function definitionOf(name: string): GuestDefinition {
+  return { name, kind: 'embedded', memory: 2 ** 20, program: 'idle', parameters: {} };
+}
+
+/** Calls recorded in order, and calls told to fail, by name. */
+export type GuestCall =
+  'start' | 'harvest' | 'stop' | 'populated' | 'pause' | 'resume' | 'save' | 'load' | 'destroy';
+
+/** A guest whose memory is plain arrays and whose writes the test scripts; it keeps a log of what is asked of it. */
+export class ArrayGuest implements Guest {
+  readonly definition: GuestDefinition;
+  readonly regions: readonly Region[];
+  readonly calls: GuestCall[] = [];
+  readonly failing = new Set<GuestCall>();
+  /** Called before each harvest of a running guest, with its number: the guest's writes of that round. */
+  onHarvest: (harvest: number) => void = () => undefined;
+  state: GuestState = 'running';
+  deviceState: Uint8Array = new Uint8Array([1, 2, 3]);
+  loadedState: Uint8Array | null = null;
+  destroyed = false;
+  #written: Run[] = [];
+  #tracking = false;
+  #harvests = 0;
+
+  constructor(name: string, ...pagesOfRegions: number[]) {
+    this.regions = pagesOfRegions.map((pages, index) => ({
+      name: `ram${index}`,
+      memory: new Uint8Array(new SharedArrayBuffer(pages * PAGE_SIZE)),
+    }));
+    this.definition = definitionOf(name);
+  }
+
+  /** What a running guest does: writes `value` over all of a page. Throws when it must not run. */
+  write(region: number, page: number, value: number, track = true): void {
+    if (this.state !== 'running') throw new Error('a guest that does not run has written');
+    this.regions[region]!.memory.fill(value, page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
+    if (this.#tracking && track) this.#written.push({ region, firstPage: page, pageCount: 1 });
+  }
+
+  readonly writeLog: WriteLog = {
+    kind: 'scripted',
+    reason: 'a test',
+    start: () => this.#call('start', () => {
+      this.#tracking = true;
+      this.#written = [];
+    }),
+    harvest: () => this.#call('harvest', () => {
+      if (this.state === 'running') this.onHarvest(this.#harvests);
+      this.#harvests += 1;
+      const written = unionRuns(this.#written);
+      this.#written = [];
+      return written;
+    }),
+    stop: () => this.#call('stop', () => void (this.#tracking = false)),
+  }; // prettier-ignore
+
+  get tracking(): boolean {
+    return this.#tracking;
+  }
+
+  populated(): Promise<Run[]> {
+    return this.#call('populated', () =>
+      unionRuns(
+        this.regions.flatMap(({ memory }, region) =>
+          Array.from({ length: memory.length / PAGE_SIZE }, (_, page) => page)
+            .filter((page) => !isZeroPage(memory, page))
+            .map((page) => ({ region, firstPage: page, pageCount: 1 })),
+        ),
+      ),
+    );
+  }
+
+  pause(): Promise<void> {
+    return this.#call('pause', () => void (this.state = 'paused'));
+  }
+
+  resume(): Promise<void> {
+    return this.#call('resume', () => void (this.state = 'running'));
+  }
+
+  saveState(): Promise<Uint8Array> {
+    return this.#call('save', () => this.deviceState);
+  }
+
+  loadState(state: Uint8Array): Promise<void> {
+    return this.#call('load', () => void (this.loadedState = state));
+  }
+
+  destroy(): Promise<void> {
+    return this.#call('destroy', () => {
+      this.destroyed = true;
+      this.state = 'paused';
+    });
+  }
+
+  async #call<T>(name: GuestCall, effect: () => T): Promise<T> {
+    this.calls.push(name);
+    await Promise.resolve();
+    if (this.failing.has(name)) throw new MigrationError('guest-failed', `${name} was told to fail`);
+    return effect();
+  }
+}
