@@ -61,7 +61,8 @@ const ERROR_OF_STANDARD_CLOSE = new Map<number, ErrorCode>([
   [1005, 'link-lost'],
   [CLOSE_BROKEN, 'link-lost'],
   [1007, 'bad-message'],
-  [1009, 'limit-exceeded'],
+  [1008, 'bad-message'],
+  [1009, 'bad-message'],
   [1011, 'internal'],
 ]);
 

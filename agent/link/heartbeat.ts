@@ -1,0 +1,49 @@
+import type { Timers } from './timers.js';
+
+/** A ping is sent this often. ms */
+export const HEARTBEAT_INTERVAL_MS = 1000;
+
+/** A peer that is not heard of for this long is taken for gone. ms */
+export const HEARTBEAT_TIMEOUT_MS = 10_000;
+
+export interface HeartbeatOptions {
+  intervalMs?: number;
+  timeoutMs?: number;
+}
+
+export interface HeartbeatSubject {
+  ping(): void;
+  /** Grows with whatever is heard of the peer, parts of messages included. */
+  bytesHeard(): number;
+  /** True while this side does not read, and so cannot hear. */
+  deaf(): boolean;
+  silent(timeoutMs: number): void;
+}
+
+/**
+ * Pings the peer and tells when it has fallen silent. Silence is counted in intervals that passed without news, not by
+ * the clock: an agent that was itself stopped for a while has missed one interval and not ten.
+ * Returns how to end it.
+ */
+export function startHeartbeat(
+  subject: HeartbeatSubject,
+  timers: Timers,
+  { intervalMs = HEARTBEAT_INTERVAL_MS, timeoutMs = HEARTBEAT_TIMEOUT_MS }: HeartbeatOptions = {},
+): () => void {
+  let heard = subject.bytesHeard();
+  let silentMs = 0;
+  let cancel: () => void;
+  const beat = () => {
+    const now = subject.bytesHeard();
+    silentMs = now === heard && !subject.deaf() ? silentMs + intervalMs : 0;
+    heard = now;
+    if (silentMs >= timeoutMs) {
+      subject.silent(timeoutMs);
+      return;
+    }
+    subject.ping();
+    cancel = timers.after(intervalMs, beat);
+  };
+  cancel = timers.after(intervalMs, beat);
+  return () => cancel();
+}

@@ -1,0 +1,12 @@
+/** Paths of the peer link on the port that the HTTP API shares. */
+export const CONTROL_PATH = '/v1/link/control';
+export const PAGES_PATH = '/v1/link/pages';
+
+/**
+ * Largest WebSocket message on a control connection: twice what a control message may have, so that one which is
+ * too long gets the protocol's own answer; beyond it the library refuses before it allocates.
+ */
+export const MAX_CONTROL_PAYLOAD = 128 * 1024;
+
+/** Largest WebSocket message on a page connection: bounds what the library gathers before it is delivered. */
+export const MAX_PAGES_PAYLOAD = 2 ** 20;

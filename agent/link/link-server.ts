@@ -1,0 +1,228 @@
+import type { IncomingMessage, Server } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { WebSocketServer } from 'ws';
+import { ERROR_CODES, MigrationError, toMigrationError } from '../../shared/errors.js';
+import { MigrationIdSchema } from '../../shared/names.js';
+import { errorToCloseCode } from '../../shared/protocol/close-codes.js';
+import { MAX_STREAMS } from '../../shared/protocol/messages.js';
+import type { Connection } from './connection.js';
+import { targetControl } from './control-channel.js';
+import type { HeartbeatOptions } from './heartbeat.js';
+import { welcomeSource, type Handshake, type VersionRange } from './hello.js';
+import { CONTROL_PATH, MAX_CONTROL_PAYLOAD, MAX_PAGES_PAYLOAD, PAGES_PATH } from './link-paths.js';
+import type { TargetControl } from './link.js';
+import { PAGE_TOKEN_HEADER } from './page-token.js';
+import { systemTimers, type Timers } from './timers.js';
+import { WsConnection } from './ws-connection.js';
+
+export interface LinkLimits {
+  /** Control connections whose handshake is not done: bounds what strangers can hold. */
+  maxHandshakes: number;
+  /** Connections of both kinds: bounds sockets and their buffers. */
+  maxConnections: number;
+}
+
+/** 40 migrations may arrive at once; each has one control connection and up to 16 page connections. */
+export const DEFAULT_LINK_LIMITS: LinkLimits = { maxHandshakes: 64, maxConnections: 512 };
+
+export interface LinkServerOptions {
+  /** The node's HTTP server; the link answers its upgrade requests. */
+  server: Server;
+  /** Id of this node. */
+  node: string;
+  /** This agent's name and version, told to peers. */
+  agent: string;
+  features?: readonly string[];
+  versions?: VersionRange;
+  limits?: Partial<LinkLimits>;
+  heartbeat?: HeartbeatOptions;
+  handshakeTimeoutMs?: number;
+  timers?: Timers;
+  /** A source has opened a control connection and was welcomed. Takes the channel over. */
+  onControl(control: TargetControl, handshake: Handshake): void;
+  /**
+   * Whether a page connection may be opened for that stream; compare the token with isPageToken(). Returns who
+   * takes the connection over; throws MigrationError (not-found where the migration or the token is wrong, without
+   * telling which; wrong-state where the stream is connected already).
+   */
+  authorizePages(migrationId: string, stream: number, token: string): (connection: Connection) => void;
+  /** A connection or handshake was refused, for the log. `remote` is its address. */
+  onRefused?(error: MigrationError, remote: string): void;
+}
+
+/** The end of the peer link that accepts connections. */
+export class LinkServer {
+  readonly #options: LinkServerOptions;
+  readonly #limits: LinkLimits;
+  readonly #control = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: MAX_CONTROL_PAYLOAD,
+  });
+  readonly #pages = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: MAX_PAGES_PAYLOAD,
+  });
+  readonly #connections = new Set<Connection>();
+  #handshakes = 0;
+  #closing = false;
+  readonly #onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    this.#upgrade(request, socket as Socket, head);
+  };
+
+  /** Starts to answer the server's upgrade requests. */
+  constructor(options: LinkServerOptions) {
+    this.#options = options;
+    this.#limits = { ...DEFAULT_LINK_LIMITS, ...options.limits };
+    options.server.on('upgrade', this.#onUpgrade);
+  }
+
+  /** Open connections of both kinds. */
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  /** Refuses new connections, ends those that are left with shutting-down, and waits until they have ended. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    const ended = [...this.#connections].map(
+      (connection) =>
+        new Promise<void>((resolve) => {
+          connection.onClose(() => resolve());
+          connection.close(errorToCloseCode('shutting-down'), `node ${this.#options.node} is shutting down`);
+        }),
+    );
+    await Promise.all(ended);
+    this.#options.server.off('upgrade', this.#onUpgrade);
+  }
+
+  #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const remote = socket.remoteAddress ?? 'unknown address';
+    // a socket without a listener for errors would end the process
+    const ignore = () => undefined;
+    socket.on('error', ignore);
+    try {
+      const accept = this.#route(request, remote);
+      accept(request, socket, head);
+      socket.off('error', ignore);
+    } catch (thrown) {
+      const error = toMigrationError(thrown);
+      refuse(socket, error);
+      this.#options.onRefused?.(error, remote);
+    }
+  }
+
+  /** How to accept the request. Throws why not. */
+  #route(
+    request: IncomingMessage,
+    remote: string,
+  ): (request: IncomingMessage, socket: Socket, head: Buffer) => void {
+    const { node } = this.#options;
+    if (this.#closing) throw new MigrationError('shutting-down', `node ${node} is shutting down`);
+    if (request.headers.origin !== undefined) {
+      // agents send none; a browser always does, and any web page could make it connect
+      throw new MigrationError('invalid-request', 'the peer link is for agents, not for browsers');
+    }
+    if (this.#connections.size >= this.#limits.maxConnections) {
+      throw new MigrationError(
+        'limit-exceeded',
+        `node ${node} has ${this.#limits.maxConnections} link connections, the most it allows: try again later`,
+      );
+    }
+    const url = URL.canParse(request.url ?? '', 'http://agent')
+      ? new URL(request.url ?? '', 'http://agent')
+      : null;
+    if (url?.pathname === CONTROL_PATH) return this.#acceptControl(remote);
+    if (url?.pathname === PAGES_PATH) return this.#acceptPages(url.searchParams, request);
+    throw new MigrationError('not-found', `there is no link at ${url?.pathname ?? 'that address'}`);
+  }
+
+  #acceptControl(remote: string) {
+    const { node, agent, features, versions, handshakeTimeoutMs, timers } = this.#options;
+    if (this.#handshakes >= this.#limits.maxHandshakes) {
+      throw new MigrationError(
+        'limit-exceeded',
+        `node ${node} has ${this.#limits.maxHandshakes} handshakes going on, the most it allows: try again later`,
+      );
+    }
+    return (request: IncomingMessage, socket: Socket, head: Buffer) => {
+      this.#control.handleUpgrade(request, socket, head, (webSocket) => {
+        this.#handshakes += 1;
+        const control = targetControl(
+          this.#connection(new WsConnection(webSocket, socket, this.#about(remote))),
+        );
+        welcomeSource(control, {
+          node,
+          agent,
+          ...(features && { features }),
+          ...(versions && { versions }),
+          ...(handshakeTimeoutMs !== undefined && { timeoutMs: handshakeTimeoutMs }),
+          timers: timers ?? systemTimers,
+        })
+          .finally(() => {
+            this.#handshakes -= 1;
+          })
+          .then(
+            (handshake) => this.#options.onControl(control, handshake),
+            (error: unknown) => this.#options.onRefused?.(toMigrationError(error), remote),
+          )
+          .catch((thrown: unknown) => {
+            const error = toMigrationError(thrown);
+            control.close(errorToCloseCode(error.code), error.message);
+            this.#options.onRefused?.(error, remote);
+          });
+      });
+    };
+  }
+
+  #acceptPages(query: URLSearchParams, request: IncomingMessage) {
+    const migration = MigrationIdSchema.safeParse(query.get('migration'));
+    if (!migration.success)
+      throw new MigrationError('invalid-request', 'migration: is no valid migration id');
+    const stream = /^\d{1,2}$/.test(query.get('stream') ?? '') ? Number(query.get('stream')) : MAX_STREAMS;
+    if (stream >= MAX_STREAMS) {
+      throw new MigrationError('invalid-request', `stream: must be 0 to ${MAX_STREAMS - 1}`);
+    }
+    const token = request.headers[PAGE_TOKEN_HEADER];
+    const take = this.#options.authorizePages(migration.data, stream, typeof token === 'string' ? token : '');
+    const peer = `the source of migration ${migration.data}`;
+    return (request: IncomingMessage, socket: Socket, head: Buffer) => {
+      this.#pages.handleUpgrade(request, socket, head, (webSocket) => {
+        const connection = this.#connection(new WsConnection(webSocket, socket, this.#about(peer)));
+        try {
+          take(connection);
+        } catch (thrown) {
+          // upgraded already: it is too late for an HTTP answer
+          const error = toMigrationError(thrown);
+          connection.close(errorToCloseCode(error.code), error.message);
+        }
+      });
+    };
+  }
+
+  #about(peer: string) {
+    const { heartbeat, timers } = this.#options;
+    return { peer, timers: timers ?? systemTimers, ...(heartbeat && { heartbeat }) };
+  }
+
+  #connection<C extends Connection>(connection: C): C {
+    this.#connections.add(connection);
+    connection.onClose(() => this.#connections.delete(connection));
+    return connection;
+  }
+}
+
+/** Answers an upgrade request with the error, in the form of the HTTP API. */
+function refuse(socket: Socket, error: MigrationError): void {
+  const body = JSON.stringify({ error });
+  const { status } = ERROR_CODES[error.code];
+  socket.end(
+    `HTTP/1.1 ${status} Refused\r\nContent-Type: application/json\r\nConnection: close\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    () => socket.destroy(),
+  );
+}
