@@ -1,0 +1,101 @@
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import { DefineGuestSchema, type ConsoleChunk, type ConsoleEnd, type GuestInfo } from '../../shared/api.js';
+import { validate } from '../../shared/validate.js';
+import { answer } from './answer.js';
+import type { EventStreams, StreamEvent } from './event-streams.js';
+import type { ApiLimits } from './limits.js';
+import { CountTextSchema, guestName, lastEventId } from './request-fields.js';
+import type { AgentService } from './service.js';
+
+const ConsoleQuerySchema = z.strictObject({
+  /** Bytes printed before the first one that is asked for. */
+  position: CountTextSchema.default(0),
+  follow: z.enum(['true', 'false']).default('false'),
+});
+
+/** Input for the console; the body's limit bounds its length. */
+const ConsoleInputSchema = z.strictObject({ data: z.base64() });
+
+/** Guests: definition, life, console. */
+export function guestRoutes(
+  app: FastifyInstance,
+  service: AgentService,
+  streams: EventStreams,
+  limits: ApiLimits,
+): void {
+  app.get('/guests', (_request, reply) => answer<GuestInfo[]>(reply, service.guests()));
+
+  app.post('/guests', { bodyLimit: limits.guestBodyBytes }, async (request, reply): Promise<GuestInfo> => {
+    const { definition, image } = validate(
+      DefineGuestSchema,
+      request.body,
+      'invalid-definition',
+      'the VM definition',
+    );
+    const bytes = image === undefined ? undefined : Buffer.from(image, 'base64');
+    reply.status(201);
+    return await service.defineGuest(definition, bytes);
+  });
+
+  app.get('/guests/:name', (request, reply) => answer<GuestInfo>(reply, service.guest(guestName(request))));
+
+  app.delete('/guests/:name', async (request, reply) => {
+    await service.undefineGuest(guestName(request));
+    return await reply.status(204).send();
+  });
+
+  app.post('/guests/:name/start', async (request) => await service.startGuest(guestName(request)));
+  app.post('/guests/:name/stop', async (request) => await service.stopGuest(guestName(request)));
+  app.post('/guests/:name/pause', async (request) => await service.pauseGuest(guestName(request)));
+  app.post('/guests/:name/resume', async (request) => await service.resumeGuest(guestName(request)));
+
+  app.get('/guests/:name/console', async (request, reply): Promise<ConsoleChunk | undefined> => {
+    const name = guestName(request);
+    const query = validate(ConsoleQuerySchema, request.query, 'invalid-request', 'the query');
+    const position = lastEventId(request) ?? query.position;
+    // an unknown guest is a plain 404, not an event of a stream that was opened for it
+    service.guest(name);
+    if (query.follow === 'false') return await consoleNow(service, name, position);
+    await streams.serve(reply, (signal) => consoleEvents(service.console(name, position, true, signal)));
+    return undefined;
+  });
+
+  app.post('/guests/:name/console', async (request, reply) => {
+    const name = guestName(request);
+    const { data } = validate(ConsoleInputSchema, request.body, 'invalid-request', 'the console input');
+    await service.consoleInput(name, Buffer.from(data, 'base64'));
+    return await reply.status(204).send();
+  });
+}
+
+/** What the console has kept from `position` on, as one chunk. */
+async function consoleNow(service: AgentService, name: string, position: number): Promise<ConsoleChunk> {
+  const reading = new AbortController();
+  let first: number | undefined;
+  const texts: string[] = [];
+  for await (const chunk of service.console(name, position, false, reading.signal)) {
+    first ??= chunk.position;
+    texts.push(chunk.text);
+  }
+  return { position: first ?? position, text: texts.join('') };
+}
+
+/** A console as events: each id is the position after its chunk, so that a client resumes without a gap. */
+async function* consoleEvents(
+  console: AsyncGenerator<ConsoleChunk, ConsoleEnd | null>,
+): AsyncGenerator<StreamEvent, void> {
+  try {
+    for (;;) {
+      const next = await console.next();
+      if (next.done === true) {
+        if (next.value !== null) yield { event: 'end', data: next.value };
+        return;
+      }
+      yield { event: 'chunk', id: next.value.position + next.value.text.length, data: next.value };
+    }
+  } finally {
+    // 'for await' would do this, but drops what the generator returns
+    await console.return(null);
+  }
+}

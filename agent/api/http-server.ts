@@ -1,0 +1,84 @@
+import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import { MigrationError } from '../../shared/errors.js';
+import { answerError, rawErrorResponse } from './error-answer.js';
+import { EventStreams } from './event-streams.js';
+import { guestRoutes } from './guest-routes.js';
+import { API_LIMITS, type ApiLimits } from './limits.js';
+import { migrationRoutes } from './migration-routes.js';
+import { nodeRoutes } from './node-routes.js';
+import { trackSilentConnections } from './silent-connections.js';
+import type { AgentService } from './service.js';
+
+export interface HttpServerOptions {
+  readonly service: AgentService;
+  /** The agent's pino logger. */
+  readonly logger: FastifyBaseLogger;
+  readonly limits?: Partial<ApiLimits>;
+}
+
+/**
+ * The HTTP API, version 1, over `service`; not listening yet. Requests and answers: shared/api.ts. The peer link takes
+ * 'upgrade' on its `.server`. `close()` ends event streams and idle connections, and waits for requests under way.
+ */
+export function createHttpServer({ service, logger, limits }: HttpServerOptions): FastifyInstance {
+  const bounds: ApiLimits = { ...API_LIMITS, ...limits };
+  const app = Fastify({
+    loggerInstance: logger,
+    bodyLimit: bounds.bodyBytes,
+    requestTimeout: bounds.requestTimeoutMs,
+    logController: new LogController({ disableRequestLogging: true }),
+    forceCloseConnections: 'idle',
+    frameworkErrors: (error, request, reply) => void answerError(error, request, reply),
+    clientErrorHandler: (error, socket) => {
+      if (socket.writable) socket.end(rawErrorResponse((error as NodeJS.ErrnoException).code));
+      else socket.destroy();
+    },
+  });
+  // text/plain is what a web page of any origin may post without asking: only JSON is understood
+  app.removeContentTypeParser('text/plain');
+  app.setErrorHandler(answerError);
+  app.setNotFoundHandler((request) => {
+    throw new MigrationError(
+      'not-found',
+      `this agent serves no ${request.method} ${request.url}: see /v1/status`,
+    );
+  });
+  // A browser says where a page comes from. No page is served here, so a page that asks is another site's: it must not
+  // stop guests in the name of whoever looks at it.
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (request.headers.origin !== undefined) {
+      throw new MigrationError('invalid-request', 'requests from web pages (header Origin) are refused');
+    }
+    done();
+  });
+  app.addHook('onResponse', (request, reply, done) => {
+    request.log.debug(
+      {
+        method: request.method,
+        url: request.url,
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime),
+      },
+      'request answered',
+    );
+    done();
+  });
+
+  const streams = new EventStreams(bounds);
+  const closeSilentConnections = trackSilentConnections(app.server);
+  app.addHook('preClose', (done) => {
+    streams.close();
+    closeSilentConnections();
+    done();
+  });
+  void app.register(
+    (v1, _options, done) => {
+      nodeRoutes(v1, service);
+      guestRoutes(v1, service, streams, bounds);
+      migrationRoutes(v1, service, streams);
+      done();
+    },
+    { prefix: '/v1' },
+  );
+  return app;
+}

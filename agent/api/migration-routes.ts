@@ -1,0 +1,58 @@
+import type { FastifyInstance } from 'fastify';
+import {
+  StartMigrationSchema,
+  type MigrationEvent,
+  type MigrationInfo,
+  type PreflightReport,
+} from '../../shared/api.js';
+import { validate } from '../../shared/validate.js';
+import { answer } from './answer.js';
+import type { EventStreams, StreamEvent } from './event-streams.js';
+import { lastEventId, migrationId } from './request-fields.js';
+import type { AgentService, MigrationRequest } from './service.js';
+
+/** Migrations that start here: preflight, start, look, follow, cancel. */
+export function migrationRoutes(app: FastifyInstance, service: AgentService, streams: EventStreams): void {
+  app.get('/migrations', (_request, reply) => answer<MigrationInfo[]>(reply, service.migrations()));
+
+  app.post('/migrations', async (request, reply): Promise<MigrationInfo> => {
+    const wanted = migrationRequest(request.body);
+    reply.status(202);
+    return await service.startMigration(wanted);
+  });
+
+  app.post('/preflight', async (request): Promise<PreflightReport> => {
+    return await service.preflight(migrationRequest(request.body));
+  });
+
+  app.get('/migrations/:id', (request, reply) =>
+    answer<MigrationInfo>(reply, service.migration(migrationId(request))),
+  );
+
+  app.post('/migrations/:id/cancel', async (request): Promise<MigrationInfo> => {
+    return await service.cancelMigration(migrationId(request));
+  });
+
+  app.get('/migrations/:id/events', async (request, reply): Promise<void> => {
+    const id = migrationId(request);
+    const after = lastEventId(request) ?? -1;
+    // an unknown migration is a plain 404, not an event of a stream that was opened for it
+    service.migration(id);
+    await streams.serve(reply, (signal) => migrationEvents(service.migrationEvents(id, after, signal)));
+  });
+}
+
+/** Checks the body of a request for a migration. Throws invalid-request. */
+function migrationRequest(body: unknown): MigrationRequest {
+  const { vm, to, options } = validate(
+    StartMigrationSchema,
+    body,
+    'invalid-request',
+    'the migration request',
+  );
+  return { vm, to, options };
+}
+
+async function* migrationEvents(events: AsyncGenerator<MigrationEvent>): AsyncGenerator<StreamEvent, void> {
+  for await (const event of events) yield { event: event.event, id: event.seq, data: event };
+}

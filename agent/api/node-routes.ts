@@ -1,0 +1,11 @@
+import type { FastifyInstance } from 'fastify';
+import type { NodeInfo, QueueEntry, StatusReport } from '../../shared/api.js';
+import { answer } from './answer.js';
+import type { AgentService } from './service.js';
+
+/** What the agent is and what goes on at it. */
+export function nodeRoutes(app: FastifyInstance, service: AgentService): void {
+  app.get('/node', (_request, reply) => answer<NodeInfo>(reply, service.node()));
+  app.get('/status', (_request, reply) => answer<StatusReport>(reply, service.status()));
+  app.get('/queue', (_request, reply) => answer<QueueEntry[]>(reply, service.queue()));
+}

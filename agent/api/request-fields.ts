@@ -1,0 +1,30 @@
+import type { FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { MigrationIdSchema, NameSchema } from '../../shared/names.js';
+import { validate } from '../../shared/validate.js';
+
+/** A count in a query or header; 15 digits stay below 2^53. */
+export const CountTextSchema = z
+  .string()
+  .regex(/^\d{1,15}$/, 'must be a whole number of at most 15 digits')
+  .transform(Number);
+
+const GuestPathSchema = z.object({ name: NameSchema });
+const MigrationPathSchema = z.object({ id: MigrationIdSchema });
+
+/** The guest that the path names. Throws invalid-request. */
+export function guestName(request: FastifyRequest): string {
+  return validate(GuestPathSchema, request.params, 'invalid-request', 'the path').name;
+}
+
+/** The migration that the path names. Throws invalid-request. */
+export function migrationId(request: FastifyRequest): string {
+  return validate(MigrationPathSchema, request.params, 'invalid-request', 'the path').id;
+}
+
+/** What a client that reconnects to an event stream has seen last; undefined if it is new. Throws invalid-request. */
+export function lastEventId(request: FastifyRequest): number | undefined {
+  const header = request.headers['last-event-id'];
+  if (header === undefined) return undefined;
+  return validate(CountTextSchema, header, 'invalid-request', 'the header Last-Event-ID');
+}

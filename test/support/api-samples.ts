@@ -1,0 +1,135 @@
+import type {
+  GuestInfo,
+  MigrationEvent,
+  MigrationInfo,
+  MigrationResult,
+  NodeInfo,
+} from '../../shared/api.js';
+import type { GuestDefinition } from '../../shared/guest-definition.js';
+
+/** Answers of an agent as they look in practice, for tests of the API and of the command line. */
+
+export const definition: GuestDefinition = {
+  name: 'web-1',
+  kind: 'embedded',
+  memory: 67_108_864,
+  program: 'ticker',
+  parameters: {},
+};
+
+export const nodeInfo: NodeInfo = {
+  node: 'a',
+  version: '0.1.0',
+  protocol: { min: 1, max: 1 },
+  guests: 1,
+  memoryUsedBytes: 67_108_864,
+  memoryLimitBytes: 4_294_967_296,
+  peers: [{ node: 'b', url: 'http://127.0.0.1:7801' }],
+};
+
+export function guestInfo(changes: Partial<GuestInfo> = {}): GuestInfo {
+  return {
+    name: 'web-1',
+    kind: 'embedded',
+    status: 'running',
+    memoryBytes: 67_108_864,
+    migration: null,
+    definition,
+    writeLog: { kind: 'store-path', reason: 'the machine marks each page that it stores to' },
+    consoleBytes: 0,
+    machine: { retiredInstructions: 123_456_789, exitCode: null },
+    ...changes,
+  };
+}
+
+export const MIGRATION_ID = 'a-20261122-0001';
+
+export function migrationResult(changes: Partial<MigrationResult> = {}): MigrationResult {
+  return {
+    id: MIGRATION_ID,
+    vm: 'web-1',
+    from: 'a',
+    to: 'b',
+    outcome: 'completed',
+    error: null,
+    totalMs: 812.5,
+    queuedMs: 0,
+    downtimeMs: 6.5,
+    downtime: { pauseMs: 0.5, residualMs: 2, stateMs: 1, loadMs: 1, resumeMs: 2 },
+    convergence: { reason: 'below-threshold', action: 'switch-over', thresholdBytes: 30_000_000 },
+    rounds: [
+      {
+        round: 0,
+        pages: 16_384,
+        zeroPages: 6384,
+        bytes: 40_960_000,
+        wireBytes: 41_000_000,
+        ms: 40,
+        bytesPerSecond: 1.025e9,
+        dirtyPagesPerSecond: 5000,
+        residualPages: 200,
+      },
+      {
+        round: 1,
+        pages: 200,
+        zeroPages: 0,
+        bytes: 819_200,
+        wireBytes: 820_000,
+        ms: 2,
+        bytesPerSecond: 4.1e8,
+        dirtyPagesPerSecond: 0,
+        residualPages: 0,
+      },
+    ],
+    ramBytes: 67_108_864,
+    populatedBytes: 67_108_864,
+    wireBytes: 41_820_000,
+    writeLog: 'store-path',
+    verify: { mode: 'off', pagesChecked: 0, mismatches: 0 },
+    ...changes,
+  };
+}
+
+export function migrationInfo(changes: Partial<MigrationInfo> = {}): MigrationInfo {
+  return {
+    id: MIGRATION_ID,
+    vm: 'web-1',
+    from: 'a',
+    to: 'b',
+    role: 'source',
+    phase: 'preparing',
+    requestedAt: '2026-11-22T22:00:00.000Z',
+    progress: null,
+    queue: null,
+    result: null,
+    ...changes,
+  };
+}
+
+// distributes over the union, which Omit alone does not
+type WithoutHeader<Event> = Event extends unknown ? Omit<Event, 'seq' | 'at' | 'migration'> : never;
+
+/** Events of one migration, numbered from 0. */
+export function migrationEvents(...events: WithoutHeader<MigrationEvent>[]): MigrationEvent[] {
+  return events.map((event, seq) => ({
+    seq,
+    at: '2026-11-22T22:00:00.000Z',
+    migration: MIGRATION_ID,
+    ...event,
+  }));
+}
+
+/** A migration that goes well: what an agent tells of it. */
+export function completedMigration(result: MigrationResult = migrationResult()): MigrationEvent[] {
+  const [first, last] = result.rounds;
+  return migrationEvents(
+    { event: 'phase', phase: 'preparing' },
+    { event: 'phase', phase: 'copying' },
+    { event: 'progress', round: 0, pagesDone: 8192, pagesTotal: 16_384, bytesPerSecond: 1e9 },
+    ...(first ? [{ event: 'round' as const, round: first, thresholdBytes: 30_000_000 }] : []),
+    { event: 'phase', phase: 'switching-over' },
+    ...(last ? [{ event: 'round' as const, round: last, thresholdBytes: 30_000_000 }] : []),
+    { event: 'phase', phase: 'committing' },
+    { event: 'ended', result },
+  );
+}
