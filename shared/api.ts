@@ -215,9 +215,11 @@ export interface PreflightReport {
 export interface ConsoleChunk {
   /** Position of the first byte of `text` in all that the guest ever printed. */
   position: number;
+  /** Position after its last byte: where to go on. */
+  end: number;
   /**
    * The bytes as printed, one character (code 0 to 255, 'latin1') for each, so that nothing is lost where a chunk
-   * ends inside of a UTF-8 sequence: the next chunk is at position + text.length.
+   * ends inside of a UTF-8 sequence: end - position characters.
    */
   text: string;
 }

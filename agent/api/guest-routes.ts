@@ -73,12 +73,14 @@ export function guestRoutes(
 async function consoleNow(service: AgentService, name: string, position: number): Promise<ConsoleChunk> {
   const reading = new AbortController();
   let first: number | undefined;
+  let end = position;
   const texts: string[] = [];
   for await (const chunk of service.console(name, position, false, reading.signal)) {
     first ??= chunk.position;
+    end = chunk.end;
     texts.push(chunk.text);
   }
-  return { position: first ?? position, text: texts.join('') };
+  return { position: first ?? end, end, text: texts.join('') };
 }
 
 /** A console as events: each id is the position after its chunk, so that a client resumes without a gap. */
@@ -92,7 +94,7 @@ async function* consoleEvents(
         if (next.value !== null) yield { event: 'end', data: next.value };
         return;
       }
-      yield { event: 'chunk', id: next.value.position + next.value.text.length, data: next.value };
+      yield { event: 'chunk', id: next.value.end, data: next.value };
     }
   } finally {
     // 'for await' would do this, but drops what the generator returns

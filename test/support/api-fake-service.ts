@@ -13,7 +13,7 @@ import type {
 import { MigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { EventLog } from './api-event-log.js';
-import { guestInfo, migrationInfo, nodeInfo } from './api-samples.js';
+import { consoleChunk, guestInfo, migrationInfo, nodeInfo } from './api-samples.js';
 
 /** An agent that moves nothing: it answers what a test has scripted and records what it was asked. */
 export class FakeAgentService implements AgentService {
@@ -94,8 +94,8 @@ export class FakeAgentService implements AgentService {
     this.guest(name);
     this.#fail('console');
     if (!follow) {
-      yield { position: Math.max(position, 4), text: 'hello' };
-      yield { position: Math.max(position, 4) + 5, text: ' world\n' };
+      yield consoleChunk(Math.max(position, 4), 'hello');
+      yield consoleChunk(Math.max(position, 4) + 5, ' world\n');
       return null;
     }
     const source = this.consoleLog.read(0, signal, this.streamLimits.shift());
@@ -103,7 +103,7 @@ export class FakeAgentService implements AgentService {
       for (;;) {
         const next = await source.next();
         if (next.done === true) return next.value;
-        if (next.value.position + next.value.text.length > position) yield next.value;
+        if (next.value.end > position) yield next.value;
       }
     } finally {
       await source.return(null);
