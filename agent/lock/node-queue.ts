@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../../shared/errors.js';
-import { compareArrival, lockOrder, type PairRequest } from './pair.js';
+import { compareArrival, type PairRequest } from './pair.js';
 
 /**
  * One node's lock as a pure state machine: the queue of migrations that need this node, in order of arrival, of
@@ -7,7 +7,7 @@ import { compareArrival, lockOrder, type PairRequest } from './pair.js';
  *
  *   parked    in the queue, waiting for its other node
  *   watching  wants the next offer of this node
- *   trying    has its other node tentatively and waits until this one's tentative holder has decided
+ *   trying    wants this node now, and waits until a later one that has it tentatively has decided
  *   offered   has this node tentatively; decides between confirm and pass
  *   running   has this node
  */
@@ -87,6 +87,15 @@ export function isKeptFromIt(state: NodeQueue, entry: QueuedMigration): boolean 
   return state.entries.some((other) => other.kept && compareArrival(other, entry) < 0);
 }
 
+/**
+ * Whether `entry`, which may have its other node tentatively, waits for the decision of `current`. Only an earlier one
+ * waits for a later one: so no cycle of waits can close, and of two that each have what the other needs, the
+ * earlier one gets both.
+ */
+function mayWaitFor(current: QueuedMigration | undefined, entry: QueuedMigration): boolean {
+  return current?.phase === 'offered' && compareArrival(entry, current) < 0;
+}
+
 function refuse(state: NodeQueue, migration: string, code: ErrorCode, message: string): NodeQueueStep {
   return { state, effects: [{ type: 'refuse', migration, code, message }] };
 }
@@ -113,9 +122,10 @@ function settle(before: NodeQueue, effects: NodeQueueEffect[]): NodeQueueStep {
       effects.push({ type: next.phase === 'trying' ? 'granted' : 'offer', migration: next.migration });
     }
   }
-  const taken = occupant(state)?.phase === 'running';
+  const current = occupant(state);
   for (const entry of state.entries) {
-    if (entry.phase !== 'trying' || !(taken || isKeptFromIt(state, entry))) continue;
+    if (entry.phase !== 'trying') continue;
+    if (mayWaitFor(current, entry) && !isKeptFromIt(state, entry)) continue;
     state = change(state, entry.migration, { phase: 'watching' });
     effects.push({ type: 'busy', migration: entry.migration });
   }
@@ -161,9 +171,7 @@ function tryNode(state: NodeQueue, entry: QueuedMigration): NodeQueueStep {
   const { migration } = entry;
   if (entry.phase !== 'parked') return wrongPhase(state, entry, 'try');
   const current = occupant(state);
-  // Only a migration that has its lower node may wait for a tentative holder of its higher one: then every wait is
-  // for a higher node than the one that is held, and no cycle of them can close.
-  if (current?.phase === 'offered' && lockOrder(entry).higher === state.node && !isKeptFromIt(state, entry)) {
+  if (mayWaitFor(current, entry) && !isKeptFromIt(state, entry)) {
     return { state: change(state, migration, { phase: 'trying' }), effects: [] };
   }
   if (current || isKeptFromIt(state, entry)) {

@@ -37,15 +37,15 @@ import { realTimers, type Timers } from './timers.js';
  * first in the order of arrival that can use it, and nobody waits for one node while it holds the other.
  *
  * No deadlock: what is held tentatively is given back at once if the other node is running another migration or
- * kept. Only where the other node is itself held tentatively may it be worth waiting for the decision, and then
- * only in ascending order: who has the lower node waits for the higher one's answer; who was offered the higher
- * node and finds the lower one tentatively taken is answered busy at once. A chain of waits climbs the node ids,
- * and its top does not wait.
+ * kept. Only where the other node is itself held tentatively may it be worth waiting for that decision, and then
+ * only the earlier in the order of arrival waits for the later; the later one is answered busy at once. A chain of
+ * waits leads to ever later migrations, and its end does not wait. So it also is the earlier one that gets both
+ * nodes, where each has one that the other needs.
  *
- * No livelock: while no migration starts or ends, a waiter that watches a node that runs another stays with it.
- * One that passes because the lower node was tentatively taken was beaten by a migration that holds a lower node
- * than the one it passed; following that chain ends at one which starts, or which found a running node. So after
- * finitely many answers something starts, or every waiter watches a node that is running or kept.
+ * No livelock: while no migration starts or ends, the earliest waiter is told busy only by nodes that are running
+ * or kept, and stays with the one that it then watches. From then on it beats no other, and the same holds for
+ * the next, and so on. After finitely many answers something starts, or every waiter watches a node that is
+ * running or kept.
  *
  * No starvation: who starts counts as overtaking the earlier ones in the queues of its two nodes. At the limit the
  * node is kept for the waiter, and the coordinator has the other node kept too (lock-keep): a kept node goes to
