@@ -4,7 +4,7 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import t from 'tap';
 import { MigrationError } from '../../shared/errors.js';
 import { FakeAgentService } from '../support/api-fake-service.js';
-import { completedMigration, MIGRATION_ID } from '../support/api-samples.js';
+import { completedMigration, consoleChunk, MIGRATION_ID } from '../support/api-samples.js';
 import { listeningServer } from '../support/api-server.js';
 
 const EVENTS = `/v1/migrations/${MIGRATION_ID}/events`;
@@ -79,13 +79,13 @@ await t.test('a followed console ends with why', async (t) => {
   const { app, url } = await listeningServer(service);
   t.teardown(() => app.close());
   const end = { reason: 'moved', to: { node: 'b', url: 'http://b:7800' } } as const;
-  service.consoleLog.push({ position: 0, text: 'one\n' }, { position: 4, text: 'zw\u00f6lf\n' }).end(end);
+  service.consoleLog.push(consoleChunk(0, 'one\n'), consoleChunk(4, 'zw\u00f6lf\n')).end(end);
   const events = await all(await open(url + CONSOLE));
   t.same(
     events.map(({ event, id, data }) => [event, id, JSON.parse(data) as unknown]),
     [
-      ['chunk', '4', { position: 0, text: 'one\n' }],
-      ['chunk', '10', { position: 4, text: 'zw\u00f6lf\n' }],
+      ['chunk', '4', consoleChunk(0, 'one\n')],
+      ['chunk', '10', consoleChunk(4, 'zw\u00f6lf\n')],
       ['end', undefined, end],
     ],
     'ids are positions after the chunk',
@@ -146,7 +146,7 @@ await t.test('a client that does not read is dropped, and holds one event at mos
   const text = 'x'.repeat(1024 * 1024);
   // far more than the buffers of both sockets take
   const chunks = 64;
-  for (let n = 0; n < chunks; n++) service.consoleLog.push({ position: n * text.length, text });
+  for (let n = 0; n < chunks; n++) service.consoleLog.push(consoleChunk(n * text.length, text));
   const socket = await deafClient(port, CONSOLE);
   t.teardown(() => socket.destroy());
   await service.consoleLog.until((log) => log.readers === 1);

@@ -24,8 +24,12 @@ await t.test('looks at the node, its guests, migrations and queue', async (t) =>
   t.same(await get('/v1/guests/web-1'), service.guest('web-1'));
   t.same(await get('/v1/migrations'), [migrationInfo()]);
   t.same(await get(`/v1/migrations/${MIGRATION_ID}`), migrationInfo());
-  t.same(await get('/v1/guests/web-1/console'), { position: 4, text: 'hello world\n' }, 'chunks are joined');
-  t.same(await get('/v1/guests/web-1/console?position=9'), { position: 9, text: 'hello world\n' });
+  t.same(
+    await get('/v1/guests/web-1/console'),
+    { position: 4, end: 16, text: 'hello world\n' },
+    'chunks are joined',
+  );
+  t.same(await get('/v1/guests/web-1/console?position=9'), { position: 9, end: 21, text: 'hello world\n' });
 });
 
 await t.test('defines a guest with its image and drives it', async (t) => {

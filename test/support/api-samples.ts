@@ -1,4 +1,5 @@
 import type {
+  ConsoleChunk,
   GuestInfo,
   MigrationEvent,
   MigrationInfo,
@@ -40,6 +41,11 @@ export function guestInfo(changes: Partial<GuestInfo> = {}): GuestInfo {
     machine: { retiredInstructions: 123_456_789, exitCode: null },
     ...changes,
   };
+}
+
+/** What a guest prints at `position`. */
+export function consoleChunk(position: number, text: string): ConsoleChunk {
+  return { position, end: position + text.length, text };
 }
 
 export const MIGRATION_ID = 'a-20261122-0001';
