@@ -13,7 +13,7 @@ export const MAX_IN_FLIGHT_BYTES = 8 * 2 ** 20;
 export const COALESCED_PAYLOAD_BYTES = 16 * 1024;
 
 /** Longest message that a payload is cut into; what measures best over loopback (scripts/bench/link.ts). */
-export const MESSAGE_BYTES = 256 * 1024;
+export const MESSAGE_BYTES = 128 * 1024;
 
 /** Size of the buffers in which small frames are gathered. */
 const BATCH_BYTES = 64 * 1024;
