@@ -1,5 +1,6 @@
 import { MigrationError } from '../../shared/errors.js';
 import type { SourceMessage, TargetMessage } from '../../shared/protocol/messages.js';
+import { systemTimers, type Timers } from '../../shared/timers.js';
 import type { SourceControl } from '../link/link.js';
 
 type TypeOf = TargetMessage['type'];
@@ -19,14 +20,21 @@ interface Expectation {
 export class Conversation {
   readonly #control: SourceControl;
   readonly #peer: string;
+  readonly #timers: Pick<Timers, 'after'>;
   readonly #onFailure: (error: MigrationError) => void;
   readonly #stopListening: () => void;
   #expected: Expectation | null = null;
   #failure: MigrationError | null = null;
 
-  constructor(control: SourceControl, peer: string, onFailure: (error: MigrationError) => void) {
+  constructor(
+    control: SourceControl,
+    peer: string,
+    onFailure: (error: MigrationError) => void,
+    timers: Pick<Timers, 'after'> = systemTimers,
+  ) {
     this.#control = control;
     this.#peer = peer;
+    this.#timers = timers;
     this.#onFailure = onFailure;
     this.#stopListening = control.onMessage((message) => this.#receive(message));
     control.onClose((end) => {
@@ -44,21 +52,21 @@ export class Conversation {
   /** Resolves with the next message of that type. Rejects with timeout, or with why the conversation failed. */
   async expect<T extends TypeOf>(type: T, timeoutMs: number): Promise<MessageOf<T>> {
     if (this.#failure) throw this.#failure;
-    let timer: NodeJS.Timeout | undefined;
+    let cancel: (() => void) | undefined;
     try {
       return await new Promise<MessageOf<T>>((resolve, reject) => {
         this.#expected = { type, resolve: (message) => resolve(message as MessageOf<T>), reject };
-        timer = setTimeout(() => {
+        cancel = this.#timers.after(timeoutMs, () => {
           reject(
             new MigrationError(
               'timeout',
               `node ${this.#peer} did not answer '${type}' within ${timeoutMs} ms`,
             ),
           );
-        }, timeoutMs);
+        });
       });
     } finally {
-      clearTimeout(timer);
+      cancel?.();
       this.#expected = null;
     }
   }

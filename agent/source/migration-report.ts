@@ -60,12 +60,13 @@ export class MigrationReport {
       totalMs,
       queuedMs: 0,
       downtimeMs: this.downtimeMs,
-      downtime: this.downtime,
+      // copies: the result of an unknown outcome is read while this goes on
+      downtime: { ...this.downtime },
       convergence:
         decision === null || decision.next === 'round' || decision.reason === 'above-threshold'
           ? null
           : { reason: decision.reason, action: decision.next, thresholdBytes: decision.thresholdBytes },
-      rounds: this.rounds,
+      rounds: [...this.rounds],
       ramBytes: this.#ramBytes,
       populatedBytes: this.populatedPages * PAGE_SIZE,
       wireBytes: this.wireBytes,

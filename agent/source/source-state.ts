@@ -3,7 +3,7 @@ import type { Decision } from './convergence.js';
 
 /**
  * The sending side of a migration as an explicit state machine. `transition` is pure; what it asks for
- * (effects) is done by source-session.ts, which reports back with events.
+ * (effects) is done by source-steps.ts; source-session.ts drives it and feeds back what came of them.
  *
  * Until 'recording-commit' every failure and a cancel lead to 'aborting': the guest goes on here. From 'committing'
  * on only the target's answer decides, so failures lead to 'asking'.
@@ -40,7 +40,8 @@ export type SourceEvent =
   | { readonly type: 'answered'; readonly outcome: 'committed' | 'aborted' }
   | { readonly type: 'unanswered' }
   | { readonly type: 'released' }
-  | { readonly type: 'aborted' }
+  /** `error`: why the guest does not run on here although it should. */
+  | { readonly type: 'aborted'; readonly error: MigrationError | null }
   /** A step failed, the peer reported an error or a connection ended. */
   | { readonly type: 'failed'; readonly error: MigrationError }
   | { readonly type: 'cancel' };
@@ -151,7 +152,7 @@ export const SOURCE_TABLE: { readonly [S in StateName]: Row<S> } = {
     released: () => ({ state: { name: 'completed' } }),
   },
   aborting: {
-    aborted: ({ error }) => ({ state: { name: 'failed', error } }),
+    aborted: (state, event) => ({ state: { name: 'failed', error: event.error ?? state.error } }),
   },
   completed: {},
   failed: {},

@@ -1,6 +1,7 @@
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import type { Run } from '../../shared/page.js';
 import type { PreflightFinding, SourceMessage } from '../../shared/protocol/messages.js';
+import { systemTimers, type Timers } from '../../shared/timers.js';
 import type { Guest } from '../guest/guest.js';
 import { hashHex } from '../guest/page-hash.js';
 import type { OwnershipJournal } from '../journal/ownership-journal.js';
@@ -21,6 +22,12 @@ import {
 /** Largest device state: bounds what a peer can make this side hold before it is loaded. bytes */
 export const MAX_DEVICE_STATE_BYTES = 64 * 2 ** 20;
 
+/**
+ * A source that has heard 'ready' records the commit and sends it: two messages and an fsync. One that takes longer,
+ * its connection alive, must not hold the node's lock and memory for ever. ms
+ */
+export const COMMIT_TIMEOUT_MS = 60_000;
+
 /** What the session needs of the node that it brings a guest to. */
 export interface IncomingHost {
   /** Everything that speaks for or against taking that guest; changes nothing. */
@@ -33,6 +40,7 @@ export interface IncomingHost {
   discard(guest: Guest | null): Promise<void>;
 }
 
+/** What a target session needs of the agent. What onState throws is a warning and changes nothing. */
 export interface TargetContext {
   readonly migration: string;
   /** The node that the guest comes from. */
@@ -43,7 +51,9 @@ export interface TargetContext {
   /** Makes page connections welcome: returns the token that they must show. */
   readonly openStreams: (count: number, sink: PageSink) => string;
   readonly closeStreams: () => void;
-  /** Monotonic clock. ms */
+  /** For COMMIT_TIMEOUT_MS; those of the process if not given. */
+  readonly timers?: Pick<Timers, 'after'>;
+  /** Monotonic clock, for what is measured. ms */
   readonly now: () => number;
   readonly onState: (state: TargetState, prepare: Prepare | null) => void;
   /** Something that went wrong and changes nothing about the outcome. */
@@ -63,6 +73,7 @@ export class TargetSession {
   /** Streams that have ended the round `round`. */
   #barrier = { round: 0, ended: new Set<number>() };
   #step: Promise<void> = Promise.resolve();
+  #cancelCommitTimeout: () => void = () => undefined;
   #settle!: () => void;
   /** Resolves when the guest runs here or everything of it is discarded. */
   readonly settled: Promise<void>;
@@ -163,11 +174,28 @@ export class TargetSession {
       if (isFromSource(event) && !over) this.#reject(this.#unexpected(event.type));
       return;
     }
+    if (event.type === 'prepare') this.#prepare = event.message;
     const moved = step.state.name !== this.#state.name;
     this.#state = step.state;
-    if (moved) this.#context.onState(step.state, this.#prepare);
+    if (moved) this.#entered(step.state);
     if (step.effect) this.#perform(step.effect);
     if (step.state.name === 'aborted') this.#settle();
+  }
+
+  #entered(state: TargetState): void {
+    const { onState, onWarning, timers = systemTimers } = this.#context;
+    this.#cancelCommitTimeout();
+    if (state.name === 'ready') {
+      this.#cancelCommitTimeout = timers.after(COMMIT_TIMEOUT_MS, () => {
+        const text = `node ${this.#context.peer} did not send the commit within ${COMMIT_TIMEOUT_MS} ms`;
+        this.fail(new MigrationError('timeout', text));
+      });
+    }
+    try {
+      onState(state, this.#prepare);
+    } catch (error) {
+      onWarning('a listener for the progress of the migration failed', error);
+    }
   }
 
   /** Fails the migration, or just says so where the guest is the node's own already. */
@@ -218,7 +246,6 @@ export class TargetSession {
 
   async #create(message: Prepare): Promise<TargetEvent | null> {
     const { host, openStreams } = this.#context;
-    this.#prepare = message;
     const findings = await host.preflight(message);
     if (message.dryRun) {
       this.#send({ type: 'prepared', token: '', findings });
@@ -236,7 +263,9 @@ export class TargetSession {
   }
 
   #sendHashes({ region, firstPage, pageCount }: VerifyRequest): void {
-    if (!this.#memory) throw this.#unexpected('verify-request');
+    // Of a guest that runs only what was noted on arrival can be told; its memory moves on, and may be gone by then.
+    const frozen = this.#state.name === 'receiving' || this.#prepare?.verify === 'after';
+    if (!this.#memory || !frozen) throw this.#unexpected('verify-request');
     const hashes = this.#memory.hashes({ region, firstPage, pageCount });
     this.#send({ type: 'verify-hashes', region, firstPage, hashes });
   }
@@ -250,7 +279,11 @@ export class TargetSession {
       throw new MigrationError('bad-frame', text);
     }
     const state = this.#deviceState.take();
-    this.#image?.take();
+    const imageBytes = this.#image?.take().length ?? 0;
+    if (imageBytes !== this.#prepare!.imageBytes) {
+      const text = `a program image of ${this.#prepare!.imageBytes} bytes was announced and ${imageBytes} came`;
+      throw new MigrationError('bad-frame', text);
+    }
     const digest = hashHex(state);
     if (digest !== message.stateDigest) {
       const text = `the device state arrived damaged: its digest is ${digest}, the source's is ${message.stateDigest}`;

@@ -1,0 +1,105 @@
+import { MigrationError } from '../../shared/errors.js';
+import { countPages, type Run } from '../../shared/page.js';
+import type { Timers } from '../../shared/timers.js';
+import type { PageSender } from '../link/link.js';
+import type { Conversation } from './conversation.js';
+import { type CopyFigures, copyRuns } from './copy-runs.js';
+import type { SourceContext } from './source-context.js';
+
+/** Progress is reported this often at most. ms */
+const PROGRESS_EVERY_MS = 100;
+
+/** A stall is counted in that many looks, so that a process that was itself stopped for a while sees one pass, not all. */
+const STALL_LOOKS = 4;
+
+export interface PageSendingContext extends Pick<
+  SourceContext,
+  'subject' | 'guest' | 'timeouts' | 'now' | 'onProgress'
+> {
+  readonly timers: Pick<Timers, 'after'>;
+  /** Ends what is being sent. */
+  readonly signal: AbortSignal;
+  /** The peer takes nothing any more. Expected to abort `signal`. */
+  readonly onStall: (error: MigrationError) => void;
+}
+
+/** Sends rounds over a page sender, watches that it gets on and reports how far it is. */
+export class PageSending {
+  readonly #sender: PageSender;
+  readonly #conversation: Conversation;
+  readonly #context: PageSendingContext;
+
+  constructor(sender: PageSender, conversation: Conversation, context: PageSendingContext) {
+    this.#sender = sender;
+    this.#conversation = conversation;
+    this.#context = context;
+  }
+
+  get wireBytes(): number {
+    return this.#sender.wireBytes;
+  }
+
+  async blob(...[kind, data]: Parameters<PageSender['sendBlob']>): Promise<void> {
+    await this.#watch(() => this.#sender.sendBlob(kind, data));
+  }
+
+  /** Sends the content of `runs` as part of `round`. Throws the signal's reason, or what the sender throws. */
+  async runs(round: number, runs: readonly Run[]): Promise<CopyFigures> {
+    const { guest, now, onProgress, signal } = this.#context;
+    const pagesTotal = countPages(runs);
+    const startedAt = now();
+    const wireBefore = this.#sender.wireBytes;
+    let reportedAt = startedAt;
+    return await this.#watch(() =>
+      copyRuns(runs, guest.regions, this.#sender, signal, (pagesDone) => {
+        const at = now();
+        if (at - reportedAt < PROGRESS_EVERY_MS) return;
+        reportedAt = at;
+        const bytes = this.#sender.wireBytes - wireBefore;
+        onProgress({ round, pagesDone, pagesTotal, bytesPerSecond: (bytes / (at - startedAt)) * 1000 });
+      }),
+    );
+  }
+
+  /** Ends the round and waits until the target has applied all of it. */
+  async barrier(round: number): Promise<void> {
+    const [ack] = await Promise.all([
+      this.#conversation.expect('round-ack', this.#context.timeouts.roundAckMs),
+      this.#watch(() => this.#sender.sendRoundEnd(round)),
+    ]);
+    if (ack.round !== round) {
+      throw new MigrationError(
+        'unexpected-message',
+        `the target acknowledged round ${ack.round} in round ${round}`,
+      );
+    }
+  }
+
+  close(): void {
+    this.#sender.close();
+  }
+
+  async #watch<T>(send: () => Promise<T>): Promise<T> {
+    const { timers, timeouts, subject, onStall } = this.#context;
+    const lookEveryMs = timeouts.stallMs / STALL_LOOKS;
+    let wireBytes = this.#sender.wireBytes;
+    let looks = 0;
+    let cancel: () => void;
+    const look = () => {
+      looks = this.#sender.wireBytes === wireBytes ? looks + 1 : 0;
+      wireBytes = this.#sender.wireBytes;
+      if (looks < STALL_LOOKS) {
+        cancel = timers.after(lookEveryMs, look);
+        return;
+      }
+      const text = `node ${subject.to} is connected but has taken no pages for ${timeouts.stallMs} ms`;
+      onStall(new MigrationError('timeout', text));
+    };
+    cancel = timers.after(lookEveryMs, look);
+    try {
+      return await send();
+    } finally {
+      cancel();
+    }
+  }
+}

@@ -1,0 +1,67 @@
+import type { MigrationOptions, MigrationPhase, RoundResult } from '../../shared/api.js';
+import type { Timers } from '../../shared/timers.js';
+import type { Guest } from '../guest/guest.js';
+import type { OwnershipJournal } from '../journal/ownership-journal.js';
+import type { PageSender, SourceControl } from '../link/link.js';
+import type { MigrationSubject } from './migration-report.js';
+import type { SourceState } from './source-state.js';
+
+/** How long each answer of the target may take before the migration fails (or, after the commit, is asked for). ms */
+export interface SourceTimeouts {
+  readonly prepareMs: number;
+  /** Without one more frame taken by the page streams: a peer that is there and reads nothing. */
+  readonly stallMs: number;
+  /** The acknowledgement of a round, after its last byte was handed to the link. */
+  readonly roundAckMs: number;
+  readonly finalizeMs: number;
+  readonly commitMs: number;
+  /** Between two questions for the outcome. */
+  readonly askEveryMs: number;
+  /** One question for the outcome, the connection included. */
+  readonly askMs: number;
+  /** Asked in vain for that long, the outcome is reported as unknown, and asked for further on. */
+  readonly unknownAfterMs: number;
+}
+
+export const SOURCE_TIMEOUTS: SourceTimeouts = {
+  prepareMs: 60_000,
+  stallMs: 30_000,
+  roundAckMs: 60_000,
+  finalizeMs: 60_000,
+  commitMs: 10_000,
+  askEveryMs: 1_000,
+  askMs: 10_000,
+  unknownAfterMs: 30_000,
+};
+
+export interface SourceProgress {
+  readonly round: number;
+  readonly pagesDone: number;
+  readonly pagesTotal: number;
+  readonly bytesPerSecond: number;
+}
+
+/** What a source session needs of the agent. What an on… callback throws is a warning and changes nothing. */
+export interface SourceContext {
+  readonly subject: MigrationSubject;
+  readonly guest: Guest;
+  /** The program image that belongs to the definition, if it has one. */
+  readonly image: Uint8Array | undefined;
+  readonly options: MigrationOptions;
+  readonly control: SourceControl;
+  /** Opens the page streams that `prepared` gave the token for. */
+  readonly openPages: (token: string, signal: AbortSignal) => Promise<PageSender>;
+  /** Asks the target for the outcome on a connection of its own; rejects if it can't be reached. */
+  readonly askOutcome: (signal: AbortSignal) => Promise<'pending' | 'committed' | 'aborted'>;
+  readonly journal: OwnershipJournal;
+  readonly timeouts: SourceTimeouts;
+  /** For the timeouts; those of the process if not given. */
+  readonly timers?: Pick<Timers, 'after'>;
+  /** Monotonic clock, for what is measured. ms */
+  readonly now: () => number;
+  readonly onState: (state: SourceState, phase: MigrationPhase) => void;
+  readonly onProgress: (progress: SourceProgress) => void;
+  readonly onRound: (round: RoundResult, thresholdBytes: number) => void;
+  /** Something that went wrong and changes nothing about the outcome. */
+  readonly onWarning: (message: string, error: unknown) => void;
+}

@@ -1,0 +1,325 @@
+import { MigrationError } from '../../shared/errors.js';
+import { countPages, type Run, unionRuns } from '../../shared/page.js';
+import { systemTimers, type Timers } from '../../shared/timers.js';
+import { hashHex } from '../guest/page-hash.js';
+import { compareMemory } from './compare-memory.js';
+import { decide } from './convergence.js';
+import type { Conversation } from './conversation.js';
+import type { CopyFigures } from './copy-runs.js';
+import type { MigrationReport } from './migration-report.js';
+import { askUntilAnswered } from './outcome-question.js';
+import { PageSending } from './page-sending.js';
+import type { SourceContext } from './source-context.js';
+import type { SourceEffect, SourceEvent } from './source-state.js';
+
+export interface SourceStepsContext extends SourceContext {
+  readonly conversation: Conversation;
+  readonly report: MigrationReport;
+  /** What happens beside the step that is under way: a page stream ends, nobody answers. */
+  readonly dispatch: (event: SourceEvent) => void;
+  /** Ends the asking when the agent shuts down. */
+  readonly dispose: AbortSignal;
+}
+
+/** The effects of source-state.ts, one method each: what is done with the guest, the link and the journal. */
+export class SourceSteps {
+  readonly #context: SourceStepsContext;
+  readonly #timers: Pick<Timers, 'after'>;
+  /** Whether the guest is to run after the migration, wherever it is then. */
+  readonly #guestRan: boolean;
+  /** Ends the step that is under way when the migration is given up. */
+  readonly #stop = new AbortController();
+  #sending: PageSending | null = null;
+  #pending: Run[] = [];
+  #copyStartedAt = 0;
+  #pausedAt: number | null = null;
+  #stateDigest = '';
+  #commitRecorded = false;
+
+  constructor(context: SourceStepsContext) {
+    this.#context = context;
+    this.#timers = context.timers ?? systemTimers;
+    this.#guestRan = context.guest.state !== 'paused';
+  }
+
+  get wireBytes(): number {
+    return this.#sending?.wireBytes ?? 0;
+  }
+
+  /** Resolves with what came of it; what it throws is a failure of the step. */
+  carryOut(effect: Exclude<SourceEffect, { do: 'report-unknown' }>): Promise<SourceEvent> {
+    switch (effect.do) {
+      case 'prepare':
+        return this.#prepare();
+      case 'copy-round':
+        return this.#copyRound(effect.round);
+      case 'pause':
+        return this.#pause();
+      case 'switch-over':
+        return this.#switchOver(effect.round);
+      case 'verify':
+        return this.#verify();
+      case 'finalize':
+        return this.#finalize();
+      case 'record-commit':
+        return this.#recordCommit();
+      case 'commit':
+        return this.#commit();
+      case 'ask':
+        return this.#ask();
+      case 'release':
+        return this.#release();
+      case 'abort':
+        return this.#abort();
+    }
+  }
+
+  /** Ends the step that is under way, and lets the target know at once. */
+  interrupt(error: MigrationError): void {
+    const { control, conversation } = this.#context;
+    this.#stop.abort(error);
+    conversation.end(error);
+    // If this can't be sent, the target finds out by the end of the connection.
+    control
+      .send({ type: 'abort', code: error.code, message: error.message.slice(0, 1000) })
+      .catch(() => undefined);
+    this.#sending?.close();
+  }
+
+  async #prepare(): Promise<SourceEvent> {
+    const { guest, image, options, timeouts, conversation, openPages, subject, dispatch } = this.#context;
+    const { token } = await conversation.ask(
+      {
+        type: 'prepare',
+        definition: guest.definition,
+        imageBytes: image?.length ?? 0,
+        regions: guest.regions.map(({ name, memory }) => ({ name, bytes: memory.length })),
+        streams: options.streams,
+        verify: options.verify,
+        dryRun: false,
+      },
+      'prepared',
+      timeouts.prepareMs,
+    );
+    const { signal } = this.#stop;
+    const sender = await openPages(token, signal);
+    this.#sending = new PageSending(sender, conversation, {
+      ...this.#context,
+      timers: this.#timers,
+      signal,
+      onStall: (error) => dispatch({ type: 'failed', error }),
+    });
+    sender.onClose((end) => {
+      const text = `a page connection to node ${subject.to} ended: ${end.reason || `code ${end.code}`}`;
+      dispatch({ type: 'failed', error: new MigrationError('link-lost', text) });
+    });
+    if (image) await this.#sending.blob('program-image', image);
+    signal.throwIfAborted();
+    await guest.writeLog.start();
+    return { type: 'prepared' };
+  }
+
+  async #copyRound(round: number): Promise<SourceEvent> {
+    const { guest, options, now, report } = this.#context;
+    const startedAt = now();
+    if (round === 0) {
+      this.#copyStartedAt = startedAt;
+      this.#pending = await guest.populated();
+      report.populatedPages = countPages(this.#pending);
+    }
+    const wireBefore = this.wireBytes;
+    const copied = await this.#pages.runs(round, this.#pending);
+    await this.#pages.barrier(round);
+    const wireBytes = this.wireBytes - wireBefore;
+    this.#pending = await guest.writeLog.harvest();
+    const residualPages = countPages(this.#pending);
+    const ms = now() - startedAt;
+    report.figures.push({ wireBytes, ms, residualPages });
+    const decision = decide(report.figures, now() - this.#copyStartedAt, options);
+    report.decision = decision;
+    this.#addRound({ round, ...copied, wireBytes, ms, residualPages }, this.#guestRan);
+    return { type: 'round-copied', decision };
+  }
+
+  async #pause(): Promise<SourceEvent> {
+    const { guest, now, report } = this.#context;
+    this.#pausedAt = now();
+    await guest.pause();
+    report.downtime.pauseMs = now() - this.#pausedAt;
+    return { type: 'paused' };
+  }
+
+  async #switchOver(round: number): Promise<SourceEvent> {
+    const { guest, now, options, report } = this.#context;
+    const startedAt = now();
+    const wireBefore = this.wireBytes;
+    const [first, state] = await both(this.#sendResidual(round), guest.saveState());
+    const residualSentAt = now();
+    // Saving the devices may write guest memory; only now is the log final.
+    const last = await this.#pages.runs(round, await guest.writeLog.harvest());
+    await this.#pages.blob('device-state', state);
+    this.#stateDigest = hashHex(state);
+    await this.#pages.barrier(round);
+    this.#pending = [];
+    report.downtime.residualMs = residualSentAt - startedAt;
+    report.downtime.stateMs = now() - residualSentAt;
+    this.#addRound(
+      {
+        round,
+        pages: first.pages + last.pages,
+        zeroPages: first.zeroPages + last.zeroPages,
+        bytes: first.bytes + last.bytes,
+        wireBytes: this.wireBytes - wireBefore,
+        ms: now() - startedAt,
+        residualPages: 0,
+      },
+      false,
+    );
+    return { type: 'state-sent', verify: options.verify === 'strict' };
+  }
+
+  async #sendResidual(round: number): Promise<CopyFigures> {
+    const written = await this.#context.guest.writeLog.harvest();
+    return await this.#pages.runs(round, unionRuns([...this.#pending, ...written]));
+  }
+
+  async #verify(): Promise<SourceEvent> {
+    await this.#compare();
+    const { subject, report } = this.#context;
+    const { mismatches, first, pagesChecked } = report.comparison;
+    if (mismatches > 0) {
+      throw new MigrationError(
+        'verify-mismatch',
+        `${mismatches} of ${pagesChecked} pages differ on node ${subject.to} (the first: page ` +
+          `${first?.page} of ${first?.region}): the write-log or the link is broken; the VM was not moved`,
+      );
+    }
+    return { type: 'verified' };
+  }
+
+  async #finalize(): Promise<SourceEvent> {
+    const { conversation, report, timeouts } = this.#context;
+    const { loadMs } = await conversation.ask(
+      {
+        type: 'finalize',
+        stateDigest: this.#stateDigest,
+        pagesSent: report.pagesSent,
+        resume: this.#guestRan,
+      },
+      'ready',
+      timeouts.finalizeMs,
+    );
+    report.downtime.loadMs = loadMs;
+    return { type: 'ready' };
+  }
+
+  async #recordCommit(): Promise<SourceEvent> {
+    const { subject, journal } = this.#context;
+    await journal.decide({
+      migration: subject.id,
+      decision: 'commit-sent',
+      vm: subject.vm,
+      peer: subject.to,
+      at: new Date().toISOString(),
+    });
+    this.#commitRecorded = true;
+    return { type: 'commit-recorded' };
+  }
+
+  async #commit(): Promise<SourceEvent> {
+    await this.#context.conversation.ask({ type: 'commit' }, 'running', this.#context.timeouts.commitMs);
+    this.#measureDowntime();
+    return { type: 'running' };
+  }
+
+  async #ask(): Promise<SourceEvent> {
+    const { dispatch, dispose } = this.#context;
+    const outcome = await askUntilAnswered(this.#context, this.#timers, dispose, () =>
+      dispatch({ type: 'unanswered' }),
+    );
+    // To the moment of the answer: when the target resumed it is not known here.
+    if (outcome === 'committed') this.#measureDowntime();
+    return { type: 'answered', outcome };
+  }
+
+  async #release(): Promise<SourceEvent> {
+    const { guest, journal, options, subject, onWarning } = this.#context;
+    try {
+      await guest.writeLog.stop();
+    } catch (error) {
+      onWarning('the guest runs on the target, but the write-log here could not be stopped', error);
+    }
+    try {
+      if (options.verify === 'after') await this.#compare();
+    } catch (error) {
+      onWarning('the guest runs on the target, but its memory could not be compared to the end', error);
+    }
+    try {
+      await guest.destroy();
+      await journal.forget(subject.id);
+    } catch (error) {
+      onWarning('the guest runs on the target, but its copy here could not be cleared away', error);
+    }
+    this.#sending?.close();
+    return { type: 'released' };
+  }
+
+  /** The guest first: it must not stand still for what else there is to clear away. */
+  async #abort(): Promise<SourceEvent> {
+    const { guest, journal, subject, onWarning } = this.#context;
+    let error: MigrationError | null = null;
+    try {
+      if (this.#guestRan && this.#pausedAt !== null) await guest.resume();
+    } catch (failure) {
+      const reason = failure instanceof Error ? failure.message : String(failure);
+      error = new MigrationError(
+        'guest-failed',
+        `VM ${subject.vm} was not moved and is paused here, because it could not be resumed: ${reason}`,
+        { cause: failure },
+      );
+    }
+    try {
+      await guest.writeLog.stop();
+    } catch (failure) {
+      onWarning('the write-log could not be stopped', failure);
+    }
+    try {
+      if (this.#commitRecorded) await journal.forget(subject.id);
+    } catch (failure) {
+      onWarning('the journal entry could not be removed', failure);
+    }
+    // Streams that were being opened when the step was interrupted are known only now.
+    this.#sending?.close();
+    return { type: 'aborted', error };
+  }
+
+  get #pages(): PageSending {
+    if (!this.#sending) throw new MigrationError('internal', 'pages are sent before the streams are open');
+    return this.#sending;
+  }
+
+  async #compare(): Promise<void> {
+    const { guest, timeouts, conversation, report } = this.#context;
+    await compareMemory(guest.regions, conversation, timeouts.roundAckMs, report.comparison);
+  }
+
+  #addRound(...args: Parameters<MigrationReport['addRound']>): void {
+    const { report, onRound } = this.#context;
+    onRound(report.addRound(...args), report.decision?.thresholdBytes ?? 0);
+  }
+
+  /** The parts that were measured one by one; what is left of the whole went into commit and resume. */
+  #measureDowntime(): void {
+    const { now, report } = this.#context;
+    const { downtime } = report;
+    report.downtimeMs = now() - (this.#pausedAt ?? 0);
+    const measured = downtime.pauseMs + downtime.residualMs + downtime.stateMs + downtime.loadMs;
+    downtime.resumeMs = Math.max(0, report.downtimeMs - measured);
+  }
+}
+
+/** Both results; on a failure only once both have ended, so that nothing goes on behind an abort. */
+async function both<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([a, b]);
+  return [await a, await b];
+}
