@@ -1,0 +1,206 @@
+import type { EventSourceMessage } from 'eventsource-parser';
+import type {
+  ConsoleChunk,
+  ConsoleEnd,
+  ErrorAnswer,
+  GuestInfo,
+  MigrationEvent,
+  MigrationInfo,
+  PreflightReport,
+  QueueEntry,
+  StatusReport,
+  StartMigrationSchema,
+} from '../../shared/api.js';
+import { isErrorCode, MigrationError, type ErrorBody } from '../../shared/errors.js';
+import type { GuestDefinition } from '../../shared/guest-definition.js';
+import type { z } from 'zod';
+import { readEventStream } from './event-stream.js';
+
+export type MigrationRequest = z.output<typeof StartMigrationSchema>;
+
+/** Failures of fetch() before the request was sent: by the code of its cause. */
+const NOT_CONNECTED = new Map([
+  ['ECONNREFUSED', 'the connection is refused'],
+  ['ENOTFOUND', 'the host is not known'],
+  ['EAI_AGAIN', 'the host name could not be looked up'],
+  ['EHOSTUNREACH', 'the host cannot be reached'],
+  ['ENETUNREACH', 'the network cannot be reached'],
+  ['ETIMEDOUT', 'the connection timed out'],
+  ['UND_ERR_CONNECT_TIMEOUT', 'the connection timed out'],
+]);
+
+/**
+ * One agent's HTTP API, typed. Every failure is a MigrationError: the agent's own; peer-unreachable if no connection
+ * could be made (nothing was asked of it then); link-lost if the connection broke, with what it was asked left open.
+ */
+export class AgentClient {
+  /** Without a slash at the end. */
+  readonly url: string;
+
+  constructor(url: string) {
+    this.url = url.replace(/\/+$/, '');
+  }
+
+  async status(): Promise<StatusReport> {
+    return await this.#json<StatusReport>('GET', '/v1/status');
+  }
+
+  async queue(): Promise<QueueEntry[]> {
+    return await this.#json<QueueEntry[]>('GET', '/v1/queue');
+  }
+
+  async guests(): Promise<GuestInfo[]> {
+    return await this.#json<GuestInfo[]>('GET', '/v1/guests');
+  }
+
+  async guest(name: string): Promise<GuestInfo> {
+    return await this.#json<GuestInfo>('GET', guestPath(name));
+  }
+
+  async defineGuest(definition: GuestDefinition, image: Uint8Array | undefined): Promise<GuestInfo> {
+    const encoded = image === undefined ? {} : { image: Buffer.from(image).toString('base64') };
+    return await this.#json<GuestInfo>('POST', '/v1/guests', { definition, ...encoded });
+  }
+
+  async undefineGuest(name: string): Promise<void> {
+    await this.#request('DELETE', guestPath(name));
+  }
+
+  async changeGuest(name: string, action: 'start' | 'stop' | 'pause' | 'resume'): Promise<GuestInfo> {
+    return await this.#json<GuestInfo>('POST', `${guestPath(name)}/${action}`);
+  }
+
+  /** What the console has kept from `position` on. */
+  async readConsole(name: string, position: number): Promise<ConsoleChunk> {
+    return await this.#json<ConsoleChunk>('GET', `${guestPath(name)}/console?position=${position}`);
+  }
+
+  /** The console from `position` on, as it is printed. Returns how it ended; null if the stream just ended. */
+  async *followConsole(
+    name: string,
+    position: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<ConsoleChunk, ConsoleEnd | null> {
+    const path = `${guestPath(name)}/console?follow=true&position=${position}`;
+    for await (const { event, data } of this.#stream(path, {}, signal)) {
+      if (event === 'chunk') yield JSON.parse(data) as ConsoleChunk;
+      if (event === 'end') return JSON.parse(data) as ConsoleEnd;
+    }
+    return null;
+  }
+
+  async sendConsoleInput(name: string, data: Uint8Array): Promise<void> {
+    await this.#request('POST', `${guestPath(name)}/console`, { data: Buffer.from(data).toString('base64') });
+  }
+
+  async startMigration(request: MigrationRequest): Promise<MigrationInfo> {
+    return await this.#json<MigrationInfo>('POST', '/v1/migrations', request);
+  }
+
+  async preflight(request: MigrationRequest): Promise<PreflightReport> {
+    return await this.#json<PreflightReport>('POST', '/v1/preflight', request);
+  }
+
+  async cancelMigration(id: string): Promise<MigrationInfo> {
+    return await this.#json<MigrationInfo>('POST', `/v1/migrations/${encodeURIComponent(id)}/cancel`);
+  }
+
+  /** Events with seq > `after`, those that are past first. */
+  async *migrationEvents(id: string, after: number, signal: AbortSignal): AsyncGenerator<MigrationEvent> {
+    const headers = after < 0 ? {} : { 'last-event-id': String(after) };
+    const path = `/v1/migrations/${encodeURIComponent(id)}/events`;
+    for await (const { data } of this.#stream(path, headers, signal))
+      yield JSON.parse(data) as MigrationEvent;
+  }
+
+  async *#stream(
+    path: string,
+    headers: Record<string, string>,
+    signal: AbortSignal,
+  ): AsyncGenerator<EventSourceMessage> {
+    const response = await this.#fetch(path, { headers, signal });
+    try {
+      for await (const message of readEventStream(response)) {
+        if (message.event === 'error') throw errorFromBody(JSON.parse(message.data));
+        yield message;
+      }
+    } catch (thrown) {
+      if (thrown instanceof MigrationError) throw thrown;
+      throw new MigrationError('link-lost', `agent at ${this.url}: the connection broke`, { cause: thrown });
+    }
+  }
+
+  async #json<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
+    return (await this.#request(method, path, body)) as Answer;
+  }
+
+  /** The parsed answer; undefined if it has no body. */
+  async #request(method: string, path: string, body?: unknown): Promise<unknown> {
+    const content =
+      body === undefined
+        ? {}
+        : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+    const response = await this.#fetch(path, { method, ...content });
+    if (response.status === 204) return undefined;
+    try {
+      return await response.json();
+    } catch (thrown) {
+      throw this.#notAnAgent(response, thrown);
+    }
+  }
+
+  async #fetch(path: string, init: RequestInit): Promise<Response> {
+    let response: Response;
+    try {
+      response = await fetch(this.url + path, init);
+    } catch (thrown) {
+      throw this.#connectionError(thrown);
+    }
+    if (response.ok) return response;
+    let answer: unknown;
+    try {
+      answer = await response.json();
+    } catch (thrown) {
+      throw this.#notAnAgent(response, thrown);
+    }
+    throw errorFromBody((answer as Partial<ErrorAnswer> | null)?.error);
+  }
+
+  #connectionError(thrown: unknown): MigrationError {
+    // fetch() says 'fetch failed' and has the reason in its cause
+    const cause = thrown instanceof Error ? thrown.cause : undefined;
+    const code =
+      cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.message) : String(thrown);
+    const reason = NOT_CONNECTED.get(code);
+    if (reason === undefined) {
+      return new MigrationError('link-lost', `agent at ${this.url}: the connection broke (${code})`, {
+        cause: thrown,
+      });
+    }
+    return new MigrationError(
+      'peer-unreachable',
+      `agent at ${this.url}: ${reason}. Start it with 'vmferry agent --config FILE', or name another with --agent URL or VMFERRY_AGENT`,
+      { cause: thrown },
+    );
+  }
+
+  #notAnAgent(response: Response, cause: unknown): MigrationError {
+    return new MigrationError(
+      'peer-failed',
+      `agent at ${this.url}: what answers there (HTTP ${response.status}) is no vmferry agent. Check the address given by --agent or VMFERRY_AGENT`,
+      { cause },
+    );
+  }
+}
+
+function guestPath(name: string): string {
+  return `/v1/guests/${encodeURIComponent(name)}`;
+}
+
+/** An agent's ErrorBody as the error that it was; one that this version does not know is peer-failed. */
+function errorFromBody(body: unknown): MigrationError {
+  const { code, message } = (body ?? {}) as Partial<Record<keyof ErrorBody, unknown>>;
+  const words = typeof message === 'string' ? message : 'the agent failed and gave no reason';
+  if (typeof code === 'string' && isErrorCode(code)) return new MigrationError(code, words);
+  return new MigrationError('peer-failed', `${words} (${String(code)})`);
+}

@@ -1,0 +1,99 @@
+import yargs, { type Argv } from 'yargs';
+import { EXIT } from '../../shared/api.js';
+import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import { AgentClient } from './agent-client.js';
+import { agentCommand } from './agent-command.js';
+import { type ExitCode, exitCodeOfError } from './exit-code.js';
+import { migrateCommand } from './migrate-command.js';
+import { Output } from './output.js';
+import type { GlobalOptions, Run, Terminal } from './session.js';
+import { statusCommands } from './status-commands.js';
+import { vmCommands } from './vm-commands.js';
+
+export const DEFAULT_AGENT_URL = 'http://127.0.0.1:7800';
+
+const EPILOGUE = `Exit codes: 0 done; 1 the operation failed and the VM is where it was; 2 wrong usage;
+3 refused by preflight; 4 cancelled; 5 outcome unknown, an operator is needed.`;
+
+/** Runs the command that `args` name (without 'node' and the script) and returns the process's exit code. */
+export async function runCommandLine(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
+  let exitCode: ExitCode = EXIT.done;
+  const run: Run = async (options, action) => {
+    const output = new Output(terminal.stdout, terminal.stderr, options.json);
+    try {
+      const client = new AgentClient(agentUrl(options.agent));
+      exitCode = await action({ terminal, output, client });
+    } catch (thrown) {
+      const error = toMigrationError(thrown);
+      if (error.code === 'internal') output.remark(`a defect of vmferry: ${(thrown as Error).stack}`);
+      output.failure(error);
+      exitCode = exitCodeOfError(error);
+    }
+  };
+  try {
+    await commandLine(args, run, (code) => (exitCode = code)).parseAsync();
+  } catch (thrown) {
+    if (!(thrown instanceof UsageError) && !(thrown instanceof MigrationError)) throw thrown;
+    // yargs has not come to parse --json where the line is wrong
+    const output = new Output(terminal.stdout, terminal.stderr, args.includes('--json'));
+    const words = `${thrown.message.replace(/\.$/, '')}. See 'vmferry ${helpPath(args)}--help'`;
+    output.failure(new MigrationError('invalid-request', words));
+    exitCode = EXIT.usage;
+  }
+  return exitCode;
+}
+
+/** The line itself is wrong: yargs has said why. */
+class UsageError extends Error {}
+
+function commandLine(
+  args: readonly string[],
+  run: Run,
+  exitWith: (code: ExitCode) => void,
+): Argv<GlobalOptions> {
+  const globals = yargs([...args])
+    .scriptName('vmferry')
+    .usage('$0 COMMAND\n\nMoves running virtual machines from one host to another.')
+    .option('agent', {
+      type: 'string',
+      describe: 'URL of the agent to ask (or the environment variable VMFERRY_AGENT)',
+      default: process.env.VMFERRY_AGENT ?? DEFAULT_AGENT_URL,
+      requiresArg: true,
+    })
+    .option('json', { type: 'boolean', describe: 'print one JSON document', default: false })
+    // the last of two wins; names like 007 and 1e3 are names
+    .parserConfiguration({
+      'duplicate-arguments-array': false,
+      'dot-notation': false,
+      'parse-positional-numbers': false,
+    })
+    .strict()
+    .recommendCommands()
+    .demandCommand(1, 'a command is missing')
+    .epilogue(EPILOGUE)
+    .exitProcess(false)
+    .showHelpOnFail(false)
+    .wrap(Math.min(110, process.stdout.columns ?? 110))
+    .fail((message: string | null, error: Error | undefined) => {
+      throw error ?? new UsageError(message ?? 'the command line is not understood');
+    });
+  return statusCommands(migrateCommand(vmCommands(agentCommand(globals, exitWith), run), run), run);
+}
+
+/** The words of the line that name a command with a help of its own. */
+function helpPath(args: readonly string[]): string {
+  const [group, command] = args.filter((arg) => /^[a-z]+$/.test(arg));
+  if (group === undefined) return '';
+  return group === 'vm' && command !== undefined ? `${group} ${command} ` : `${group} `;
+}
+
+function agentUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new MigrationError(
+      'invalid-request',
+      `agent '${text}' is no URL. Write it like ${DEFAULT_AGENT_URL}`,
+    );
+  }
+  return url.href;
+}

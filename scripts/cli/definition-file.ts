@@ -1,0 +1,93 @@
+import { readFile, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import type { Readable } from 'node:stream';
+import { parse } from 'yaml';
+import { MigrationError } from '../../shared/errors.js';
+import {
+  GuestDefinitionSchema,
+  MAX_IMAGE_BYTES,
+  type GuestDefinition,
+} from '../../shared/guest-definition.js';
+import { formatBytes } from '../../shared/units.js';
+import { validate } from '../../shared/validate.js';
+
+/** Names a definition may give the path of its program image by. */
+const IMAGE_KEYS = ['elf', 'image'] as const;
+
+/** A definition with the program image that it names. */
+export interface DefinedGuest {
+  readonly definition: GuestDefinition;
+  readonly image: Uint8Array | undefined;
+}
+
+/**
+ * Reads a VM definition, YAML or JSON, from a file or, for '-', from `stdin`. `elf: PATH` (or `image: PATH`) in it is
+ * the program image, relative to the file. Throws invalid-definition or invalid-image, naming the file and the field.
+ */
+export async function readDefinition(file: string, stdin: Readable): Promise<DefinedGuest> {
+  const what = file === '-' ? 'the VM definition on standard input' : `VM definition ${file}`;
+  let content: unknown;
+  try {
+    content = parse(file === '-' ? (await buffer(stdin)).toString('utf8') : await readFile(file, 'utf8'));
+  } catch (thrown) {
+    throw new MigrationError('invalid-definition', `${what}: ${reasonOf(thrown)}`, { cause: thrown });
+  }
+  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
+    throw new MigrationError(
+      'invalid-definition',
+      `${what}: a list of fields was expected, like 'name: web-1'`,
+    );
+  }
+  const fields = { ...(content as Record<string, unknown>) };
+  const keys = IMAGE_KEYS.filter((key) => fields[key] !== undefined);
+  const [key] = keys;
+  if (keys.length > 1) {
+    throw new MigrationError('invalid-definition', `${what}: give one of 'elf' and 'image', not both`);
+  }
+  let image: Uint8Array | undefined;
+  if (key !== undefined) {
+    const path = fields[key];
+    delete fields[key];
+    fields.program ??= 'image';
+    if (typeof path !== 'string' || fields.program !== 'image') {
+      throw new MigrationError(
+        'invalid-definition',
+        `${what}: '${key}' is the path of an ELF file and goes with program 'image' (or none named)`,
+      );
+    }
+    image = await readImage(resolve(file === '-' ? '.' : dirname(file), path));
+  }
+  const definition = validate(GuestDefinitionSchema, fields, 'invalid-definition', what);
+  if (definition.program === 'image' && image === undefined) {
+    throw new MigrationError(
+      'invalid-definition',
+      `${what}: program 'image' needs 'elf: PATH', its ELF file`,
+    );
+  }
+  return { definition, image };
+}
+
+async function readImage(path: string): Promise<Uint8Array> {
+  try {
+    const { size } = await stat(path);
+    if (size <= MAX_IMAGE_BYTES) return await readFile(path);
+  } catch (thrown) {
+    throw new MigrationError('invalid-image', `program image ${path}: ${reasonOf(thrown)}`, {
+      cause: thrown,
+    });
+  }
+  throw new MigrationError(
+    'invalid-image',
+    `program image ${path}: it is larger than ${formatBytes(MAX_IMAGE_BYTES)}, the most that a VM may bring`,
+  );
+}
+
+/** Words for what reading or parsing threw; the path stands before them already. */
+function reasonOf(thrown: unknown): string {
+  const { code, message } = thrown as NodeJS.ErrnoException;
+  if (code === 'ENOENT') return 'there is no such file';
+  if (code === 'EACCES') return 'it may not be read by this user';
+  if (code === 'EISDIR') return 'it is a directory';
+  return message.split('\n', 1).join('').replace(/:$/, '');
+}

@@ -1,0 +1,89 @@
+import type { MigrationResult, PreflightReport } from '../../shared/api.js';
+import { formatBytes, formatDuration, formatRate } from '../../shared/units.js';
+import { formatTable } from './table.js';
+
+/** The result of a migration for people: outcome, rounds, downtime in one line, what was sent. */
+export function migrationSummary(result: MigrationResult): string {
+  const lines = [headline(result)];
+  if (result.rounds.length > 0) lines.push('', roundTable(result), '');
+  if (result.downtimeMs > 0) lines.push(downtimeLine(result));
+  if (result.rounds.length > 0) lines.push(sentLine(result));
+  if (result.convergence) {
+    const { reason, action, thresholdBytes } = result.convergence;
+    lines.push(
+      `rounds ended: ${reason}, so: ${action} (${formatBytes(thresholdBytes)} fit the downtime limit)`,
+    );
+  }
+  if (result.verify.mode !== 'off') {
+    const { mode, pagesChecked, mismatches } = result.verify;
+    lines.push(`verified (${mode}): ${pagesChecked} pages compared, ${mismatches} differ`);
+  }
+  return lines.join('\n');
+}
+
+function headline({ id, vm, from, to, outcome, totalMs, queuedMs }: MigrationResult): string {
+  const queued = queuedMs >= 1 ? `, after ${formatDuration(queuedMs)} in the queue` : '';
+  switch (outcome) {
+    case 'completed':
+      return `${vm} moved from ${from} to ${to} in ${formatDuration(totalMs)}${queued} (migration ${id})`;
+    case 'cancelled':
+      return `migration ${id} of ${vm} to ${to} was cancelled: ${vm} is on ${from} as before`;
+    case 'failed':
+      return `migration ${id} of ${vm} to ${to} failed: ${vm} is on ${from} as before`;
+    case 'unknown':
+      return `migration ${id} of ${vm} from ${from} to ${to}: the outcome is not known; ${vm} stays paused on ${from} until it is`;
+  }
+}
+
+function downtimeLine({ downtimeMs, downtime }: MigrationResult): string {
+  const parts = [
+    `pause ${formatDuration(downtime.pauseMs)}`,
+    `residual ${formatDuration(downtime.residualMs)}`,
+    `state ${formatDuration(downtime.stateMs)}`,
+    `load ${formatDuration(downtime.loadMs)}`,
+    `resume ${formatDuration(downtime.resumeMs)}`,
+  ];
+  return `downtime ${formatDuration(downtimeMs)}: ${parts.join(', ')}`;
+}
+
+function sentLine({ wireBytes, populatedBytes, ramBytes, writeLog }: MigrationResult): string {
+  return `sent ${formatBytes(wireBytes)} for ${formatBytes(populatedBytes)} in use of ${formatBytes(ramBytes)}; write-log: ${writeLog}`;
+}
+
+function roundTable({ rounds }: MigrationResult): string {
+  const figures = true;
+  return formatTable(
+    [
+      { heading: 'round', figures },
+      { heading: 'pages', figures },
+      { heading: 'zero', figures },
+      { heading: 'copied', figures },
+      { heading: 'time', figures },
+      { heading: 'rate', figures },
+      { heading: 'dirty pages/s', figures },
+      { heading: 'left', figures },
+    ],
+    rounds.map((round) => [
+      String(round.round),
+      String(round.pages),
+      String(round.zeroPages),
+      formatBytes(round.bytes),
+      formatDuration(round.ms),
+      formatRate(round.bytesPerSecond),
+      round.dirtyPagesPerSecond.toFixed(0),
+      String(round.residualPages),
+    ]),
+  );
+}
+
+/** What preflight found, for people. */
+export function preflightSummary({ vm, from, to, ok, findings }: PreflightReport): string {
+  const verdict = ok
+    ? `${vm} can move from ${from} to ${to}; nothing was changed`
+    : `${vm} can't move from ${from} to ${to}; nothing was changed`;
+  const lines = findings.map(({ level, code, message, remedy }) => {
+    const what = `${level}: ${message} (${code})`;
+    return remedy === undefined ? what : `${what}\n  ${remedy}`;
+  });
+  return [...lines, verdict].join('\n');
+}

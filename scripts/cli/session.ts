@@ -1,0 +1,33 @@
+import type { Readable, Writable } from 'node:stream';
+import type { AgentClient } from './agent-client.js';
+import type { ExitCode } from './exit-code.js';
+import type { Output } from './output.js';
+
+/** A terminal's input, or a pipe's; only the former has a raw mode. */
+export type Input = Readable & { isTTY?: boolean; setRawMode?: (raw: boolean) => unknown };
+
+/** The process that the command line runs in. */
+export interface Terminal {
+  readonly stdin: Input;
+  readonly stdout: Writable & { isTTY?: boolean };
+  readonly stderr: Writable;
+  /** Calls `listener` for each Ctrl-C instead of ending the process; returns how to end that. */
+  readonly onInterrupt: (listener: () => void) => () => void;
+}
+
+/** Options that every command has. */
+export interface GlobalOptions {
+  agent: string;
+  json: boolean;
+}
+
+/** What a command works with. */
+export interface Session {
+  readonly terminal: Terminal;
+  readonly output: Output;
+  /** The agent that --agent or VMFERRY_AGENT names. */
+  readonly client: AgentClient;
+}
+
+/** Runs a command's action and turns what it throws into words and an exit code. */
+export type Run = (options: GlobalOptions, action: (session: Session) => Promise<ExitCode>) => Promise<void>;

@@ -1,0 +1,129 @@
+import type { Argv } from 'yargs';
+import { EXIT, type MigrationInfo, type QueueEntry, type StatusReport } from '../../shared/api.js';
+import { formatBytes, formatDuration } from '../../shared/units.js';
+import { guestTable } from './guest-text.js';
+import type { GlobalOptions, Run } from './session.js';
+import { formatTable } from './table.js';
+
+/** What goes on, and how to end it: `status`, `queue`, `cancel`. */
+export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalOptions> {
+  return yargs
+    .command(
+      'status',
+      'show the node, its VMs and its migrations',
+      (command) =>
+        command
+          .example('$0 status', 'the agent of this host')
+          .example('$0 status --agent http://host-b:7800', 'another agent'),
+      async (args) => {
+        await run(args, async ({ client, output }) => {
+          const report = await client.status();
+          output.result(report, () => statusText(report));
+          return EXIT.done;
+        });
+      },
+    )
+    .command(
+      'queue',
+      'show the migrations that run and wait at this node',
+      (command) => command.example('$0 queue --json', 'places and what each waits for, for scripts'),
+      async (args) => {
+        await run(args, async ({ client, output }) => {
+          const entries = await client.queue();
+          output.result(entries, () => queueText(entries));
+          return EXIT.done;
+        });
+      },
+    )
+    .command(
+      'cancel <id>',
+      'cancel a migration: its VM runs on where it is',
+      (command) =>
+        command
+          .positional('id', { type: 'string', demandOption: true, describe: "the migration's id" })
+          .example('$0 cancel a-1a2b3c4d', 'ids are shown by status and queue'),
+      async (args) => {
+        await run(args, async ({ client, output }) => {
+          const migration = await client.cancelMigration(args.id);
+          output.result(
+            migration,
+            () => `migration ${migration.id} is cancelled: ${migration.vm} is on ${migration.from} as before`,
+          );
+          return EXIT.done;
+        });
+      },
+    );
+}
+
+function statusText({ node, guests, migrations }: StatusReport): string {
+  const memory = `${formatBytes(node.memoryUsedBytes)} of ${formatBytes(node.memoryLimitBytes)} for VMs in use`;
+  const peers = node.peers.map(({ node: peer, url }) => `${peer} (${url})`).join(', ');
+  return [
+    `node ${node.node}, vmferry ${node.version}, ${memory}`,
+    `peers: ${peers === '' ? 'none' : peers}`,
+    '',
+    guestTable(guests),
+    '',
+    migrations.length === 0 ? 'no migrations' : migrationTable(migrations),
+  ].join('\n');
+}
+
+function migrationTable(migrations: readonly MigrationInfo[]): string {
+  return formatTable(
+    [
+      { heading: 'migration' },
+      { heading: 'vm' },
+      { heading: 'from' },
+      { heading: 'to' },
+      { heading: 'phase' },
+      { heading: 'asked for at' },
+    ],
+    migrations.map((migration) => [
+      migration.id,
+      migration.vm,
+      migration.from,
+      migration.to,
+      phaseText(migration),
+      migration.requestedAt,
+    ]),
+  );
+}
+
+function phaseText({ phase, progress, queue, result }: MigrationInfo): string {
+  if (result !== null) {
+    return result.outcome === 'completed'
+      ? `completed in ${formatDuration(result.totalMs)}, downtime ${formatDuration(result.downtimeMs)}`
+      : result.outcome;
+  }
+  if (phase === 'queued' && queue !== null) return `queued, place ${queue.position}`;
+  if (progress === null) return phase;
+  return `${phase}, round ${progress.round}: ${progress.pagesDone} of ${progress.pagesTotal} pages`;
+}
+
+function queueText(entries: readonly QueueEntry[]): string {
+  if (entries.length === 0) return 'no migration runs or waits at this node';
+  return formatTable(
+    [
+      { heading: 'place', figures: true },
+      { heading: 'migration' },
+      { heading: 'vm' },
+      { heading: 'from' },
+      { heading: 'to' },
+      { heading: 'waits for' },
+      { heading: 'overtaken', figures: true },
+    ],
+    entries.map((entry) => [
+      String(entry.position),
+      entry.migration,
+      entry.vm,
+      entry.from,
+      entry.to,
+      entry.state === 'running'
+        ? '(running)'
+        : entry.waitsFor
+            .map(({ node, holder }) => (holder === null ? node : `${node} (${holder})`))
+            .join(', '),
+      `${entry.overtaken} of ${entry.overtakeLimit}`,
+    ]),
+  );
+}

@@ -1,0 +1,109 @@
+import type { Argv } from 'yargs';
+import { EXIT } from '../../shared/api.js';
+import { consoleCommand } from './console-command.js';
+import { readDefinition } from './definition-file.js';
+import { guestTable, guestText } from './guest-text.js';
+import type { GlobalOptions, Run } from './session.js';
+import { checkedName, withName } from './vm-name.js';
+
+const CHANGES = [
+  ['start', 'boot a VM', 'is started'],
+  ['stop', 'end a VM; its definition stays', 'is stopped'],
+  ['pause', 'halt a VM, its memory and state stay', 'is paused'],
+  ['resume', 'let a paused VM run on', 'runs'],
+] as const;
+
+/** `vmferry vm …`: the VMs of one agent. */
+export function vmCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalOptions> {
+  return yargs.command('vm', 'define, start, stop and look at VMs', (vm) => {
+    defineCommands(vm, run);
+    changeCommands(vm, run);
+    lookCommands(vm, run);
+    consoleCommand(vm, run);
+    return vm.demandCommand(1, 'say what to do: define, start, stop, list, show, console, …');
+  });
+}
+
+function defineCommands(vm: Argv<GlobalOptions>, run: Run): void {
+  vm.command(
+    'define <file>',
+    'make a VM known to the agent',
+    (command) =>
+      command
+        .positional('file', {
+          type: 'string',
+          demandOption: true,
+          describe: "its definition, YAML or JSON; '-' reads standard input",
+        })
+        .example('$0 vm define web-1.yaml', 'name: web-1, kind: embedded, memory: 64MiB, program: ticker')
+        .example('$0 vm define mine.yaml', "with 'elf: mine.elf' in it: boots that file, beside mine.yaml"),
+    async (args) => {
+      await run(args, async ({ client, output, terminal }) => {
+        const { definition, image } = await readDefinition(args.file, terminal.stdin);
+        const guest = await client.defineGuest(definition, image);
+        output.result(
+          guest,
+          () => `${guest.name} is defined; start it with 'vmferry vm start ${guest.name}'`,
+        );
+        return EXIT.done;
+      });
+    },
+  );
+  vm.command(
+    'undefine <vm>',
+    'forget a stopped VM',
+    (command) => withName(command).example('$0 vm undefine web-1', 'its definition and image are dropped'),
+    async (args) => {
+      await run(args, async ({ client, output }) => {
+        const name = checkedName(args.vm);
+        await client.undefineGuest(name);
+        output.result({ name }, () => `${name} is not defined any more`);
+        return EXIT.done;
+      });
+    },
+  );
+}
+
+function changeCommands(vm: Argv<GlobalOptions>, run: Run): void {
+  for (const [action, describe, done] of CHANGES) {
+    vm.command(
+      `${action} <vm>`,
+      describe,
+      (command) => withName(command).example(`$0 vm ${action} web-1`, describe),
+      async (args) => {
+        await run(args, async ({ client, output }) => {
+          const guest = await client.changeGuest(checkedName(args.vm), action);
+          output.result(guest, () => `${guest.name} ${done}`);
+          return EXIT.done;
+        });
+      },
+    );
+  }
+}
+
+function lookCommands(vm: Argv<GlobalOptions>, run: Run): void {
+  vm.command(
+    'list',
+    "list the agent's VMs",
+    (command) => command.example('$0 vm list --json', 'for scripts'),
+    async (args) => {
+      await run(args, async ({ client, output }) => {
+        const guests = await client.guests();
+        output.result(guests, () => guestTable(guests));
+        return EXIT.done;
+      });
+    },
+  );
+  vm.command(
+    'show <vm>',
+    'show all about one VM',
+    (command) => withName(command).example('$0 vm show web-1', 'state, memory, program, figures'),
+    async (args) => {
+      await run(args, async ({ client, output }) => {
+        const guest = await client.guest(checkedName(args.vm));
+        output.result(guest, () => guestText(guest));
+        return EXIT.done;
+      });
+    },
+  );
+}
