@@ -89,6 +89,7 @@ export class NodeLock {
   readonly #leases = new Map<string, () => void>();
   readonly #pending: { event: NodeQueueEvent; speaker: Speaker | undefined }[] = [];
   #draining = false;
+  #closed = false;
   #stopStatusTimer: (() => void) | undefined;
 
   constructor(options: NodeLockOptions) {
@@ -146,8 +147,9 @@ export class NodeLock {
     if (speaker) this.#endSpeaker(speaker, this.#lost(migration));
   }
 
-  /** Stops all timers; for the end of the agent. */
+  /** Stops all timers and sets no more: for the end of the agent, when leases do not matter any more. */
   close(): void {
+    this.#closed = true;
     for (const stop of this.#leases.values()) stop();
     this.#leases.clear();
     for (const speaker of this.#speakers.values()) speaker.stopOfferTimer();
@@ -255,7 +257,7 @@ export class NodeLock {
     switch (effect.type) {
       case 'granted':
       case 'offer':
-        if (speaker?.remote) this.#startOfferTimer(speaker);
+        if (speaker?.remote && !this.#closed) this.#startOfferTimer(speaker);
         speaker?.listener?.answer({ type: effect.type === 'offer' ? 'lock-offer' : 'lock-granted' });
         return;
       case 'busy':
@@ -269,6 +271,7 @@ export class NodeLock {
         if (speaker) this.#sendStatus(speaker);
         return;
       case 'start-lease':
+        if (this.#closed) return;
         this.#leases.set(
           migration,
           this.#timers.after(this.#graceMs, () => this.#dispatch({ type: 'expire', migration })),
@@ -301,7 +304,7 @@ export class NodeLock {
   }
 
   #scheduleStatus(): void {
-    if (this.#stopStatusTimer || this.#speakers.size === 0) return;
+    if (this.#closed || this.#stopStatusTimer || this.#speakers.size === 0) return;
     this.#stopStatusTimer = this.#timers.after(STATUS_INTERVAL_MS, () => {
       this.#stopStatusTimer = undefined;
       for (const speaker of [...this.#speakers.values()]) this.#sendStatus(speaker);

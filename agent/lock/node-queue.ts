@@ -114,9 +114,10 @@ function change(state: NodeQueue, migration: string, changes: Partial<QueuedMigr
 function settle(before: NodeQueue, effects: NodeQueueEffect[]): NodeQueueStep {
   let state = before;
   if (!occupant(state)) {
-    const next = state.entries.find(
-      (entry) => (entry.phase === 'watching' || entry.phase === 'trying') && !isKeptFromIt(state, entry),
-    );
+    const firstKept = state.entries.findIndex((entry) => entry.kept);
+    const next = state.entries
+      .slice(0, firstKept === -1 ? undefined : firstKept + 1)
+      .find((entry) => entry.phase === 'watching' || entry.phase === 'trying');
     if (next) {
       state = change(state, next.migration, { phase: 'offered' });
       effects.push({ type: next.phase === 'trying' ? 'granted' : 'offer', migration: next.migration });

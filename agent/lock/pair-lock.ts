@@ -124,6 +124,7 @@ class Acquisition {
   #draining = false;
   #remote: NodeLockPort | undefined;
   #attempt = 0;
+  #lastFailure: MigrationError | undefined;
   #stopDeadline: (() => void) | undefined;
   #stopBackoff: (() => void) | undefined;
   #resolve!: (hold: PairHold) => void;
@@ -176,13 +177,14 @@ class Acquisition {
 
   #connected(port: NodeLockPort): void {
     if (this.#state.state === 'ended') return;
-    this.#stopDeadline?.();
-    this.#stopDeadline = undefined;
     this.#remote = port;
     port.listen({
       answer: (message) => {
         if (this.#remote !== port) return;
+        // Only now it is back: a peer that takes connections and drops them must not be tried for ever.
         this.#attempt = 0;
+        this.#stopDeadline?.();
+        this.#stopDeadline = undefined;
         this.#answer(this.#remoteSide, message);
       },
       ended: (error) => {
@@ -209,12 +211,22 @@ class Acquisition {
 
   #retry(error: MigrationError): void {
     if (this.#state.state === 'ended') return;
-    this.#stopDeadline ??= this.#timers.after(this.#options.reconnectMs ?? LEASE_GRACE_MS, () =>
-      this.#fail(error),
-    );
+    this.#lastFailure = error;
+    const reconnectMs = this.#options.reconnectMs ?? LEASE_GRACE_MS;
+    this.#stopDeadline ??= this.#timers.after(reconnectMs, () => this.#fail(this.#stayedAway(reconnectMs)));
     const backoffMs = this.#options.backoffMs ?? doublingBackoffMs;
     this.#stopBackoff = this.#timers.after(backoffMs(this.#attempt), () => this.#connect(true));
     this.#attempt += 1;
+  }
+
+  #stayedAway(reconnectMs: number): MigrationError {
+    const { node } = this.#options.remote;
+    const why = this.#lastFailure?.message ?? 'no reason known';
+    return new MigrationError(
+      'link-lost',
+      `the control connection to node ${node} closed and did not come back within ${reconnectMs} ms: ${why}`,
+      { cause: this.#lastFailure },
+    );
   }
 
   #answer(side: Side, message: LockAnswer): void {

@@ -1,0 +1,241 @@
+import t from 'tap';
+import type { MigrationError } from '../../shared/errors.js';
+import type { LockCommand } from '../../agent/lock/lock-messages.js';
+import { NodeLock, type LockLogger } from '../../agent/lock/node-lock.js';
+import type { NodeLockPort } from '../../agent/lock/node-lock-port.js';
+import { acquirePair } from '../../agent/lock/pair-lock.js';
+import { serveNodeLock } from '../../agent/lock/serve-node-lock.js';
+import { memoryControl } from './memory-control.js';
+import { VirtualTimers } from './virtual-timers.js';
+
+const GRACE_MS = 1000;
+const OFFER_ANSWER_MS = 300;
+
+function makeLock(logger?: LockLogger): { lock: NodeLock; timers: VirtualTimers } {
+  const timers = new VirtualTimers();
+  const lock = new NodeLock({
+    ...{ node: 'b', graceMs: GRACE_MS, offerAnswerMs: OFFER_ANSWER_MS, maxEntries: 3, timers },
+    ...(logger ? { logger } : {}),
+  });
+  return { lock, timers };
+}
+
+interface Heard {
+  answers: string[];
+  errors: MigrationError[];
+}
+
+function listen(port: NodeLockPort): Heard {
+  const heard: Heard = { answers: [], errors: [] };
+  port.listen({
+    answer: ({ type }) => heard.answers.push(type),
+    ended: (error) => heard.errors.push(error),
+  });
+  return heard;
+}
+
+function say(port: NodeLockPort, ...types: Exclude<LockCommand['type'], 'lock-request'>[]): void {
+  for (const type of types) port.send({ type });
+}
+
+function ask(port: NodeLockPort, requestedAt = 0): void {
+  port.send({ type: 'lock-request', vm: 'vm', requestedAt });
+}
+
+void t.test('taken, held, released; logged once each', (t) => {
+  const lines: unknown[] = [];
+  const log = (fields: object, message: string) => void lines.push([message, fields]);
+  const { lock } = makeLock({ info: log, warn: log });
+  const port = lock.localPort('migration-1', 'c');
+  const heard = listen(port);
+  ask(port);
+  say(port, 'lock-try', 'lock-confirm');
+  t.equal(lock.holder, 'migration-1');
+  t.match(lock.entries(), [{ migration: 'migration-1', from: 'b', to: 'c', position: 0, state: 'running' }]);
+  say(port, 'lock-release', 'lock-release', 'lock-release');
+  t.equal(lock.holder, null);
+  t.same(heard, { answers: ['lock-granted'], errors: [] });
+  const fields = { migration: 'migration-1', node: 'b' };
+  t.same(lines, [
+    ['node lock taken', fields],
+    ['node lock released', fields],
+  ]);
+  t.end();
+});
+
+void t.test('a lease ends when its coordinator stays away, and not when it comes back', async (t) => {
+  const { lock, timers } = makeLock();
+  const first = lock.remoteSession('migration-1', 'a');
+  listen(first);
+  ask(first);
+  say(first, 'lock-try', 'lock-confirm');
+  first.detach();
+  first.detach();
+  await timers.advance(GRACE_MS - 1);
+  t.equal(lock.holder, 'migration-1');
+  t.ok(lock.attach('migration-1'), 'the source asks for the outcome on a new connection');
+  await timers.advance(2 * GRACE_MS);
+  t.equal(lock.holder, 'migration-1');
+  lock.detach('migration-1');
+  await timers.advance(GRACE_MS);
+  t.equal(lock.holder, null);
+  t.notOk(lock.attach('migration-1'));
+  t.equal(timers.pending, 0, 'no timer is left');
+});
+
+void t.test('an offer to a remote coordinator that hangs goes to the next', async (t) => {
+  const { lock, timers } = makeLock();
+  const hangs = lock.remoteSession('migration-1', 'a');
+  const next = lock.remoteSession('migration-2', 'c');
+  const heardByHanging = listen(hangs);
+  const heardByNext = listen(next);
+  ask(hangs);
+  ask(next);
+  say(hangs, 'lock-try');
+  say(next, 'lock-try');
+  await timers.advance(OFFER_ANSWER_MS);
+  t.match(heardByHanging.errors, [{ code: 'timeout' }]);
+  t.equal(heardByNext.answers.at(-1), 'lock-offer');
+  say(next, 'lock-confirm');
+  await timers.advance(OFFER_ANSWER_MS);
+  t.same(heardByNext.errors, []);
+  t.equal(lock.holder, 'migration-2', 'one that answered is left alone');
+  say(hangs, 'lock-confirm');
+  t.match(heardByHanging.errors.at(-1), { code: 'lock-lost' }, 'an answer that comes too late is told so');
+  t.equal(lock.holder, 'migration-2');
+});
+
+void t.test(
+  'a source that comes back before its broken connection was noticed takes over its place',
+  async (t) => {
+    const { lock, timers } = makeLock();
+    const old = lock.remoteSession('migration-1', 'a');
+    const heardByOld = listen(old);
+    ask(old);
+    say(old, 'lock-try');
+    const fresh = lock.remoteSession('migration-1', 'a');
+    const heardByFresh = listen(fresh);
+    ask(fresh);
+    t.match(heardByOld.errors, [{ code: 'link-lost' }]);
+    say(old, 'lock-release');
+    old.detach();
+    t.equal(lock.entries().length, 1, 'the old connection has no say any more');
+    say(fresh, 'lock-try', 'lock-confirm');
+    await timers.advance(2 * GRACE_MS);
+    t.equal(lock.holder, 'migration-1');
+    t.same(heardByFresh.errors, []);
+
+    const third = lock.remoteSession('migration-1', 'a');
+    const heardByThird = listen(third);
+    ask(third);
+    t.match(heardByThird.errors, [{ code: 'duplicate-migration' }], 'one that runs is not taken over');
+    t.equal(lock.holder, 'migration-1');
+  },
+);
+
+void t.test('another node cannot speak for a migration', (t) => {
+  const { lock } = makeLock();
+  const port = lock.remoteSession('migration-1', 'a');
+  listen(port);
+  ask(port);
+  const other = lock.remoteSession('migration-1', 'x');
+  const heard = listen(other);
+  say(other, 'lock-release');
+  say(other, 'lock-try');
+  ask(other);
+  t.match(heard.errors, [{ code: 'unexpected-message' }, { code: 'duplicate-migration' }]);
+  other.detach();
+  t.match(lock.entries(), [{ migration: 'migration-1', from: 'a' }]);
+  t.end();
+});
+
+void t.test('the agent ends a migration: its coordinator hears lock-lost', (t) => {
+  const { lock } = makeLock();
+  const port = lock.localPort('migration-1', 'c');
+  const heard = listen(port);
+  ask(port);
+  for (let times = 0; times < 3; times += 1) lock.release('migration-1');
+  t.match(heard.errors, [{ code: 'lock-lost' }]);
+  say(port, 'lock-try');
+  t.match(heard.errors[1], { code: 'lock-lost' });
+  t.same(lock.entries(), []);
+  t.end();
+});
+
+void t.test('a full queue refuses', (t) => {
+  const { lock } = makeLock();
+  for (const id of ['migration-1', 'migration-2', 'migration-3']) {
+    const port = lock.remoteSession(id, 'a');
+    listen(port);
+    ask(port);
+  }
+  const port = lock.remoteSession('migration-4', 'a');
+  const heard = listen(port);
+  ask(port);
+  t.match(heard.errors, [{ code: 'limit-exceeded', retryable: true }]);
+  t.equal(lock.entries().length, 3);
+  t.end();
+});
+
+void t.test(
+  'a local acquisition of an id that is in the queue fails, and leaves that one alone',
+  async (t) => {
+    const { lock } = makeLock();
+    const port = lock.localPort('migration-1', 'c');
+    listen(port);
+    ask(port);
+    const { lock: remote } = makeLock();
+    const waits = acquirePair({
+      request: { migration: 'migration-1', vm: 'vm', from: 'b', to: 'c', requestedAt: 0 },
+      local: lock.localPort('migration-1', 'c'),
+      remote: { node: 'c', connect: () => Promise.resolve(remote.remoteSession('migration-1', 'b')) },
+      signal: new AbortController().signal,
+    });
+    await t.rejects(waits, { code: 'duplicate-migration' });
+    t.equal(lock.entries().length, 1);
+    t.equal(remote.entries().length, 0);
+    remote.close();
+    lock.close();
+  },
+);
+
+void t.test('closing the lock leaves no timer', async (t) => {
+  const { lock, timers } = makeLock();
+  for (const id of ['migration-1', 'migration-2']) {
+    const port = lock.remoteSession(id, 'a');
+    listen(port);
+    ask(port);
+    say(port, 'lock-try');
+    if (id === 'migration-2') port.detach();
+  }
+  t.not(timers.pending, 0);
+  lock.close();
+  t.equal(timers.pending, 0);
+  lock.detach('migration-1');
+  t.equal(timers.pending, 0, 'nor starts one later');
+  await timers.advance(10 * GRACE_MS);
+  t.equal(lock.entries().length, 2);
+});
+
+void t.test('served over a control connection', async (t) => {
+  const { lock, timers } = makeLock();
+  const link = memoryControl(timers, () => 1);
+  const refusals: MigrationError[] = [];
+  serveNodeLock({
+    ...{ lock, control: link.target, migration: 'migration-1', from: 'a' },
+    refused: (error) => refusals.push(error),
+  });
+  const heard: string[] = [];
+  link.source.onMessage(({ type }) => heard.push(type));
+  await link.source.send({ type: 'ask' });
+  await link.source.send({ type: 'lock-request', vm: 'vm', requestedAt: 0 });
+  await link.source.send({ type: 'lock-try' });
+  await timers.advance(10);
+  t.same(heard, ['lock-granted'], 'and what is not of the lock is left to others');
+  await link.source.send({ type: 'lock-try' });
+  await timers.advance(10);
+  t.match(refusals, [{ code: 'unexpected-message' }]);
+  link.cut();
+  await timers.advance(GRACE_MS + 10);
+  t.same(lock.entries(), []);
+});
