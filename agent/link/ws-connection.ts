@@ -177,8 +177,11 @@ export class WsConnection implements Connection {
   }
 
   #sendError(cause?: Error): MigrationError {
-    const reason = this.#end ? connectionError(this.#end, this.#peer).message : cause?.message;
-    const message = reason ?? `connection to ${this.#peer} is being closed by this side`;
+    const message = this.#end
+      ? connectionError(this.#end, this.#peer).message
+      : cause
+        ? `connection to ${this.#peer} was lost: ${cause.message}`
+        : `connection to ${this.#peer} is being closed by this side`;
     return new MigrationError('link-lost', message, cause ? { cause } : {});
   }
 
