@@ -17,18 +17,22 @@ import { validate } from '../../shared/validate.js';
 export const JournalEntrySchema = z.strictObject({
   migration: MigrationIdSchema,
   decision: z.enum(['commit-sent', 'committed', 'aborted']),
-  vm: NameSchema,
+  /** Null where an outcome was asked for of which this node knows nothing. */
+  vm: NameSchema.nullable(),
   peer: NameSchema,
   at: z.iso.datetime(),
 });
 export type JournalEntry = z.output<typeof JournalEntrySchema>;
 export type Decision = JournalEntry['decision'];
 
+/** What a write leaves behind that a crash interrupts: write-file-atomic's file before the rename. */
+const UNFINISHED = /\.json\.\d+$/;
+
 export class OwnershipJournal {
   readonly #directory: string;
   readonly #entries: Map<string, JournalEntry>;
-  /** Decisions being written, so that two for one migration can't both be the first. */
-  readonly #writing = new Map<string, Promise<unknown>>();
+  /** The last step under way for each migration: they follow each other, so that two can't both be the first. */
+  readonly #queues = new Map<string, Promise<unknown>>();
 
   private constructor(directory: string, entries: Map<string, JournalEntry>) {
     this.#directory = directory;
@@ -40,9 +44,16 @@ export class OwnershipJournal {
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const entries = new Map<string, JournalEntry>();
     for (const file of await readdir(directory)) {
-      if (!file.endsWith('.json')) continue;
       const path = join(directory, file);
-      const entry = parseEntry(path, await readFile(path, 'utf8'));
+      if (UNFINISHED.test(file)) await rm(path, { force: true });
+      if (!file.endsWith('.json')) continue;
+      const entry = await readEntry(path);
+      if (file !== `${entry.migration}.json`) {
+        throw new MigrationError(
+          'internal',
+          `the journal entry ${path} is about migration ${entry.migration}, which belongs into another file: ${REMEDY}`,
+        );
+      }
       entries.set(entry.migration, entry);
     }
     return new OwnershipJournal(directory, entries);
@@ -62,25 +73,45 @@ export class OwnershipJournal {
    * throws internal if it could not be written, and then nothing is on record.
    */
   async decide(entry: JournalEntry): Promise<Decision> {
-    await this.#writing.get(entry.migration)?.catch(() => undefined);
-    const known = this.#entries.get(entry.migration);
-    if (known) return known.decision;
-    const write = this.#write(entry);
-    this.#writing.set(entry.migration, write);
-    try {
-      await write;
-    } finally {
-      this.#writing.delete(entry.migration);
-    }
-    this.#entries.set(entry.migration, entry);
-    return entry.decision;
+    return await this.#inTurn(entry.migration, async () => {
+      const known = this.#entries.get(entry.migration);
+      if (known) return known.decision;
+      await this.#write(entry);
+      this.#entries.set(entry.migration, entry);
+      return entry.decision;
+    });
   }
 
-  /** Forgets a migration whose outcome both sides know. Harmless when repeated. */
+  /**
+   * Forgets a migration whose outcome both sides know. Harmless when repeated. Throws internal if its file can't be
+   * removed, and then it is still on record.
+   */
   async forget(migration: string): Promise<void> {
-    await this.#writing.get(migration)?.catch(() => undefined);
-    if (!this.#entries.delete(migration)) return;
-    await rm(this.#path(migration), { force: true });
+    await this.#inTurn(migration, async () => {
+      if (!this.#entries.has(migration)) return;
+      const path = this.#path(migration);
+      try {
+        await rm(path, { force: true });
+        await syncDirectory(this.#directory);
+      } catch (error) {
+        const reason = (error as Error).message;
+        throw new MigrationError('internal', `the journal entry ${path} can't be removed: ${reason}`, {
+          cause: error,
+        });
+      }
+      this.#entries.delete(migration);
+    });
+  }
+
+  async #inTurn<T>(migration: string, step: () => Promise<T>): Promise<T> {
+    const before = this.#queues.get(migration) ?? Promise.resolve();
+    const turn = before.then(step, step);
+    this.#queues.set(migration, turn);
+    try {
+      return await turn;
+    } finally {
+      if (this.#queues.get(migration) === turn) this.#queues.delete(migration);
+    }
   }
 
   async #write(entry: JournalEntry): Promise<void> {
@@ -89,11 +120,21 @@ export class OwnershipJournal {
       await writeFileAtomic(path, JSON.stringify(entry) + '\n', { mode: 0o600, fsync: true });
       await syncDirectory(this.#directory);
     } catch (error) {
-      await rm(path, { force: true }).catch(() => undefined);
+      // The rename may have happened: what is not known to be durable must not turn up after a restart.
+      await this.#removeUnfinished(path);
       const reason = (error as Error).message;
       throw new MigrationError('internal', `the journal ${path} can't be written: ${reason}`, {
         cause: error,
       });
+    }
+  }
+
+  async #removeUnfinished(path: string): Promise<void> {
+    try {
+      await rm(path, { force: true });
+      await syncDirectory(this.#directory);
+    } catch {
+      // The write that failed says why; a disk that refuses this too has nothing to add.
     }
   }
 
@@ -102,16 +143,18 @@ export class OwnershipJournal {
   }
 }
 
-function parseEntry(path: string, text: string): JournalEntry {
+const REMEDY = 'move it away once you know which node owns the VM';
+
+async function readEntry(path: string): Promise<JournalEntry> {
   const what = `the journal entry ${path}`;
-  const remedy = 'move it away once you know which node owns the VM';
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(await readFile(path, 'utf8'));
   } catch (error) {
-    throw new MigrationError('internal', `${what} is no JSON: ${remedy}`, { cause: error });
+    const why = error instanceof SyntaxError ? 'is no JSON' : `can't be read: ${(error as Error).message}`;
+    throw new MigrationError('internal', `${what} ${why}: ${REMEDY}`, { cause: error });
   }
-  return validate(JournalEntrySchema, value, 'internal', `${what} (${remedy})`);
+  return validate(JournalEntrySchema, value, 'internal', `${what} (${REMEDY})`);
 }
 
 async function syncDirectory(path: string): Promise<void> {

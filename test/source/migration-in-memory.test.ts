@@ -23,7 +23,7 @@ function assertSameMemory(test: Test, a: ArrayGuest, b: ArrayGuest): void {
   }
 }
 
-t.test('a guest that writes while it is copied arrives whole and runs there alone', async (t) => {
+void t.test('a guest that writes while it is copied arrives whole and runs there alone', async (t) => {
   const guest = filledGuest();
   guest.onHarvest = (harvest) => {
     if (harvest >= 3) return;
@@ -63,7 +63,7 @@ t.test('a guest that writes while it is copied arrives whole and runs there alon
   t.ok(result.wireBytes > result.rounds.reduce((sum, round) => sum + round.bytes, 0));
 });
 
-t.test('pages that become zero travel as zero, and what device saving writes is not lost', async (t) => {
+void t.test('pages that become zero travel as zero, and what device saving writes is not lost', async (t) => {
   const guest = filledGuest();
   guest.onHarvest = (harvest) => {
     if (harvest === 0) guest.write(0, 5, 0);
@@ -86,7 +86,7 @@ t.test('pages that become zero travel as zero, and what device saving writes is 
   );
 });
 
-t.test('several streams, with an image', async (t) => {
+void t.test('several streams, with an image', async (t) => {
   const image = new Uint8Array(3_000_000).fill(5);
   const { migration, result } = await migrate(t, filledGuest(), { options: { streams: 3 }, image });
   t.equal(result.outcome, 'completed');
@@ -95,7 +95,7 @@ t.test('several streams, with an image', async (t) => {
   assertSameMemory(t, migration.guest, migration.copy!);
 });
 
-t.test(
+void t.test(
   'a guest that its operator has paused moves and stays paused; a finished one stays finished',
   async (t) => {
     const guest = filledGuest();
@@ -108,7 +108,7 @@ t.test(
   },
 );
 
-t.test('verification', async (t) => {
+void t.test('verification', async (t) => {
   for (const verify of ['after', 'strict'] as const) {
     await t.test(`${verify}: all pages are compared`, async (t) => {
       const { result } = await migrate(t, filledGuest(), { options: { verify } });
@@ -141,7 +141,7 @@ t.test('verification', async (t) => {
   });
 });
 
-t.test('a guest that writes faster than the link carries', async (t) => {
+void t.test('a guest that writes faster than the link carries', async (t) => {
   const restless = () => {
     const guest = filledGuest();
     guest.onHarvest = () => {

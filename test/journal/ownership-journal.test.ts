@@ -1,0 +1,179 @@
+import { mkdtemp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { type Decision, type JournalEntry, OwnershipJournal } from '../../agent/journal/ownership-journal.js';
+
+const ID = 'm-00000001';
+
+async function emptyDirectory(test: Test): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'vmferry-journal-'));
+  test.teardown(() => rm(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+function entry(decision: Decision, migration = ID): JournalEntry {
+  return { migration, decision, vm: 'vm', peer: 'a', at: '2026-01-02T03:04:05.000Z' };
+}
+
+/** Takes the directory away: the next write fails, whoever runs the tests. */
+async function breakDirectory(directory: string): Promise<void> {
+  await rm(directory, { recursive: true });
+  await writeFile(directory, 'in the way');
+}
+
+async function mendDirectory(directory: string): Promise<void> {
+  await rm(directory);
+  await mkdir(directory);
+}
+
+void t.test('the first decision holds', async (t) => {
+  const directory = await emptyDirectory(t);
+  const journal = await OwnershipJournal.open(directory);
+  t.equal(await journal.decide(entry('aborted')), 'aborted');
+  t.equal(await journal.decide(entry('committed')), 'aborted');
+  t.strictSame(journal.get(ID), entry('aborted'));
+  t.strictSame(JSON.parse(await readFile(join(directory, `${ID}.json`), 'utf8')), entry('aborted'));
+});
+
+void t.test('of many at once one is the first, and all are told which', async (t) => {
+  const journal = await OwnershipJournal.open(await emptyDirectory(t));
+  const asked: Decision[] = ['committed', 'aborted', 'committed', 'aborted', 'aborted'];
+  const answers = await Promise.all(asked.map((decision) => journal.decide(entry(decision))));
+  t.strictSame(
+    answers,
+    asked.map(() => 'committed'),
+  );
+  t.equal(journal.get(ID)?.decision, 'committed');
+});
+
+void t.test('when the first of many cannot be written, exactly one of the others is the first', async (t) => {
+  const directory = await emptyDirectory(t);
+  const journal = await OwnershipJournal.open(directory);
+  await breakDirectory(directory);
+  const failing = journal.decide(entry('committed'));
+  const others = (['aborted', 'committed', 'aborted'] as const).map(async (decision) => {
+    // each in turn finds the directory mended by the failure of the one before
+    await failing.catch(() => undefined);
+    return await journal.decide(entry(decision));
+  });
+  await t.rejects(
+    failing.finally(() => mendDirectory(directory)),
+    { code: 'internal' },
+  );
+  const answers = await Promise.allSettled(others);
+  const told = new Set(answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : [])));
+  t.ok(told.size <= 1, 'nobody is told another decision');
+  const decision = journal.get(ID)?.decision;
+  if (told.size === 1) t.strictSame([...told], [decision]);
+  t.equal((await OwnershipJournal.open(directory)).get(ID)?.decision, decision);
+});
+
+void t.test('decisions about different migrations do not wait for each other', async (t) => {
+  const journal = await OwnershipJournal.open(await emptyDirectory(t));
+  const ids = Array.from({ length: 20 }, (_, index) => `m-${String(index).padStart(8, '0')}`);
+  await Promise.all(ids.map((id) => journal.decide(entry('committed', id))));
+  t.strictSame(
+    journal
+      .entries()
+      .map(({ migration }) => migration)
+      .sort(),
+    ids,
+  );
+});
+
+void t.test('what was decided is there after a restart', async (t) => {
+  const directory = await emptyDirectory(t);
+  const journal = await OwnershipJournal.open(directory);
+  await journal.decide(entry('commit-sent'));
+  await journal.decide({ ...entry('aborted', 'm-00000002'), vm: null });
+  const reopened = await OwnershipJournal.open(directory);
+  t.strictSame(reopened.get(ID), entry('commit-sent'));
+  t.strictSame(reopened.get('m-00000002'), { ...entry('aborted', 'm-00000002'), vm: null });
+  t.equal(await reopened.decide(entry('committed')), 'commit-sent');
+});
+
+void t.test('nobody but the agent may read it', async (t) => {
+  const directory = join(await emptyDirectory(t), 'journal');
+  const journal = await OwnershipJournal.open(directory);
+  await journal.decide(entry('committed'));
+  t.equal((await stat(directory)).mode & 0o777, 0o700);
+  t.equal((await stat(join(directory, `${ID}.json`))).mode & 0o777, 0o600);
+});
+
+void t.test('a write that fails leaves nothing on record, and may be tried again', async (t) => {
+  const directory = await emptyDirectory(t);
+  const journal = await OwnershipJournal.open(directory);
+  await breakDirectory(directory);
+  await t.rejects(journal.decide(entry('committed')), {
+    code: 'internal',
+    message: new RegExp(`${ID}.json`),
+  });
+  t.equal(journal.get(ID), undefined);
+  await mendDirectory(directory);
+  t.strictSame(await readdir(directory), []);
+  t.equal(await journal.decide(entry('aborted')), 'aborted');
+});
+
+void t.test('forgetting', async (t) => {
+  const directory = await emptyDirectory(t);
+  const journal = await OwnershipJournal.open(directory);
+  await journal.decide(entry('commit-sent'));
+  await journal.forget(ID);
+  await journal.forget(ID);
+  t.equal(journal.get(ID), undefined);
+  t.strictSame(await readdir(directory), []);
+
+  await t.test('at once with a decision: the later of the two wins, on disk as in memory', async (t) => {
+    await journal.decide(entry('commit-sent'));
+    await Promise.all([journal.forget(ID), journal.decide(entry('committed'))]);
+    t.equal(journal.get(ID)?.decision, 'committed');
+    t.equal((await OwnershipJournal.open(directory)).get(ID)?.decision, 'committed');
+  });
+  await t.test('that fails: it is still on record', async (t) => {
+    await breakDirectory(directory);
+    await t.rejects(journal.forget(ID), { code: 'internal', message: new RegExp(`${ID}.json`) });
+    t.equal(journal.get(ID)?.decision, 'committed');
+  });
+});
+
+void t.test('what is not readable is refused by name, never guessed at', async (t) => {
+  const whole = JSON.stringify(entry('committed'));
+  const bad: Record<string, [file: string, content: string]> = {
+    'no JSON': [`${ID}.json`, 'committed'],
+    empty: [`${ID}.json`, ''],
+    zeros: [`${ID}.json`, '\0'.repeat(100)],
+    'another shape': [`${ID}.json`, '[1]'],
+    'an unknown decision': [`${ID}.json`, whole.replace('committed', 'maybe')],
+    'a field too many': [`${ID}.json`, whole.replace('{', '{"more":1,')],
+    'of another migration': ['m-00000002.json', whole],
+    'with a name that is no id': ['notes.json', whole],
+  };
+  for (let end = 1; end < whole.length; end += 1) bad[`cut at ${end}`] = [`${ID}.json`, whole.slice(0, end)];
+  for (const [what, [file, content]] of Object.entries(bad)) {
+    const directory = await emptyDirectory(t);
+    await writeFile(join(directory, file), content);
+    await t.rejects(
+      OwnershipJournal.open(directory),
+      { code: 'internal', message: new RegExp(`${file}.*move it away`) },
+      what,
+    );
+  }
+  await t.test('a directory in the place of an entry', async (t) => {
+    const directory = await emptyDirectory(t);
+    await mkdir(join(directory, `${ID}.json`));
+    await t.rejects(OwnershipJournal.open(directory), { code: 'internal', message: /can't be read/ });
+  });
+});
+
+void t.test(
+  'what a crash left of a write that was not finished is cleared away; other files are let be',
+  async (t) => {
+    const directory = await emptyDirectory(t);
+    await writeFile(join(directory, `${ID}.json.1234567`), '{"migr');
+    await writeFile(join(directory, `${ID}.json.bak`), 'moved away by hand');
+    const journal = await OwnershipJournal.open(directory);
+    t.strictSame(journal.entries(), []);
+    t.strictSame(await readdir(directory), [`${ID}.json.bak`]);
+  },
+);
