@@ -67,6 +67,7 @@ export class TargetSession {
   #prepare: Prepare | null = null;
   #finalize: Finalize | null = null;
   #guest: Guest | null = null;
+  #adopted = false;
   #memory: ReceivedMemory | null = null;
   #image: BlobBuffer | null = null;
   readonly #deviceState = new BlobBuffer('the device state', MAX_DEVICE_STATE_BYTES);
@@ -85,6 +86,14 @@ export class TargetSession {
 
   get state(): TargetState {
     return this.#state;
+  }
+
+  /**
+   * Whether the guest is one of the node's own. Only then may the journal forget the commit, and only once the source
+   * will not ask any more.
+   */
+  get adopted(): boolean {
+    return this.#adopted;
   }
 
   /** Takes a message of the source that is not for the lock. One that does not fit the state fails the migration. */
@@ -309,6 +318,7 @@ export class TargetSession {
     const guest = this.#guest!;
     try {
       await host.adopt(guest, this.#image?.take());
+      this.#adopted = true;
       if (this.#finalize!.resume) await guest.resume();
     } catch (error) {
       onWarning('the guest is committed to this node, but did not start: it is paused here', error);
