@@ -1,13 +1,9 @@
 import type { Argv } from 'yargs';
 import { EXIT } from '../../shared/api.js';
-import type { ExitCode } from './exit-code.js';
-import type { GlobalOptions } from './session.js';
+import type { GlobalOptions, Run } from './session.js';
 
 /** The daemon itself: it logs on its own, and nothing of it is a result to print. */
-export function agentCommand(
-  yargs: Argv<GlobalOptions>,
-  exitWith: (code: ExitCode) => void,
-): Argv<GlobalOptions> {
+export function agentCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalOptions> {
   return yargs.command(
     'agent',
     'run the agent of this host',
@@ -20,10 +16,12 @@ export function agentCommand(
           describe: 'its configuration (YAML)',
         })
         .example('$0 agent --config /etc/vmferry/agent.yaml', 'run until SIGTERM or SIGINT'),
-    async ({ config }) => {
-      // loaded here alone: no other command needs the agent's code
-      const { runAgent } = await import('../../agent/main.js');
-      exitWith((await runAgent(config)) === 0 ? EXIT.done : EXIT.failed);
+    async (args) => {
+      await run(args, async () => {
+        // loaded here alone: no other command needs the agent's code
+        const { runAgent } = await import('../../agent/main.js');
+        return (await runAgent(args.config)) === 0 ? EXIT.done : EXIT.failed;
+      });
     },
   );
 }

@@ -12,6 +12,8 @@ import { vmCommands } from './vm-commands.js';
 
 export const DEFAULT_AGENT_URL = 'http://127.0.0.1:7800';
 
+const COMMANDS = ['agent', 'vm', 'migrate', 'status', 'queue', 'cancel'];
+
 const EPILOGUE = `Exit codes: 0 done; 1 the operation failed and the VM is where it was; 2 wrong usage;
 3 refused by preflight; 4 cancelled; 5 outcome unknown, an operator is needed.`;
 
@@ -31,9 +33,9 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     }
   };
   try {
-    await commandLine(args, run, (code) => (exitCode = code)).parseAsync();
+    await commandLine(args, run).parseAsync();
   } catch (thrown) {
-    if (!(thrown instanceof UsageError) && !(thrown instanceof MigrationError)) throw thrown;
+    if (!isUsageError(thrown)) throw thrown;
     // yargs has not come to parse --json where the line is wrong
     const output = new Output(terminal.stdout, terminal.stderr, args.includes('--json'));
     const words = `${thrown.message.replace(/\.$/, '')}. See 'vmferry ${helpPath(args)}--help'`;
@@ -46,11 +48,12 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
 /** The line itself is wrong: yargs has said why. */
 class UsageError extends Error {}
 
-function commandLine(
-  args: readonly string[],
-  run: Run,
-  exitWith: (code: ExitCode) => void,
-): Argv<GlobalOptions> {
+/** yargs throws some of its own past fail(); the class of those is not exported. */
+function isUsageError(thrown: unknown): thrown is Error {
+  return thrown instanceof UsageError || (thrown instanceof Error && thrown.name === 'YError');
+}
+
+function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
   const globals = yargs([...args])
     .scriptName('vmferry')
     .usage('$0 COMMAND\n\nMoves running virtual machines from one host to another.')
@@ -68,6 +71,7 @@ function commandLine(
       'parse-positional-numbers': false,
     })
     .strict()
+    .strictCommands()
     .recommendCommands()
     .demandCommand(1, 'a command is missing')
     .epilogue(EPILOGUE)
@@ -77,13 +81,13 @@ function commandLine(
     .fail((message: string | null, error: Error | undefined) => {
       throw error ?? new UsageError(message ?? 'the command line is not understood');
     });
-  return statusCommands(migrateCommand(vmCommands(agentCommand(globals, exitWith), run), run), run);
+  return statusCommands(migrateCommand(vmCommands(agentCommand(globals, run), run), run), run);
 }
 
 /** The words of the line that name a command with a help of its own. */
 function helpPath(args: readonly string[]): string {
   const [group, command] = args.filter((arg) => /^[a-z]+$/.test(arg));
-  if (group === undefined) return '';
+  if (group === undefined || !COMMANDS.includes(group)) return '';
   return group === 'vm' && command !== undefined ? `${group} ${command} ` : `${group} `;
 }
 

@@ -1,6 +1,6 @@
 import type { Argv } from 'yargs';
 import { EXIT, OnLimitSchema, StartMigrationSchema } from '../../shared/api.js';
-import { toMigrationError } from '../../shared/errors.js';
+import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { VerifyModeSchema } from '../../shared/protocol/messages.js';
 import { parseDuration, parseRate } from '../../shared/units.js';
 import { validate } from '../../shared/validate.js';
@@ -28,13 +28,11 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
         .option('max-downtime', {
           type: 'string',
           requiresArg: true,
-          coerce: optional(parseDuration),
           describe: 'aim for a switchover no longer than this, like 30ms',
         })
         .option('bandwidth', {
           type: 'string',
           requiresArg: true,
-          coerce: optional(parseRate),
           describe: 'send no faster than this, like 1gbit or 100MB',
         })
         .option('verify', {
@@ -55,7 +53,6 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
         .option('max-time', {
           type: 'string',
           requiresArg: true,
-          coerce: optional(parseDuration),
           describe: 'time of copying before --on-limit applies, like 10min',
         })
         .option('stall-rounds', {
@@ -64,12 +61,10 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
           describe: 'rounds without progress before --on-limit applies',
         })
         .option('streams', { type: 'number', requiresArg: true, describe: 'connections for pages' })
-        .option('dry-run', { type: 'boolean', default: false, describe: 'only check whether it could move' })
-        .option('detach', {
-          type: 'boolean',
-          default: false,
-          describe: 'start it and do not wait for its end',
-        })
+
+        .option('dry-run', { type: 'boolean', describe: 'only check whether it could move' })
+
+        .option('detach', { type: 'boolean', describe: 'start it and do not wait for its end' })
         .conflicts('dry-run', 'detach')
         .example('$0 migrate web-1 --to b', 'move web-1 to node b and follow it')
         .example('$0 migrate web-1 --to b --dry-run', 'check it, change nothing')
@@ -87,12 +82,12 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
             vm: args.vm,
             to: args.to,
             options: {
-              ...given('maxDowntimeMs', args.maxDowntime),
-              ...given('bandwidthBytesPerSecond', args.bandwidth),
+              ...given('maxDowntimeMs', inUnits('max-downtime', args.maxDowntime, parseDuration)),
+              ...given('bandwidthBytesPerSecond', inUnits('bandwidth', args.bandwidth, parseRate)),
               ...given('verify', args.verify),
               ...given('onLimit', args.onLimit),
               ...given('maxRounds', args.maxRounds),
-              ...given('maxTotalMs', args.maxTime),
+              ...given('maxTotalMs', inUnits('max-time', args.maxTime, parseDuration)),
               ...given('stallRounds', args.stallRounds),
               ...given('streams', args.streams),
             },
@@ -100,8 +95,8 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
           'invalid-request',
           'the migration request',
         );
-        if (args.dryRun) return await check(session, request);
-        return await migrate(session, request, args.detach);
+        if (args.dryRun === true) return await check(session, request);
+        return await migrate(session, request, args.detach === true);
       });
     },
   );
@@ -111,9 +106,18 @@ function given<Value>(name: string, value: Value | undefined): Record<string, Va
   return value === undefined ? {} : { [name]: value };
 }
 
-/** yargs calls coerce for an option that is not given, too. */
-function optional(parse: (text: string) => number): (text: string | undefined) => number | undefined {
-  return (text) => (text === undefined ? undefined : parse(text));
+/** The value of an option with a unit, if it is given. Throws invalid-request, naming the option. */
+function inUnits(
+  option: string,
+  text: string | undefined,
+  parse: (text: string) => number,
+): number | undefined {
+  if (text === undefined) return undefined;
+  try {
+    return parse(text);
+  } catch (thrown) {
+    throw new MigrationError('invalid-request', `--${option}: ${toMigrationError(thrown).message}`);
+  }
 }
 
 async function check({ client, output }: Session, request: MigrationRequest): Promise<ExitCode> {

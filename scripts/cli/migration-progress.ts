@@ -1,5 +1,5 @@
 import type { Writable } from 'node:stream';
-import { Format, Presets, SingleBar } from 'cli-progress';
+import cliProgress, { type SingleBar } from 'cli-progress';
 import type { MigrationEvent, QueueEntry, RoundResult } from '../../shared/api.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import { formatBytes, formatDuration, formatRate } from '../../shared/units.js';
@@ -69,11 +69,11 @@ export class ProgressBar implements MigrationProgress {
   /** `stream` is to be a terminal. */
   constructor(stream: Writable) {
     this.#stream = stream;
-    this.#bar = new SingleBar(
+    this.#bar = new cliProgress.SingleBar(
       {
         stream: stream,
         format: 'round {round} [{bar}] {percentage} % of {total} pages  {rate}',
-        formatBar: (progress, options) => Format.BarFormat(progress, options),
+        formatBar: (progress, options) => cliProgress.Format.BarFormat(progress, options),
         barsize: 30,
         hideCursor: true,
         clearOnComplete: true,
@@ -82,7 +82,7 @@ export class ProgressBar implements MigrationProgress {
         // the process must not live for the bar
         emptyOnZero: false,
       },
-      Presets.shades_classic,
+      cliProgress.Presets.shades_classic,
     );
     this.#lines = new ProgressLines((line) => this.#stream.write(`${line}\n`));
   }
