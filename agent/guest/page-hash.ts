@@ -1,11 +1,11 @@
 import xxhash from 'xxhash-wasm';
 import { PAGE_SIZE } from '../../shared/page.js';
 
-const { h64Raw } = await xxhash();
+const hasher = await xxhash();
 
 /** xxHash64 with seed 0 of `bytes`, which may be shared memory. */
 export function hashBytes(bytes: Uint8Array): bigint {
-  return h64Raw(bytes);
+  return hasher.h64Raw(bytes);
 }
 
 /** hashBytes as 16 hexadecimal digits. */
@@ -15,7 +15,7 @@ export function hashHex(bytes: Uint8Array): string {
 
 /** xxHash64 of page `page` of a region. */
 export function hashPage(memory: Uint8Array, page: number): bigint {
-  return h64Raw(memory.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE));
+  return hasher.h64Raw(memory.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE));
 }
 
 /** What an untouched page hashes to. */

@@ -1,0 +1,388 @@
+import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import type { AddressInfo } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import {
+  type MigrationInfo,
+  MigrationOptionsSchema,
+  type NodeInfo,
+  type PreflightReport,
+} from '../shared/api.js';
+import type { AgentConfig } from '../shared/config.js';
+import { isErrorCode, MigrationError, toMigrationError } from '../shared/errors.js';
+import type { GuestDefinition } from '../shared/guest-definition.js';
+import { type PreflightFinding, PROTOCOL_VERSIONS } from '../shared/protocol/messages.js';
+import { validate } from '../shared/validate.js';
+import { VERSION } from '../shared/version.js';
+import { createHttpServer } from './api/http-server.js';
+import type { AgentService, MigrationRequest } from './api/service.js';
+import { DefinitionFiles } from './guest/definition-files.js';
+import { GUEST_KINDS } from './guest/guest-kinds.js';
+import { GuestStore, type NodeAddress } from './guest/guest-store.js';
+import type { GuestKinds } from './guest/hosted-guest.js';
+import { OwnershipJournal } from './journal/ownership-journal.js';
+import { LinkServer } from './link/link-server.js';
+import { LEASE_GRACE_MS, NodeLock } from './lock/node-lock.js';
+import { type OutgoingContext, OutgoingMigration } from './source/outgoing-migration.js';
+import { PeerDialer } from './source/peer-dialer.js';
+import { IncomingMigrations } from './target/incoming-migrations.js';
+
+/** Migrations from this node that are remembered after their end, with their events. */
+const MAX_ENDED = 100;
+
+/** Migrations from this node that may wait or run: bounds what a client can make the agent keep. */
+const MAX_WAITING = 1024;
+
+/** One node's agent: everything wired together. */
+export class Agent implements AgentService {
+  readonly #config: AgentConfig;
+  readonly #logger: Logger;
+  readonly #guests: GuestStore;
+  readonly #lock: NodeLock;
+  readonly #dialer: PeerDialer;
+  readonly #outgoingContext: OutgoingContext;
+  readonly #incoming: IncomingMigrations;
+  readonly #server: FastifyInstance;
+  readonly #link: LinkServer;
+  /** Newest last. */
+  readonly #outgoing = new Map<string, OutgoingMigration>();
+  #closing: Promise<void> | null = null;
+
+  /** Opens the state directory, reads what is there, and serves. */
+  static async start(config: AgentConfig, logger: Logger, kinds: GuestKinds = GUEST_KINDS): Promise<Agent> {
+    const journal = await OwnershipJournal.open(join(config.stateDirectory, 'journal'));
+    const guests = await GuestStore.open({
+      node: config.node,
+      kinds,
+      files: new DefinitionFiles(join(config.stateDirectory, 'guests')),
+      memoryLimitBytes: config.guestMemory,
+      logger,
+    });
+    const agent = new Agent(config, logger, guests, journal);
+    await agent.#listen();
+    return agent;
+  }
+
+  private constructor(config: AgentConfig, logger: Logger, guests: GuestStore, journal: OwnershipJournal) {
+    const { node } = config;
+    const { overtakeLimit, grace } = config.lock;
+    const { heartbeat: intervalMs, silence: timeoutMs } = config.link;
+    const name = `vmferry ${VERSION}`;
+    const heartbeat = {
+      ...(intervalMs !== undefined && { intervalMs }),
+      ...(timeoutMs !== undefined && { timeoutMs }),
+    };
+    this.#config = config;
+    this.#logger = logger;
+    this.#guests = guests;
+    this.#lock = new NodeLock({
+      node,
+      logger,
+      ...(overtakeLimit !== undefined && { overtakeLimit }),
+      ...(grace !== undefined && { graceMs: grace }),
+    });
+    this.#dialer = new PeerDialer({ node, agent: name, heartbeat });
+    this.#outgoingContext = {
+      node,
+      guests,
+      lock: this.#lock,
+      lockGraceMs: grace ?? LEASE_GRACE_MS,
+      journal,
+      dialer: this.#dialer,
+      logger,
+    };
+    this.#incoming = new IncomingMigrations({ node, guests, lock: this.#lock, journal, logger });
+    this.#server = createHttpServer({ service: this, logger });
+    this.#link = new LinkServer({
+      server: this.#server.server,
+      node,
+      agent: name,
+      heartbeat,
+      onControl: (control, handshake) => this.#incoming.accept(control, handshake),
+      authorizePages: (id, stream, token) => this.#incoming.authorizePages(id, stream, token),
+      onRefused: (error, remote) => logger.warn({ remote, error: error.toJSON() }, 'connection refused'),
+    });
+  }
+
+  /** Where the agent serves, with the port that it got. */
+  get url(): string {
+    const { address, port, family } = this.#server.server.address() as AddressInfo;
+    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+  }
+
+  /**
+   * Shuts down: waiting migrations are cancelled, running ones finished or cancelled as configured, guests that live
+   * in this process ended. Says of each what became of it. Harmless when repeated.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  // -- AgentService
+
+  node(): NodeInfo {
+    const { node, peers } = this.#config;
+    return {
+      node,
+      version: VERSION,
+      protocol: PROTOCOL_VERSIONS,
+      guests: this.#guests.list().length,
+      memoryUsedBytes: this.#guests.memoryUsedBytes,
+      memoryLimitBytes: this.#guests.memoryLimitBytes,
+      peers: Object.entries(peers).map(([name, url]) => ({ node: name, url })),
+    };
+  }
+
+  status() {
+    return { node: this.node(), guests: this.guests(), migrations: this.migrations() };
+  }
+
+  queue() {
+    return this.#lock.entries();
+  }
+
+  guests() {
+    return this.#guests.list();
+  }
+
+  guest(name: string) {
+    return this.#guests.get(name);
+  }
+
+  async defineGuest(definition: GuestDefinition, image: Uint8Array | undefined) {
+    await this.#guests.define(definition, image);
+    this.#logger.info({ vm: definition.name }, 'VM defined');
+    return this.#guests.get(definition.name);
+  }
+
+  async undefineGuest(name: string) {
+    await this.#guests.undefine(name);
+    this.#logger.info({ vm: name }, 'VM undefined');
+  }
+
+  async startGuest(name: string) {
+    this.#refuseWhileClosing();
+    return await this.#operate(name, 'VM started', () => this.#guests.start(name));
+  }
+
+  async stopGuest(name: string) {
+    return await this.#operate(name, 'VM stopped', () => this.#guests.stop(name));
+  }
+
+  async pauseGuest(name: string) {
+    return await this.#operate(name, 'VM paused', () => this.#guests.pause(name));
+  }
+
+  async resumeGuest(name: string) {
+    return await this.#operate(name, 'VM resumed', () => this.#guests.resume(name));
+  }
+
+  console(name: string, position: number, follow: boolean, signal: AbortSignal) {
+    return this.#guests.console(name, position, follow, signal);
+  }
+
+  async consoleInput(name: string, data: Uint8Array) {
+    await this.#guests.input(name, data);
+  }
+
+  async startMigration(request: MigrationRequest): Promise<MigrationInfo> {
+    this.#refuseWhileClosing();
+    if ([...this.#outgoing.values()].filter((migration) => !migration.result).length >= MAX_WAITING) {
+      throw new MigrationError('limit-exceeded', `${MAX_WAITING} migrations from this node wait already`);
+    }
+    const requestedAt = Date.now();
+    const target = this.#target(request.to);
+    const { definition } = this.#guests.checkOutgoing(request.vm);
+    const id = newMigrationId();
+    // From here on nobody else can have the guest, also while the target is asked.
+    this.#guests.beginOutgoing(request.vm, id);
+    try {
+      const options = this.#options(request);
+      const refusal = (await this.#askTarget(id, target, request)).find(({ level }) => level === 'refusal');
+      if (refusal) throw refusalError(refusal);
+      this.#refuseWhileClosing();
+      const migration = new OutgoingMigration(this.#outgoingContext, {
+        id,
+        definition,
+        target,
+        options,
+        requestedAt,
+      });
+      this.#outgoing.set(id, migration);
+      this.#forgetOld();
+      return migration.info();
+    } catch (error) {
+      await this.#guests.endOutgoing(request.vm, null);
+      throw error;
+    }
+  }
+
+  async preflight(request: MigrationRequest): Promise<PreflightReport> {
+    const findings: PreflightFinding[] = [];
+    try {
+      const target = this.#target(request.to);
+      this.#guests.checkOutgoing(request.vm);
+      this.#options(request);
+      const { writeLog } = this.#guests.get(request.vm);
+      findings.push({
+        level: 'ok',
+        code: 'write-log',
+        message: `write-log ${writeLog?.kind}: ${writeLog?.reason}`,
+      });
+      findings.push(...(await this.#askTarget(newMigrationId(), target, request)));
+    } catch (thrown) {
+      const { code, message } = toMigrationError(thrown);
+      findings.push({ level: 'refusal', code, message });
+    }
+    const ok = findings.every(({ level }) => level !== 'refusal');
+    return { vm: request.vm, from: this.#config.node, to: request.to, ok, findings };
+  }
+
+  migrations(): MigrationInfo[] {
+    const outgoing = [...this.#outgoing.values()].reverse().map((migration) => migration.info());
+    return [...outgoing, ...this.#incoming.list()].sort((a, b) => (a.requestedAt < b.requestedAt ? 1 : -1));
+  }
+
+  migration(id: string): MigrationInfo {
+    return this.#migration(id).info();
+  }
+
+  async cancelMigration(id: string): Promise<MigrationInfo> {
+    const migration = this.#migration(id);
+    await migration.cancel();
+    return migration.info();
+  }
+
+  migrationEvents(id: string, after: number, signal: AbortSignal) {
+    return this.#migration(id).eventsSince(after, signal);
+  }
+
+  // --
+
+  async #listen(): Promise<void> {
+    const { host, port } = this.#config.listen;
+    try {
+      await this.#server.listen({ host, port });
+    } catch (error) {
+      const reason =
+        (error as NodeJS.ErrnoException).code === 'EADDRINUSE' ? 'is in use' : (error as Error).message;
+      const text = `the address ${host}:${port} can't be listened on: it ${reason}; choose another one as 'listen'`;
+      throw new MigrationError('invalid-request', text, { cause: error });
+    }
+    this.#logger.info({ node: this.#config.node, url: this.url }, 'agent is serving');
+  }
+
+  async #operate(name: string, done: string, operation: () => Promise<void>) {
+    await operation();
+    this.#logger.info({ vm: name }, done);
+    return this.#guests.get(name);
+  }
+
+  #migration(id: string): OutgoingMigration {
+    const migration = this.#outgoing.get(id);
+    if (migration) return migration;
+    const here = this.#config.node;
+    throw new MigrationError(
+      'not-found',
+      `no migration ${id} started on node ${here}: ask the agent of the node that it started from`,
+    );
+  }
+
+  #target(node: string): NodeAddress {
+    if (node === this.#config.node) {
+      throw new MigrationError('same-node', `node ${node} is this node: name another one as the target`);
+    }
+    const url = this.#config.peers[node];
+    if (url !== undefined) return { node, url };
+    const known = Object.keys(this.#config.peers).join(', ');
+    throw new MigrationError(
+      'unknown-node',
+      `node ${node} is not known here: add it to 'peers' in the configuration of node ${this.#config.node}` +
+        (known === '' ? '' : ` (known: ${known})`),
+    );
+  }
+
+  #options({ options }: MigrationRequest) {
+    const { maxDowntime, bandwidth, maxTime, ...same } = this.#config.migration;
+    const defaults = {
+      ...same,
+      ...(maxDowntime !== undefined && { maxDowntimeMs: maxDowntime }),
+      ...(bandwidth !== undefined && { bandwidthBytesPerSecond: bandwidth }),
+      ...(maxTime !== undefined && { maxTotalMs: maxTime }),
+    };
+    return validate(
+      MigrationOptionsSchema,
+      { ...defaults, ...options },
+      'invalid-request',
+      'the migration request',
+    );
+  }
+
+  async #askTarget(id: string, target: NodeAddress, request: MigrationRequest): Promise<PreflightFinding[]> {
+    const { verify, streams } = this.#options(request);
+    const { definition, imageBytes, regions } = this.#guests.outline(request.vm);
+    const prepare = { type: 'prepare', definition, imageBytes, regions, streams, verify } as const;
+    return await this.#dialer.preflight(target, id, prepare, new AbortController().signal);
+  }
+
+  #refuseWhileClosing(): void {
+    if (this.#closing)
+      throw new MigrationError('shutting-down', `node ${this.#config.node} is shutting down`);
+  }
+
+  #forgetOld(): void {
+    const ended = [...this.#outgoing.values()].filter(({ result }) => result && result.outcome !== 'unknown');
+    for (const { id } of ended.slice(0, Math.max(0, ended.length - MAX_ENDED))) this.#outgoing.delete(id);
+  }
+
+  async #close(): Promise<void> {
+    const { migrations: policy, timeout } = this.#config.shutdown;
+    this.#logger.info({ policy }, 'shutting down');
+    await Promise.all([
+      ...[...this.#outgoing.values()].map((migration) => this.#endOutgoing(migration, policy, timeout)),
+      this.#incoming.close(policy === 'finish' ? timeout : 0),
+    ]);
+    await this.#link.close();
+    this.#lock.close();
+    const ended = await this.#guests.close();
+    if (ended.length > 0) this.#logger.warn({ vms: ended }, 'VMs that live in this agent ended with it');
+    await this.#server.close();
+    this.#logger.info('agent has shut down');
+  }
+
+  /** Finishes or cancels one migration, and says which. */
+  async #endOutgoing(
+    migration: OutgoingMigration,
+    policy: 'finish' | 'cancel',
+    timeoutMs: number,
+  ): Promise<void> {
+    if (!migration.result) {
+      let timer: NodeJS.Timeout | undefined;
+      if (policy === 'finish' && migration.phase !== 'queued') {
+        const timeout = new Promise((resolve) => (timer = setTimeout(resolve, timeoutMs)));
+        await Promise.race([migration.ended, timeout]);
+        clearTimeout(timer);
+      }
+      // One that is past its commit is not cancelled but waited for.
+      if (!migration.result) await migration.cancel().catch(() => undefined);
+      await migration.ended;
+      const { result } = migration.info();
+      const outcome = result?.outcome;
+      this.#logger.info(
+        { migration: migration.id, vm: migration.vm, outcome },
+        'migration ended before the shutdown',
+      );
+    }
+    migration.dispose();
+  }
+}
+
+function newMigrationId(): string {
+  return `m-${randomBytes(6).toString('hex')}`;
+}
+
+function refusalError({ code, message }: PreflightFinding): MigrationError {
+  return new MigrationError(isErrorCode(code) ? code : 'peer-failed', message);
+}

@@ -1,0 +1,56 @@
+import { readFile } from 'node:fs/promises';
+import { pino } from 'pino';
+import { parse } from 'yaml';
+import { AgentConfigSchema } from '../shared/config.js';
+import { MigrationError } from '../shared/errors.js';
+import { validate } from '../shared/validate.js';
+import { Agent } from './agent.js';
+
+/**
+ * The daemon: reads its configuration, serves until SIGTERM or SIGINT, shuts down in order. Resolves with the exit code.
+ * Throws invalid-request for a configuration that is wrong. A second signal ends the process at once.
+ */
+export async function runAgent(configFile: string): Promise<number> {
+  const config = await readConfig(configFile);
+  // Log lines go to standard output as JSON, one a line, written at once: none is lost when the process ends.
+  const logger = pino(
+    { level: config.log.level, base: { node: config.node } },
+    pino.destination({ sync: true }),
+  );
+  const agent = await Agent.start(config, logger);
+  const signal = await new Promise<NodeJS.Signals>((resolve) => {
+    process.once('SIGTERM', resolve);
+    process.once('SIGINT', resolve);
+  });
+  logger.info({ signal }, 'signal received');
+  const impatient = () => {
+    logger.error('second signal: exiting at once');
+    process.exit(1);
+  };
+  process.once('SIGTERM', impatient);
+  process.once('SIGINT', impatient);
+  await agent.close();
+  return 0;
+}
+
+async function readConfig(path: string) {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    const reason = (error as Error).message;
+    throw new MigrationError('invalid-request', `the configuration can't be read: ${reason}`, {
+      cause: error,
+    });
+  }
+  let value: unknown;
+  try {
+    value = parse(text);
+  } catch (error) {
+    const reason = (error as Error).message;
+    throw new MigrationError('invalid-request', `the configuration ${path} is no YAML: ${reason}`, {
+      cause: error,
+    });
+  }
+  return validate(AgentConfigSchema, value, 'invalid-request', `the configuration ${path}`);
+}

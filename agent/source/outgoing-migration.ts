@@ -1,0 +1,282 @@
+import type { Logger } from 'pino';
+import type {
+  MigrationEvent,
+  MigrationInfo,
+  MigrationOptions,
+  MigrationPhase,
+  MigrationResult,
+  QueueEntry,
+} from '../../shared/api.js';
+import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import type { GuestDefinition } from '../../shared/guest-definition.js';
+import { CLOSE_DONE } from '../../shared/protocol/close-codes.js';
+import type { GuestStore, NodeAddress } from '../guest/guest-store.js';
+import type { OwnershipJournal } from '../journal/ownership-journal.js';
+import type { SourceControl } from '../link/link.js';
+import { StreamedPageSender } from '../link/page-sender.js';
+import type { NodeLock } from '../lock/node-lock.js';
+import { remoteNodeLock } from '../lock/node-lock-port.js';
+import { acquirePair, type PairHold } from '../lock/pair-lock.js';
+import { MigrationEvents } from './migration-events.js';
+import type { PeerDialer } from './peer-dialer.js';
+import { SOURCE_TIMEOUTS, SourceSession } from './source-session.js';
+
+/** What an outgoing migration needs of its agent. */
+export interface OutgoingContext {
+  readonly node: string;
+  readonly guests: GuestStore;
+  readonly lock: NodeLock;
+  readonly lockGraceMs: number;
+  readonly journal: OwnershipJournal;
+  readonly dialer: PeerDialer;
+  readonly logger: Logger;
+}
+
+export interface OutgoingRequest {
+  readonly id: string;
+  readonly definition: GuestDefinition;
+  readonly target: NodeAddress;
+  readonly options: MigrationOptions;
+  /** Unix time in ms. */
+  readonly requestedAt: number;
+}
+
+/** One migration away from this node, from its place in the queue to its end: lock, connection, session, outcome. */
+export class OutgoingMigration {
+  readonly id: string;
+  readonly events: MigrationEvents;
+  /** Resolves when the result was reported and all is released; never rejects. */
+  readonly ended: Promise<void>;
+  /** Resolves when the outcome is certain as well; never rejects. */
+  readonly settled: Promise<void>;
+
+  readonly #context: OutgoingContext;
+  readonly #request: OutgoingRequest;
+  readonly #logger: Logger;
+  readonly #cancelWaiting = new AbortController();
+  #settle!: () => void;
+  #session: SourceSession | null = null;
+  #control: SourceControl | null = null;
+  #phase: MigrationPhase = 'queued';
+  #progress: MigrationInfo['progress'] = null;
+  #queue: QueueEntry | null = null;
+  #result: MigrationResult | null = null;
+  #lockedAt: number | null = null;
+  readonly #startedAt = performance.now();
+
+  constructor(context: OutgoingContext, request: OutgoingRequest) {
+    this.id = request.id;
+    this.#context = context;
+    this.#request = request;
+    this.events = new MigrationEvents(request.id);
+    this.#logger = context.logger.child({
+      migration: request.id,
+      vm: this.vm,
+      pair: `${context.node}->${request.target.node}`,
+      role: 'source',
+    });
+    this.settled = new Promise((resolve) => (this.#settle = resolve));
+    this.ended = this.#run();
+  }
+
+  get vm(): string {
+    return this.#request.definition.name;
+  }
+
+  get phase(): MigrationPhase {
+    return this.#phase;
+  }
+
+  get result(): MigrationResult | null {
+    return this.#result;
+  }
+
+  info(): MigrationInfo {
+    const { target, requestedAt } = this.#request;
+    return {
+      id: this.id,
+      vm: this.vm,
+      from: this.#context.node,
+      to: target.node,
+      role: 'source',
+      phase: this.#phase,
+      requestedAt: new Date(requestedAt).toISOString(),
+      progress: this.#progress,
+      queue: this.#phase === 'queued' ? this.#queue : null,
+      result: this.#result,
+    };
+  }
+
+  /** Resolves once the guest goes on here for sure; throws too-late once the commit may have been sent. */
+  async cancel(): Promise<void> {
+    if (this.#result) {
+      const text = `migration ${this.id} has ended already: it is ${this.#result.outcome}`;
+      throw new MigrationError('wrong-state', text);
+    }
+    this.#cancelWaiting.abort();
+    await this.#session?.cancel();
+    await this.ended;
+  }
+
+  /** For the end of the agent: an outcome that is not known is not asked for any further. */
+  dispose(): void {
+    this.#session?.dispose();
+  }
+
+  async #run(): Promise<void> {
+    let hold: PairHold | null = null;
+    try {
+      this.#enter('queued');
+      hold = await this.#waitForLock();
+      await this.#migrate();
+    } catch (thrown) {
+      await this.#endWithoutSession(toMigrationError(thrown));
+    } finally {
+      hold?.release();
+      this.#control?.close(CLOSE_DONE, 'the migration has ended');
+    }
+  }
+
+  async #waitForLock(): Promise<PairHold> {
+    const { lock, node, dialer, lockGraceMs } = this.#context;
+    const { target, requestedAt } = this.#request;
+    const hold = await acquirePair({
+      request: { migration: this.id, vm: this.vm, from: node, to: target.node, requestedAt },
+      local: lock.localPort(this.id, target.node),
+      remote: {
+        node: target.node,
+        connect: async (signal) => {
+          this.#control = await dialer.control(target, this.id, signal);
+          return remoteNodeLock(target.node, this.#control);
+        },
+      },
+      signal: this.#cancelWaiting.signal,
+      reconnectMs: lockGraceMs,
+      overtakeLimit: lock.overtakeLimit,
+      onQueue: (queue) => {
+        this.#queue = queue;
+        this.events.emit({ event: 'queue', queue });
+      },
+    });
+    this.#lockedAt = performance.now();
+    return hold;
+  }
+
+  async #migrate(): Promise<void> {
+    const { guests, dialer, journal, node } = this.#context;
+    const { target, options } = this.#request;
+    const { guest, image } = guests.outgoing(this.vm, this.id);
+    const control = this.#control!;
+    this.#session = new SourceSession({
+      subject: { id: this.id, vm: this.vm, from: node, to: target.node },
+      guest,
+      image,
+      options,
+      control,
+      openPages: async (token, signal) => {
+        const connections = await dialer.pages(target, this.id, options.streams, token, signal);
+        const bandwidthBytesPerSecond = options.bandwidthBytesPerSecond;
+        return new StreamedPageSender(connections, {
+          peer: `node ${target.node}`,
+          signal,
+          bandwidthBytesPerSecond,
+        });
+      },
+      askOutcome: (signal) => dialer.askOutcome(target, this.id, signal),
+      journal,
+      timeouts: SOURCE_TIMEOUTS,
+      now: () => performance.now(),
+      onState: (state, phase) => {
+        this.#logger.debug({ state: state.name }, 'state changed');
+        // 'ended' is announced with the result.
+        if (phase !== 'ended') this.#enter(phase);
+      },
+      onProgress: (progress) => {
+        this.#progress = progress;
+        this.events.emit({ event: 'progress', ...progress });
+      },
+      onRound: (round, thresholdBytes) => {
+        const { round: number, pages, residualPages } = round;
+        this.#logger.info({ round: number, pages, residualPages, ms: Math.round(round.ms) }, 'round copied');
+        this.events.emit({ event: 'round', round, thresholdBytes });
+      },
+      onWarning: (message, error) => this.#logger.warn({ err: error }, message),
+    });
+    const session = this.#session;
+    const result = await session.reported;
+    if (result.outcome === 'unknown') {
+      guests.markUnknown(this.vm);
+      void session.settled.then(async (final) => {
+        await this.#handOver(final);
+        this.#logger.warn({ outcome: final.outcome }, 'the outcome is known now');
+        this.#result = this.#timed(final);
+        this.#settle();
+      });
+      this.#end(result);
+    } else {
+      await this.#handOver(result);
+      this.#end(result);
+      this.#settle();
+    }
+  }
+
+  async #handOver(result: MigrationResult): Promise<void> {
+    const { target } = this.#request;
+    await this.#context.guests.endOutgoing(this.vm, result.outcome === 'completed' ? target : null);
+  }
+
+  async #endWithoutSession(error: MigrationError): Promise<void> {
+    await this.#context.guests.endOutgoing(this.vm, null);
+    const { definition, target, options } = this.#request;
+    this.#end({
+      id: this.id,
+      vm: this.vm,
+      from: this.#context.node,
+      to: target.node,
+      outcome: error.code === 'cancelled' ? 'cancelled' : 'failed',
+      error: error.toJSON(),
+      totalMs: 0,
+      queuedMs: 0,
+      downtimeMs: 0,
+      downtime: { pauseMs: 0, residualMs: 0, stateMs: 0, loadMs: 0, resumeMs: 0 },
+      convergence: null,
+      rounds: [],
+      ramBytes: definition.memory,
+      populatedBytes: 0,
+      wireBytes: 0,
+      writeLog: '',
+      verify: { mode: options.verify, pagesChecked: 0, mismatches: 0 },
+    });
+    this.#settle();
+  }
+
+  #enter(phase: MigrationPhase): void {
+    if (phase === this.#phase && phase !== 'queued') return;
+    this.#phase = phase;
+    this.#progress = null;
+    this.#logger.info({ phase }, 'phase entered');
+    this.events.emit({ event: 'phase', phase });
+  }
+
+  #end(result: MigrationResult): void {
+    this.#result = this.#timed(result);
+    this.#phase = 'ended';
+    this.#progress = null;
+    const { outcome, error, totalMs, downtimeMs, downtime, rounds, wireBytes } = this.#result;
+    const level =
+      outcome === 'completed' && error === null ? 'info' : outcome === 'cancelled' ? 'warn' : 'error';
+    const figures = { outcome, error, totalMs, downtimeMs, downtime, rounds: rounds.length, wireBytes };
+    this.#logger[level](figures, 'migration ended');
+    this.events.emit({ event: 'ended', result: this.#result });
+  }
+
+  #timed(result: MigrationResult): MigrationResult {
+    const queuedMs = (this.#lockedAt ?? performance.now()) - this.#startedAt;
+    return { ...result, queuedMs };
+  }
+
+  /** Events after `seq`, for the API. */
+  eventsSince(seq: number, signal: AbortSignal): AsyncGenerator<MigrationEvent> {
+    return this.events.since(seq, signal);
+  }
+}

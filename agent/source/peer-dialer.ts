@@ -1,0 +1,99 @@
+import { MigrationError } from '../../shared/errors.js';
+import { CLOSE_DONE } from '../../shared/protocol/close-codes.js';
+import type { PreflightFinding, SourceMessage } from '../../shared/protocol/messages.js';
+import type { NodeAddress } from '../guest/guest-store.js';
+import type { Connection } from '../link/connection.js';
+import type { HeartbeatOptions } from '../link/heartbeat.js';
+import type { SourceControl } from '../link/link.js';
+import { dialControl, dialPageStreams } from '../link/link-client.js';
+import { Conversation } from './conversation.js';
+
+/** An answer to a question beside the migration may take this long. ms */
+const QUESTION_TIMEOUT_MS = 10_000;
+
+export type Prepare = Extract<SourceMessage, { type: 'prepare' }>;
+
+/** Opens connections to the agents of other nodes, in the name of this one. */
+export class PeerDialer {
+  readonly #node: string;
+  readonly #agent: string;
+  readonly #heartbeat: HeartbeatOptions;
+
+  constructor(options: { node: string; agent: string; heartbeat: HeartbeatOptions }) {
+    this.#node = options.node;
+    this.#agent = options.agent;
+    this.#heartbeat = options.heartbeat;
+  }
+
+  /** A control connection, past its handshake. */
+  async control(target: NodeAddress, migrationId: string, signal: AbortSignal): Promise<SourceControl> {
+    const { control } = await dialControl({
+      ...this.#address(target, signal),
+      node: this.#node,
+      agent: this.#agent,
+      migrationId,
+    });
+    return control;
+  }
+
+  /** The page connections of a prepared migration. */
+  async pages(
+    target: NodeAddress,
+    migrationId: string,
+    streams: number,
+    token: string,
+    signal: AbortSignal,
+  ): Promise<Connection[]> {
+    return await dialPageStreams({ ...this.#address(target, signal), migrationId, streams, token });
+  }
+
+  /** What the target knows of the outcome. */
+  async askOutcome(
+    target: NodeAddress,
+    migrationId: string,
+    signal: AbortSignal,
+  ): Promise<'pending' | 'committed' | 'aborted'> {
+    return await this.#question(target, migrationId, signal, async (conversation) => {
+      const { outcome } = await conversation.ask({ type: 'ask' }, 'answer', QUESTION_TIMEOUT_MS);
+      return outcome;
+    });
+  }
+
+  /** What the target has to say about taking a guest; nothing is changed there. */
+  async preflight(
+    target: NodeAddress,
+    migrationId: string,
+    prepare: Omit<Prepare, 'dryRun'>,
+    signal: AbortSignal,
+  ): Promise<PreflightFinding[]> {
+    return await this.#question(target, migrationId, signal, async (conversation) => {
+      const question = { ...prepare, dryRun: true };
+      const { findings } = await conversation.ask(question, 'prepared', QUESTION_TIMEOUT_MS);
+      return findings;
+    });
+  }
+
+  async #question<T>(
+    target: NodeAddress,
+    migrationId: string,
+    signal: AbortSignal,
+    ask: (conversation: Conversation) => Promise<T>,
+  ): Promise<T> {
+    const control = await this.control(target, migrationId, signal);
+    // Its failures reject the open question; there is nobody else to tell.
+    const conversation = new Conversation(control, target.node, () => undefined);
+    const abort = () => conversation.end(new MigrationError('cancelled', 'the question was withdrawn'));
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      return await ask(conversation);
+    } finally {
+      signal.removeEventListener('abort', abort);
+      conversation.end(null);
+      control.close(CLOSE_DONE, 'answered');
+    }
+  }
+
+  #address({ node, url }: NodeAddress, signal: AbortSignal) {
+    return { to: node, url, signal, heartbeat: this.#heartbeat };
+  }
+}

@@ -1,0 +1,33 @@
+import type { Logger } from 'pino';
+import type { PreflightFinding } from '../../shared/protocol/messages.js';
+import { formatBytes } from '../../shared/units.js';
+import type { GuestStore } from '../guest/guest-store.js';
+import type { IncomingHost } from './target-session.js';
+
+/** The store of a node's guests as the host of one incoming migration. */
+export function incomingHost(guests: GuestStore, migration: string, logger: Logger): IncomingHost {
+  return {
+    preflight({ definition, regions }) {
+      const refusals = guests.checkIncoming(definition, regions);
+      if (refusals.length > 0) {
+        return Promise.resolve(
+          refusals.map(({ code, message }): PreflightFinding => ({ level: 'refusal', code, message })),
+        );
+      }
+      const free = formatBytes(guests.memoryLimitBytes - guests.memoryUsedBytes);
+      const message = `the target can take ${definition.name}: ${formatBytes(definition.memory)} of ${free} free for guests`;
+      return Promise.resolve([{ level: 'ok', code: 'target-ready', message }]);
+    },
+    async create({ definition, regions }) {
+      return await guests.createIncoming(definition, regions, migration);
+    },
+    adopt(guest, image) {
+      guests.adopt(guest.definition.name, image);
+      logger.info({ vm: guest.definition.name }, 'the guest is committed to this node');
+      return Promise.resolve();
+    },
+    async discard(guest) {
+      if (guest) await guests.discardIncoming(guest.definition.name, migration);
+    },
+  };
+}

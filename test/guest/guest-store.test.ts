@@ -1,0 +1,194 @@
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import t, { type Test } from 'tap';
+import { DefinitionFiles } from '../../agent/guest/definition-files.js';
+import { GuestStore } from '../../agent/guest/guest-store.js';
+import type { ConsoleChunk } from '../../shared/api.js';
+import type { GuestDefinition } from '../../shared/guest-definition.js';
+import { definitionOf } from '../support/array-guest.js';
+import { arrayGuestKinds } from '../support/hosted-array-guest.js';
+
+const MIB = 2 ** 20;
+
+async function openStore(t: Test, memoryLimitBytes = 4 * MIB) {
+  const directory = await mkdtemp(join(tmpdir(), 'vmferry-guests-'));
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  const fakes = arrayGuestKinds();
+  const open = () =>
+    GuestStore.open({
+      node: 'a',
+      kinds: fakes.kinds,
+      files: new DefinitionFiles(directory),
+      memoryLimitBytes,
+      logger: pino({ level: 'silent' }),
+    });
+  return { directory, open, store: await open(), guests: fakes.guests };
+}
+
+const regionsOf = ({ memory }: GuestDefinition) => [{ name: 'ram0', bytes: memory }];
+
+t.test('a guest is defined, started, paused, resumed, stopped and undefined', async (t) => {
+  const { store, guests, directory } = await openStore(t);
+  await store.define(definitionOf('web'), undefined);
+  t.equal(store.get('web').status, 'stopped');
+  t.strictSame(await readdir(directory), ['web.json']);
+  await t.rejects(store.define(definitionOf('web'), undefined), { code: 'name-taken' });
+  await t.rejects(store.pause('web'), { code: 'wrong-state' });
+  await store.start('web');
+  t.equal(store.get('web').status, 'running');
+  t.equal(store.memoryUsedBytes, MIB);
+  await t.rejects(store.start('web'), { code: 'wrong-state' });
+  await t.rejects(store.undefine('web'), { code: 'wrong-state' });
+  await store.pause('web');
+  t.equal(store.get('web').status, 'paused');
+  await store.resume('web');
+  await store.input('web', Buffer.from('hi'));
+  t.strictSame(guests.get('web')![0]!.typed, [Buffer.from('hi')]);
+  await store.stop('web');
+  t.ok(guests.get('web')![0]!.destroyed);
+  t.equal(store.memoryUsedBytes, 0);
+  await store.stop('web');
+  await store.undefine('web');
+  t.throws(() => store.get('web'), { code: 'not-found' });
+  t.strictSame(await readdir(directory), []);
+});
+
+t.test('definitions and images survive the agent', async (t) => {
+  const { store, open, directory } = await openStore(t);
+  await store.define(definitionOf('web'), Buffer.from('elf'));
+  await store.close();
+  const again = await open();
+  t.equal(again.get('web').status, 'stopped');
+  t.equal(again.outline('web').imageBytes, 3);
+  await writeFile(join(directory, 'bad.json'), '{"name":');
+  await t.rejects(open(), { code: 'invalid-definition', message: /bad\.json/ });
+});
+
+t.test('memory is counted: a guest that does not fit is refused with what is free', async (t) => {
+  const { store } = await openStore(t, 2 * MIB);
+  for (const name of ['one', 'two', 'three']) await store.define(definitionOf(name), undefined);
+  await store.start('one');
+  await store.start('two');
+  await t.rejects(store.start('three'), {
+    code: 'target-out-of-memory',
+    message: /three needs 1\.0 MiB.*0 B left/,
+  });
+  t.equal(store.get('three').status, 'stopped');
+  const big = definitionOf('four');
+  t.strictSame(
+    store.checkIncoming(big, regionsOf(big)).map(({ code }) => code),
+    ['target-out-of-memory'],
+  );
+  await store.stop('one');
+  await store.start('three');
+});
+
+t.test('a guest that fails to boot leaves nothing behind', async (t) => {
+  const { store, guests } = await openStore(t);
+  await store.define(definitionOf('web'), undefined);
+  const starting = store.start('web');
+  guests.get('web')?.[0]?.failing.add('resume');
+  await t.rejects(starting, { code: 'guest-failed' });
+  t.equal(store.get('web').status, 'stopped');
+  t.equal(store.memoryUsedBytes, 0);
+  await store.start('web');
+});
+
+t.test('a migration away holds the guest until it ends', async (t) => {
+  const { store } = await openStore(t);
+  await store.define(definitionOf('web'), undefined);
+  t.throws(() => store.checkOutgoing('web'), { code: 'wrong-state' });
+  await store.start('web');
+  store.beginOutgoing('web', 'm-00000001');
+  t.throws(() => store.beginOutgoing('web', 'm-00000002'), {
+    code: 'duplicate-migration',
+    message: /m-00000001/,
+  });
+  for (const operation of ['stop', 'pause', 'resume', 'undefine'] as const) {
+    await t.rejects(store[operation]('web'), { code: 'wrong-state' }, operation);
+  }
+  store.markUnknown('web');
+  t.equal(store.get('web').status, 'unknown');
+  await t.rejects(store.stop('web'), { code: 'wrong-state', message: /outcome.*not known/ });
+  await store.endOutgoing('web', null);
+  t.equal(store.get('web').status, 'running');
+  store.beginOutgoing('web', 'm-00000003');
+  await store.endOutgoing('web', { node: 'b', url: 'http://b' });
+  t.throws(() => store.get('web'), { code: 'not-found' });
+});
+
+t.test('a migration to here is adopted or discarded', async (t) => {
+  const { store, guests, directory } = await openStore(t);
+  const definition = definitionOf('web');
+  const guest = await store.createIncoming(definition, regionsOf(definition), 'm-00000001');
+  t.equal(store.get('web').status, 'incoming');
+  t.same(await readdir(directory), [], 'nothing on disk before the commit');
+  t.strictSame(
+    store.checkIncoming(definition, regionsOf(definition)).map(({ code }) => code),
+    ['target-has-guest'],
+  );
+  await store.discardIncoming('web', 'm-00000002');
+  t.equal(store.get('web').status, 'incoming', 'another migration cannot discard it');
+  await store.discardIncoming('web', 'm-00000001');
+  t.throws(() => store.get('web'), { code: 'not-found' });
+  t.ok(guests.get('web')![0]!.destroyed);
+  t.equal(store.memoryUsedBytes, 0);
+
+  await store.createIncoming(definition, regionsOf(definition), 'm-00000003');
+  store.adopt('web', Buffer.from('elf'));
+  await guest.resume();
+  t.equal(store.outline('web').imageBytes, 3);
+  t.equal(store.get('web').migration, null);
+  await store.discardIncoming('web', 'm-00000003');
+  t.equal(store.get('web').status, 'paused', 'what is adopted is not discarded');
+  t.strictSame(await store.close(), ['web']);
+  t.strictSame((await readdir(directory)).sort(), ['web.elf', 'web.json']);
+  const other = [{ name: 'ram0', bytes: 2 * MIB }];
+  t.match(store.checkIncoming(definitionOf('odd'), other), [{ code: 'unsupported-guest' }]);
+});
+
+t.test('a followed console has no gap and tells how it ended', async (t) => {
+  const { store, guests } = await openStore(t);
+  await store.define(definitionOf('web'), undefined);
+  t.equal(await all(store.console('web', 0, false, new AbortController().signal)), 'end null');
+  await t.rejects(all(store.console('web', 0, true, new AbortController().signal)), { code: 'wrong-state' });
+  await store.start('web');
+  const guest = guests.get('web')![0]!;
+  guest.print('one\n');
+  t.equal(await all(store.console('web', 2, false, new AbortController().signal)), '2-4 e\n|end null');
+
+  const follower = store.console('web', 0, true, new AbortController().signal);
+  t.match(await follower.next(), { value: { position: 0, end: 4, text: 'one\n' } });
+  const waiting = follower.next();
+  const euro = Buffer.from('€');
+  guest.print('two ');
+  t.match(await waiting, { value: { position: 4, text: 'two ' } });
+  t.equal(euro.length, 3);
+  guest.print('€');
+  t.match(await follower.next(), { value: { text: '€', end: 11 } });
+  const end = follower.next();
+  store.beginOutgoing('web', 'm-00000001');
+  await store.endOutgoing('web', { node: 'b', url: 'http://b' });
+  t.strictSame(await end, { done: true, value: { reason: 'moved', to: { node: 'b', url: 'http://b' } } });
+
+  await store.define(definitionOf('two'), undefined);
+  await store.start('two');
+  const signal = new AbortController();
+  const aborted = store.console('two', 0, true, signal.signal).next();
+  const finished = store.console('two', 0, true, new AbortController().signal).next();
+  signal.abort();
+  t.strictSame(await aborted, { done: true, value: null });
+  guests.get('two')![0]!.finish();
+  t.strictSame(await finished, { done: true, value: { reason: 'finished', to: null } });
+});
+
+async function all(console: AsyncGenerator<ConsoleChunk, unknown>): Promise<string> {
+  const parts: string[] = [];
+  for (;;) {
+    const next = await console.next();
+    if (next.done) return [...parts, `end ${JSON.stringify(next.value)}`].join('|');
+    parts.push(`${next.value.position}-${next.value.end} ${next.value.text}`);
+  }
+}

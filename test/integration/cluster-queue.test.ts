@@ -1,0 +1,90 @@
+import t from 'tap';
+import type { MigrationResult } from '../../shared/api.js';
+import { OVERTAKE_LIMIT } from '../../agent/lock/node-lock.js';
+import { Cluster } from '../support/cluster.js';
+
+interface Span {
+  id: string;
+  from: string;
+  to: string;
+  order: number;
+  /** Index in the sequence of all starts and ends. */
+  start: number;
+  end: number;
+  result: MigrationResult;
+}
+
+t.test('sixteen nodes, forty guests, forty migrations asked for at once', async (t) => {
+  const names = Array.from({ length: 16 }, (_, i) => `n${String(i).padStart(2, '0')}`);
+  const cluster = await Cluster.start(names);
+  t.teardown(() => cluster.close());
+  const plan = Array.from({ length: 40 }, (_, i) => ({
+    vm: `vm${i}`,
+    from: names[(i * 7) % 16]!,
+    to: names[(i * 7 + 1 + ((i * 5) % 15)) % 16]!,
+  }));
+  for (const { vm, from } of plan) await cluster.boot(from, { name: vm });
+
+  let clock = 0;
+  let running = 0;
+  let most = 0;
+  const busy = new Map<string, string>();
+  const spans = await Promise.all(
+    plan.map(async ({ vm, from, to }, order): Promise<Span> => {
+      const { id } = await cluster.agent(from).startMigration({ vm, to, options: {} });
+      const span = { id, from, to, order, start: -1, end: -1 };
+      for await (const event of cluster.agent(from).migrationEvents(id, 0, new AbortController().signal)) {
+        if (event.event === 'phase' && event.phase === 'preparing') {
+          span.start = clock++;
+          running += 1;
+          most = Math.max(most, running);
+          for (const node of [from, to]) {
+            t.equal(busy.get(node), undefined, `node ${node} is free when ${vm} starts`);
+            busy.set(node, vm);
+          }
+        }
+        if (event.event === 'phase' && event.phase === 'completing') {
+          span.end = clock++;
+          running -= 1;
+          for (const node of [from, to]) busy.delete(node);
+        }
+        if (event.event === 'ended') return { ...span, result: event.result };
+      }
+      throw new Error('the events ended early');
+    }),
+  );
+  t.ok(
+    spans.every(({ result }) => result.outcome === 'completed'),
+    'all complete',
+  );
+  t.ok(most <= 8, `at most eight at a time (${most})`);
+  t.ok(most >= 4, `nodes are not left idle (${most} at a time)`);
+  for (const { vm, to } of plan) t.strictSame(cluster.whereIs(vm), [{ node: to, status: 'running' }]);
+  for (const span of spans) {
+    for (const node of [span.from, span.to]) {
+      const overtakers = spans.filter(
+        (other) =>
+          other.order > span.order && other.start < span.start && (other.from === node || other.to === node),
+      );
+      t.ok(
+        overtakers.length <= OVERTAKE_LIMIT,
+        `${span.id} was overtaken ${overtakers.length} times at ${node}`,
+      );
+    }
+  }
+  for (const { agent } of cluster.nodes) t.strictSame(agent.queue(), [], 'no lock is left');
+});
+
+t.test('A to B and B to A asked for at the same moment', async (t) => {
+  const cluster = await Cluster.start(['a', 'b']);
+  t.teardown(() => cluster.close());
+  await cluster.boot('a', { name: 'there' });
+  await cluster.boot('b', { name: 'back' });
+  const results = await Promise.all([cluster.migrate('there', 'a', 'b'), cluster.migrate('back', 'b', 'a')]);
+  t.strictSame(
+    results.map(({ outcome }) => outcome),
+    ['completed', 'completed'],
+  );
+  t.strictSame(cluster.whereIs('there'), [{ node: 'b', status: 'running' }]);
+  t.strictSame(cluster.whereIs('back'), [{ node: 'a', status: 'running' }]);
+});

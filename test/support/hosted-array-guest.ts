@@ -1,0 +1,83 @@
+import type { GuestConsole, GuestKinds, HostedGuest } from '../../agent/guest/hosted-guest.js';
+import { MigrationError } from '../../shared/errors.js';
+import type { GuestDefinition } from '../../shared/guest-definition.js';
+import { PAGE_SIZE } from '../../shared/page.js';
+import { ArrayGuest } from './array-guest.js';
+
+/** An ArrayGuest that a node can host: its console prints what the test makes it print. */
+export class HostedArrayGuest extends ArrayGuest implements HostedGuest {
+  override readonly definition: GuestDefinition;
+  failure: Error | null = null;
+  readonly #output = new Set<() => void>();
+  readonly #changes = new Set<() => void>();
+  #printed = Buffer.alloc(0);
+  readonly typed: Uint8Array[] = [];
+
+  constructor(definition: GuestDefinition) {
+    super(definition.name, definition.memory / PAGE_SIZE);
+    this.definition = definition;
+    this.state = 'paused';
+  }
+
+  print(text: string): void {
+    this.#printed = Buffer.concat([this.#printed, Buffer.from(text)]);
+    for (const listener of this.#output) listener();
+  }
+
+  /** The guest powers itself off. */
+  finish(): void {
+    this.state = 'finished';
+    for (const listener of this.#changes) listener();
+  }
+
+  readonly console: GuestConsole = this.#console();
+
+  #console(): GuestConsole {
+    const printed = () => this.#printed;
+    return {
+      start: 0,
+      get end() {
+        return printed().length;
+      },
+      read: (position) => printed().subarray(position),
+      onOutput: (listener) => subscribe(this.#output, listener),
+      input: (data) => Promise.resolve(void this.typed.push(data)),
+    };
+  }
+
+  figures(): Record<string, number | null> {
+    return { harvests: this.calls.filter((call) => call === 'harvest').length };
+  }
+
+  onChange(listener: () => void): () => void {
+    return subscribe(this.#changes, listener);
+  }
+}
+
+function subscribe(set: Set<() => void>, listener: () => void): () => void {
+  set.add(listener);
+  return () => void set.delete(listener);
+}
+
+/** Kinds that make HostedArrayGuests, and keep them for the test by name. */
+export function arrayGuestKinds(): { kinds: GuestKinds; guests: Map<string, HostedArrayGuest[]> } {
+  const guests = new Map<string, HostedArrayGuest[]>();
+  const make = (definition: GuestDefinition) => {
+    const guest = new HostedArrayGuest(definition);
+    guests.set(definition.name, [...(guests.get(definition.name) ?? []), guest]);
+    return Promise.resolve(guest);
+  };
+  return {
+    guests,
+    kinds: {
+      embedded: {
+        check: (_definition, image) => {
+          if (image?.length === 0) throw new MigrationError('invalid-image', 'the image is empty');
+        },
+        boot: make,
+        incoming: make,
+        regions: ({ memory }) => [{ name: 'ram0', bytes: memory }],
+      },
+    },
+  };
+}
