@@ -1,0 +1,100 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { stringify } from 'yaml';
+
+/** An agent in a process of its own on this machine, as a demo, a benchmark or a test uses it. */
+export interface AgentProcess {
+  readonly node: string;
+  readonly url: string;
+  readonly process: ChildProcess;
+  /** What it logged: one object a line. */
+  readonly log: Record<string, unknown>[];
+  /** Asks it to shut down and waits until it has ended; returns its exit code. Harmless when repeated. */
+  stop(): Promise<number | null>;
+}
+
+const CLI = fileURLToPath(new URL('../vmferry.js', import.meta.url));
+
+/** Starts agents that know each other, on free ports of loopback, with their state under `directory`. */
+export async function startAgents(
+  nodes: readonly string[],
+  directory: string,
+  settings: object = {},
+): Promise<AgentProcess[]> {
+  const ports = await freePorts(nodes.length);
+  const urls = new Map(nodes.map((node, index) => [node, `http://127.0.0.1:${ports[index]}`]));
+  const starting = nodes.map(async (node) => {
+    const url = urls.get(node)!;
+    const peers = Object.fromEntries([...urls].filter(([name]) => name !== node));
+    const file = join(directory, `${node}.yaml`);
+    const config = {
+      node,
+      listen: new URL(url).host,
+      stateDirectory: join(directory, node),
+      peers,
+      ...settings,
+    };
+    await writeFile(file, stringify(config));
+    return await startAgent(node, url, file);
+  });
+  const started = await Promise.allSettled(starting);
+  const agents = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  const failed = started.find((result) => result.status === 'rejected');
+  if (!failed) return agents;
+  await Promise.all(agents.map((agent) => agent.stop()));
+  throw failed.reason;
+}
+
+/** Starts one agent with a configuration file that says to listen at `url`. */
+export async function startAgent(node: string, url: string, configFile: string): Promise<AgentProcess> {
+  const child = spawn(process.execPath, [CLI, 'agent', '--config', configFile], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const exited = once(child, 'exit');
+  const log: Record<string, unknown>[] = [];
+  let errors = '';
+  child.stderr.on('data', (text: Buffer) => (errors += text.toString()));
+  const serving = new Promise<void>((resolve) => {
+    createInterface(child.stdout).on('line', (line) => {
+      const entry = JSON.parse(line) as Record<string, unknown>;
+      log.push(entry);
+      if (entry['msg'] === 'agent is serving') resolve();
+    });
+  });
+  const failed = exited.then(([code]) => {
+    throw new Error(`the agent of node ${node} ended with exit code ${String(code)}: ${errors.trim()}`);
+  });
+  await Promise.race([serving, failed]);
+  failed.catch(() => undefined);
+  return {
+    node,
+    url,
+    process: child,
+    log,
+    async stop() {
+      if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
+      await exited;
+      return child.exitCode;
+    },
+  };
+}
+
+/** Ports of loopback that nobody uses at this moment. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer();
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
