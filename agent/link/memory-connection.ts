@@ -1,3 +1,4 @@
+import { MigrationError } from '../../shared/errors.js';
 import { CLOSE_BROKEN, closeReason } from '../../shared/protocol/close-codes.js';
 import { connectionError } from './connection-end.js';
 import type { Connection, ConnectionEnd } from './connection.js';
@@ -35,7 +36,7 @@ export class MemoryConnection implements Connection {
   }
 
   send(data: Uint8Array): Promise<void> {
-    if (this.#end) return Promise.reject(connectionError(this.#end, 'the peer'));
+    if (this.#end) return Promise.reject(lost(this.#end));
     return new Promise((resolve, reject) => {
       this.#outgoing.push({ data, resolve, reject });
       this.#deliverSoon();
@@ -105,10 +106,13 @@ export class MemoryConnection implements Connection {
   #ended(end: ConnectionEnd): void {
     if (this.#end) return;
     this.#end = end;
-    const error = connectionError(end, 'the peer');
-    for (const pending of this.#outgoing.splice(0)) pending.reject(error);
+    for (const pending of this.#outgoing.splice(0)) pending.reject(lost(end));
     for (const listener of this.#closeListeners.splice(0)) queueMicrotask(() => listener(end));
   }
+}
+
+function lost(end: ConnectionEnd): MigrationError {
+  return new MigrationError('link-lost', connectionError(end, 'the peer').message);
 }
 
 /** Two ends of a connection within this process. */

@@ -1,4 +1,4 @@
-import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import { MigrationError } from '../../shared/errors.js';
 import { errorToCloseCode } from '../../shared/protocol/close-codes.js';
 import { connectionError } from './connection-end.js';
 import type { Connection, ConnectionEnd } from './connection.js';
@@ -117,7 +117,8 @@ export class PageStream {
           for (const waiting of this.#waiting.splice(0)) waiting.resolve();
         }
       },
-      (error: unknown) => this.fail(toMigrationError(error, 'link-lost')),
+      // the connection has ended, and tells why through onClose
+      () => undefined,
     );
   }
 }

@@ -7,7 +7,7 @@ import { WebSocket } from 'ws';
 import { dialControl, dialPageStreams } from '../../agent/link/link-client.js';
 import { receivePages } from '../../agent/link/page-receiver.js';
 import { StreamedPageSender } from '../../agent/link/page-sender.js';
-import { systemTimers } from '../../agent/link/timers.js';
+import { systemTimers, type Timers } from '../../agent/link/timers.js';
 import { MigrationError } from '../../shared/errors.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import { CLOSE_CODES } from '../../shared/protocol/close-codes.js';
@@ -323,8 +323,10 @@ void t.test('a server that closes says so and refuses', async (t) => {
 void t.test('a peer that does not answer a close is dropped', async (t) => {
   const endpoint = await startEndpoint();
   t.teardown(() => endpoint.stop());
-  const { now, after } = systemTimers;
-  const timers = { now, after: (ms: number, callback: () => void) => after(ms / 50, callback) };
+  const timers: Timers = {
+    now: () => systemTimers.now(),
+    after: (ms, callback) => systemTimers.after(ms / 50, callback),
+  };
   const { control } = await dialControl({ ...SOURCE, timers, url: await relay(t, endpoint.url) });
   stopRelay();
   control.close(CLOSE_CODES.cancelled, 'x'.repeat(500));

@@ -90,6 +90,7 @@ export function rateLimited(connection: Connection, bytesPerSecond: number, time
 class DroppingConnection extends WrappedConnection {
   readonly #cut: () => void;
   #left: number;
+  #before: Promise<unknown> = Promise.resolve();
 
   constructor(inner: Connection, bytes: number, cut: () => void) {
     super(inner);
@@ -97,13 +98,17 @@ class DroppingConnection extends WrappedConnection {
     this.#cut = cut;
   }
 
-  override async send(data: Uint8Array): Promise<void> {
+  override send(data: Uint8Array): Promise<void> {
     const allowed = Math.min(this.#left, data.length);
     this.#left -= allowed;
-    if (allowed > 0) await this.inner.send(data.subarray(0, allowed));
-    if (allowed === data.length) return;
-    this.#cut();
-    await this.inner.send(data.subarray(allowed));
+    const sent = allowed > 0 ? this.inner.send(data.subarray(0, allowed)) : Promise.resolve();
+    if (allowed < data.length) {
+      // once all that is allowed has arrived
+      this.#before = Promise.allSettled([this.#before, sent]).then(() => this.#cut());
+      return this.#before.then(() => this.inner.send(data.subarray(allowed)));
+    }
+    this.#before = Promise.allSettled([this.#before, sent]);
+    return sent;
   }
 }
 
