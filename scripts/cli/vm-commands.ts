@@ -39,7 +39,9 @@ function defineCommands(vm: Argv<GlobalOptions>, run: Run): void {
         .example('$0 vm define mine.yaml', "with 'elf: mine.elf' in it: boots that file, beside mine.yaml"),
     async (args) => {
       await run(args, async ({ client, output, terminal }) => {
-        const { definition, image } = await readDefinition(args.file, terminal.stdin);
+        // yargs hands a lone dash over as an empty text
+        const file = args.file === '' ? '-' : args.file;
+        const { definition, image } = await readDefinition(file, terminal.stdin);
         const guest = await client.defineGuest(definition, image);
         output.result(
           guest,

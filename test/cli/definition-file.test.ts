@@ -48,6 +48,7 @@ await t.test('what is wrong is named', async (t) => {
       'invalid-definition',
       /memory: size '1XB'/,
     ],
+    ['unknown kind', 'name: a\nkind: xen\n', 'invalid-definition', /kind: is none of those known/],
     [
       'elf and program',
       `${base}program: idle\nelf: my.elf\n`,

@@ -1,0 +1,327 @@
+import t, { type Test } from 'tap';
+import { EXIT, type ErrorAnswer, type MigrationResult } from '../../shared/api.js';
+import { MigrationError } from '../../shared/errors.js';
+import { FakeAgentService } from '../support/api-fake-service.js';
+import {
+  completedMigration,
+  consoleChunk,
+  definition,
+  migrationEvents,
+  migrationInfo,
+  MIGRATION_ID,
+  migrationResult,
+} from '../support/api-samples.js';
+import { listeningServer } from '../support/api-server.js';
+import { FakeTerminal, runCommand } from '../support/api-terminal.js';
+
+/** An agent, and `vmferry` with --agent pointing at it. */
+async function agent(t: Test) {
+  const service = new FakeAgentService();
+  const { app, url } = await listeningServer(service);
+  t.teardown(() => app.close());
+  const vmferry = async (line: string, terminal?: FakeTerminal) =>
+    await runCommand([...line.split(' '), '--agent', url], terminal);
+  return { service, vmferry, url, app };
+}
+
+await t.test('guests, from their definition to their end', async (t) => {
+  const { service, vmferry } = await agent(t);
+  const folder = t.testdir({
+    'own.yaml': 'name: own\nkind: embedded\nmemory: 2MiB\nelf: own.elf\n',
+    'own.elf': 'the image',
+  });
+  const defined = await vmferry(`vm define ${folder}/own.yaml`);
+  t.same(defined, {
+    exitCode: 0,
+    stdout: "own is defined; start it with 'vmferry vm start own'\n",
+    stderr: '',
+  });
+  const [, sent, image] = service.calls[0] ?? [];
+  t.match(sent, { name: 'own', memory: 2 * 1024 * 1024, program: 'image' });
+  t.equal(Buffer.from(image as Uint8Array).toString(), 'the image');
+
+  const piped = new FakeTerminal();
+  piped.stdin.end(JSON.stringify({ ...definition, name: 'web-2' }));
+  t.match(await vmferry('vm define - --json', piped), { exitCode: 0, stdout: /"name": "web-2"/ });
+
+  for (const [line, words] of [
+    ['vm start web-1', 'web-1 is started'],
+    ['vm pause web-1', 'web-1 is paused'],
+    ['vm resume web-1', 'web-1 runs'],
+    ['vm stop web-1', 'web-1 is stopped'],
+    ['vm undefine own', 'own is not defined any more'],
+  ] as const) {
+    t.same(await vmferry(line), { exitCode: 0, stdout: `${words}\n`, stderr: '' }, line);
+  }
+  const list = await vmferry('vm list');
+  t.match(list.stdout, /^vm +kind +status +memory +migration\nweb-1 +embedded +stopped +64\.0 MiB\n/);
+  t.match((await vmferry('vm show web-1')).stdout, /^program +ticker\n/m);
+  const shown = JSON.parse((await vmferry('vm show web-1 --json')).stdout) as unknown;
+  t.same(shown, service.guest('web-1'));
+});
+
+await t.test('what goes on', async (t) => {
+  const { service, vmferry } = await agent(t);
+  service.current = migrationInfo({
+    phase: 'copying',
+    progress: { round: 1, pagesDone: 5, pagesTotal: 10, bytesPerSecond: 1e9 },
+  });
+  const status = await vmferry('status');
+  t.match(status.stdout, /node a, vmferry 0\.1\.0, 64\.0 MiB of 4\.0 GiB for VMs in use/);
+  t.match(status.stdout, /copying, round 1: 5 of 10 pages/);
+  t.same(JSON.parse((await vmferry('status --json')).stdout), service.status());
+  t.match((await vmferry('queue')).stdout, /^no migration runs or waits at this node\n$/);
+  service.queueEntries = [
+    {
+      migration: MIGRATION_ID,
+      vm: 'web-1',
+      from: 'a',
+      to: 'b',
+      requestedAt: '2026-11-22T22:00:00.000Z',
+      position: 1,
+      state: 'waiting',
+      waitsFor: [{ node: 'b', holder: 'c-20261122-0009' }],
+      overtaken: 2,
+      overtakeLimit: 8,
+    },
+  ];
+  t.match(
+    (await vmferry('queue')).stdout,
+    /1 +a-20261122-0001 +web-1 +a +b +b \(c-20261122-0009\) +2 of 8\n/,
+  );
+  t.same(JSON.parse((await vmferry('queue --json')).stdout), service.queueEntries);
+  t.match(await vmferry(`cancel ${MIGRATION_ID}`), { exitCode: 0, stdout: /is cancelled: web-1 is on a/ });
+  service.failures.set('cancelMigration', new MigrationError('too-late', 'the commit was sent'));
+  t.same(await vmferry(`cancel ${MIGRATION_ID}`), {
+    exitCode: EXIT.failed,
+    stdout: '',
+    stderr: 'vmferry: the commit was sent\n',
+  });
+});
+
+await t.test('a migration that is followed', async (t) => {
+  const { service, vmferry } = await agent(t);
+  service.eventLog.push(...completedMigration()).end(null);
+  const line =
+    'migrate web-1 --to b --max-downtime 10ms --bandwidth 1gbit --verify after --on-limit cancel --max-rounds 7 --max-time 2min --stall-rounds 3 --streams 2';
+  const { exitCode, stdout, stderr } = await vmferry(line);
+  t.equal(exitCode, EXIT.done);
+  t.equal(stderr, '');
+  t.same(service.calls[0], [
+    'startMigration',
+    {
+      vm: 'web-1',
+      to: 'b',
+      options: {
+        maxDowntimeMs: 10,
+        bandwidthBytesPerSecond: 125_000_000,
+        verify: 'after',
+        onLimit: 'cancel',
+        maxRounds: 7,
+        maxTotalMs: 120_000,
+        stallRounds: 3,
+        streams: 2,
+      },
+    },
+  ]);
+  t.match(stdout, /^preparing\ncopying\nround 0: 16384 pages/, 'progress first');
+  t.match(stdout, /^web-1 moved from a to b in 813 ms \(migration a-20261122-0001\)$/m);
+  t.match(
+    stdout,
+    /^downtime 6\.5 ms: pause 0\.5 ms, residual 2\.0 ms, state 1\.0 ms, load 1\.0 ms, resume 2\.0 ms$/m,
+  );
+  const json = await vmferry('migrate web-1 --to b --json');
+  t.same(JSON.parse(json.stdout), migrationResult(), 'one document and nothing else');
+  t.equal(json.stderr, '');
+  t.same(
+    service.calls.find(([name]) => name === 'startMigration' && service.calls.indexOf([name]) !== 0)?.length,
+    2,
+  );
+});
+
+await t.test('how a migration ends is the exit code', async (t) => {
+  const why = (code: 'link-lost' | 'target-has-guest' | 'cancelled' | 'outcome-unknown') =>
+    new MigrationError(code, `because of ${code}`).toJSON();
+  for (const [result, exitCode, words] of [
+    [migrationResult({ outcome: 'failed', error: why('link-lost') }), EXIT.failed, /web-1 is on a as before/],
+    [migrationResult({ outcome: 'failed', error: why('target-has-guest') }), EXIT.refused, /failed/],
+    [migrationResult({ outcome: 'cancelled', error: why('cancelled') }), EXIT.cancelled, /was cancelled/],
+    [
+      migrationResult({ outcome: 'unknown', error: why('outcome-unknown') }),
+      EXIT.unknown,
+      /stays paused on a/,
+    ],
+  ] as const) {
+    const { service, vmferry } = await agent(t);
+    service.eventLog.push(...migrationEvents({ event: 'ended', result })).end(null);
+    const text = await vmferry('migrate web-1 --to b');
+    t.equal(text.exitCode, exitCode, result.outcome);
+    t.match(text.stdout, words);
+    t.equal(text.stderr, `vmferry: ${result.error?.message}\n`);
+    const json = await vmferry('migrate web-1 --to b --json');
+    t.equal(json.exitCode, exitCode);
+    t.same(JSON.parse(json.stdout) as MigrationResult, result);
+  }
+});
+
+await t.test('a start that is refused, a dry run, a detached start', async (t) => {
+  const { service, vmferry, app } = await agent(t);
+  t.match(await vmferry('migrate nope --to b'), { exitCode: EXIT.refused, stderr: /'nope' is not defined/ });
+  t.match(await vmferry('migrate web-1 --to b --dry-run'), {
+    exitCode: EXIT.done,
+    stdout: /can move from a to b/,
+  });
+  service.report = {
+    vm: 'web-1',
+    from: 'a',
+    to: 'b',
+    ok: false,
+    findings: [
+      {
+        level: 'refusal',
+        code: 'target-has-guest',
+        message: 'b has a VM web-1',
+        remedy: 'undefine it there',
+      },
+    ],
+  };
+  t.same(await vmferry('migrate web-1 --to b --dry-run'), {
+    exitCode: EXIT.refused,
+    stdout:
+      "refusal: b has a VM web-1 (target-has-guest)\n  undefine it there\nweb-1 can't move from a to b; nothing was changed\n",
+    stderr: '',
+  });
+  t.same(JSON.parse((await vmferry('migrate web-1 --to b --dry-run --json')).stdout), service.report);
+  const detached = await vmferry('migrate web-1 --to b --detach');
+  t.match(detached, { exitCode: EXIT.done, stdout: /'vmferry cancel a-20261122-0001'/ });
+  t.same(JSON.parse((await vmferry('migrate web-1 --to b --detach --json')).stdout), migrationInfo());
+  await app.close();
+  t.match(await vmferry('migrate web-1 --to b'), { exitCode: EXIT.failed }, 'nothing was asked: known');
+});
+
+await t.test('an event stream that breaks is taken up again', async (t) => {
+  const { service, vmferry } = await agent(t);
+  service.eventLog.push(...completedMigration()).end(null);
+  service.streamLimits.push(3, 2);
+  const { exitCode, stdout } = await vmferry('migrate web-1 --to b');
+  t.equal(exitCode, EXIT.done);
+  t.equal(stdout.match(/^copying$/gm)?.length, 1, 'nothing is shown twice');
+  t.same(
+    service.calls.filter(([name]) => name === 'migrationEvents').map(([, , after]) => after),
+    [-1, 2, 4],
+  );
+});
+
+await t.test('Ctrl-C cancels and waits for the end', async (t) => {
+  const { service, vmferry } = await agent(t);
+  const terminal = new FakeTerminal();
+  const result = migrationResult({
+    outcome: 'cancelled',
+    error: new MigrationError('cancelled', 'cancelled on request').toJSON(),
+  });
+  const started = completedMigration().slice(0, 2);
+  service.eventLog.push(...started);
+  service.onCancel = () =>
+    service.eventLog.push({ seq: 2, at: '', migration: MIGRATION_ID, event: 'ended', result }).end(null);
+  const running = vmferry('migrate web-1 --to b', terminal);
+  await service.eventLog.until((log) => log.readers === 1);
+  terminal.interrupt();
+  const { exitCode, stdout, stderr } = await running;
+  t.equal(exitCode, EXIT.cancelled);
+  t.match(stdout, /was cancelled: web-1 is on a as before/);
+  t.match(stderr, /cancelling migration a-20261122-0001; .* start it with --detach/);
+  t.ok(service.calls.some(([name]) => name === 'cancelMigration'));
+});
+
+await t.test('a cancel that comes too late is said, and a second Ctrl-C leaves', async (t) => {
+  const { service, vmferry } = await agent(t);
+  const terminal = new FakeTerminal();
+  service.failures.set('cancelMigration', new MigrationError('too-late', 'the commit was sent'));
+  const running = vmferry('migrate web-1 --to b --json', terminal);
+  await service.eventLog.until((log) => log.readers === 1);
+  terminal.interrupt();
+  terminal.interrupt();
+  const { exitCode, stdout, stderr } = await running;
+  t.equal(exitCode, EXIT.unknown);
+  t.match(stderr, /you stopped following it\. It may go on; look with 'vmferry status/);
+  t.match(JSON.parse(stdout) as ErrorAnswer, { error: { code: 'outcome-unknown' } });
+});
+
+await t.test('a console, wherever its VM goes', async (t) => {
+  const a = await agent(t);
+  const b = await agent(t);
+  a.service.consoleLog
+    .push(consoleChunk(0, 'on a\n'))
+    .end({ reason: 'moved', to: { node: 'b', url: b.url } });
+  b.service.consoleLog
+    .push(consoleChunk(0, 'on a\n'), consoleChunk(5, 'on b\n'))
+    .end({ reason: 'finished', to: null });
+  t.same(await a.vmferry('vm console web-1 --no-input'), {
+    exitCode: EXIT.done,
+    stdout: 'on a\non b\n',
+    stderr: 'vmferry: web-1 moved to b; its console goes on there\nvmferry: web-1 has finished\n',
+  });
+  t.match(await a.vmferry('vm console web-1 --no-follow'), { exitCode: EXIT.done, stdout: 'hello world\n' });
+  t.same(JSON.parse((await a.vmferry('vm console web-1 --no-follow --json')).stdout), {
+    position: 4,
+    end: 16,
+    text: 'hello world\n',
+  });
+  t.match(await a.vmferry('vm console web-1 --json'), { exitCode: EXIT.usage, stderr: /--no-follow/ });
+  t.match(await a.vmferry('vm console nope'), { exitCode: EXIT.failed, stderr: /'nope' is not defined/ });
+});
+
+await t.test('input reaches the VM, and Ctrl-] leaves', async (t) => {
+  const { service, vmferry } = await agent(t);
+  const terminal = new FakeTerminal();
+  Object.assign(terminal.stdin, { isTTY: true, setRawMode: () => undefined });
+  service.onInput = () => terminal.stdin.write('\u001d');
+  terminal.stdin.write('ls\r');
+  const { exitCode, stderr } = await vmferry('vm console web-1', terminal);
+  t.equal(exitCode, EXIT.done);
+  t.same(service.calls, [['consoleInput', 'web-1', 'ls\r']]);
+  t.equal(stderr, 'vmferry: console of web-1; Ctrl-] leaves\n');
+});
+
+await t.test('what is wrong with the line is said, with exit code 2', async (t) => {
+  const cases: [string, RegExp][] = [
+    ['', /a command is missing\. See 'vmferry --help'/],
+    ['nope', /Unknown command: nope/],
+    ['vm', /say what to do: .* See 'vmferry vm --help'/],
+    ['vm start', /See 'vmferry vm start --help'/],
+    ['vm start web-1 --fast', /Unknown argument: fast/],
+    ['vm start -x', /Unknown argument: x/],
+    ['vm show a/b', /'a\/b' is not valid: is no valid name/],
+    ['migrate web-1', /Missing required argument: to/],
+    ['migrate web-1 --to b --max-downtime fast', /--max-downtime: duration 'fast' is not understood/],
+    ['migrate web-1 --to b --bandwidth much', /--bandwidth: rate 'much' is not understood/],
+    ['migrate web-1 --to b --verify maybe', /Choices: "off", "after", "strict"/],
+    ['migrate web-1 --to b --streams 99', /options\.streams/],
+    ['migrate web-1 --to b --dry-run --detach', /mutually exclusive/],
+    ['status --agent nope', /agent 'nope' is no URL/],
+    ['vm define /nowhere.yaml', /\/nowhere\.yaml: there is no such file/],
+  ];
+  for (const [line, words] of cases) {
+    const args = line === '' ? [] : line.split(' ');
+    const text = await runCommand(args);
+    t.equal(text.exitCode, EXIT.usage, line);
+    t.match(text.stderr, words, line);
+    t.match(text.stderr, /^vmferry: /, line);
+    t.equal(text.stdout, '', line);
+    const json = await runCommand([...args, '--json']);
+    t.equal(json.exitCode, EXIT.usage, line);
+    t.match((JSON.parse(json.stdout) as ErrorAnswer).error.message, words, `${line} --json`);
+  }
+});
+
+await t.test('an agent that is not there', async (t) => {
+  const { vmferry, app, url } = await agent(t);
+  await app.close();
+  t.same(await vmferry('status'), {
+    exitCode: EXIT.failed,
+    stdout: '',
+    stderr: `vmferry: agent at ${url}: the connection is refused. Start it with 'vmferry agent --config FILE', or name another with --agent URL or VMFERRY_AGENT\n`,
+  });
+  const json = await vmferry('status --json');
+  t.match(JSON.parse(json.stdout), { error: { code: 'peer-unreachable', retryable: true } });
+});

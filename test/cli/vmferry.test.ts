@@ -1,0 +1,118 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { EXIT } from '../../shared/api.js';
+import { MigrationError } from '../../shared/errors.js';
+import { FakeAgentService } from '../support/api-fake-service.js';
+import { completedMigration, consoleChunk, MIGRATION_ID, migrationResult } from '../support/api-samples.js';
+import { listeningServer } from '../support/api-server.js';
+
+/** The command as a process of its own: what only that shows. */
+
+const SCRIPT = fileURLToPath(new URL('../../scripts/vmferry.js', import.meta.url));
+
+function start(args: string[], agentUrl: string) {
+  const child = spawn(process.execPath, [SCRIPT, ...args], {
+    env: { ...process.env, VMFERRY_AGENT: agentUrl },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  const ended = Promise.all([once(child, 'close'), text(child.stdout), text(child.stderr)]).then(
+    ([[code], stdout, stderr]) => ({ code: code as number | null, stdout, stderr }),
+  );
+  return { child, ended };
+}
+
+await t.test('finds its agent by the environment, and ends with the exit code', async (t) => {
+  const service = new FakeAgentService();
+  const { app, url } = await listeningServer(service);
+  t.teardown(() => app.close());
+  service.eventLog.push(...completedMigration()).end(null);
+  const { code, stdout, stderr } = await start(['migrate', 'web-1', '--to', 'b', '--json'], url).ended;
+  t.equal(code, EXIT.done);
+  t.equal(stderr, '');
+  t.same(JSON.parse(stdout), migrationResult());
+  const refused = await start(['migrate', 'nope', '--to', 'b'], url).ended;
+  t.equal(refused.code, EXIT.refused);
+});
+
+await t.test('every command teaches itself', async (t) => {
+  const nowhere = 'http://127.0.0.1:1';
+  const [top, migrate, define, console] = await Promise.all([
+    start(['--help'], nowhere).ended,
+    start(['migrate', '--help'], nowhere).ended,
+    start(['vm', 'define', '--help'], nowhere).ended,
+    start(['vm', 'console', '--help'], nowhere).ended,
+  ]);
+  t.match(top, { code: 0, stdout: /Exit codes: 0 done; 1 the operation failed/ });
+  t.match(migrate, { code: 0, stdout: /Examples:\n.*vmferry migrate web-1 --to b/s });
+  t.match(define, { code: 0, stdout: /Examples:\n.*elf: mine\.elf/s });
+  t.match(console, { code: 0, stdout: /Examples:\n.*--no-follow/s });
+});
+
+await t.test('piped input goes to the console, and the end of the console ends the process', async (t) => {
+  const service = new FakeAgentService();
+  const { app, url } = await listeningServer(service);
+  t.teardown(() => app.close());
+  service.onInput = (data) =>
+    service.consoleLog
+      .push(consoleChunk(0, `echo: ${Buffer.from(data).toString()}`))
+      .end({ reason: 'finished', to: null });
+  const { child, ended } = start(['vm', 'console', 'web-1'], url);
+  // the pipe stays open: nothing but the end of the console ends the command
+  child.stdin.write('hello\n');
+  const { code, stdout, stderr } = await ended;
+  t.equal(code, EXIT.done);
+  t.equal(stdout, 'echo: hello\n');
+  t.equal(stderr, 'vmferry: web-1 has finished\n');
+});
+
+await t.test('SIGINT asks the agent to cancel', async (t) => {
+  const service = new FakeAgentService();
+  const { app, url } = await listeningServer(service);
+  t.teardown(() => app.close());
+  const error = new MigrationError('cancelled', 'cancelled on request').toJSON();
+  const result = migrationResult({ outcome: 'cancelled', error });
+  service.onCancel = () =>
+    service.eventLog.push({ seq: 0, at: '', migration: MIGRATION_ID, event: 'ended', result }).end(null);
+  const { child, ended } = start(['migrate', 'web-1', '--to', 'b', '--json'], url);
+  await service.eventLog.until((log) => log.readers === 1);
+  child.kill('SIGINT');
+  const { code, stdout } = await ended;
+  t.equal(code, EXIT.cancelled);
+  t.same(JSON.parse(stdout), result);
+});
+
+await t.test('a reader that goes away ends it quietly', async (t) => {
+  const service = new FakeAgentService();
+  const { app, url } = await listeningServer(service);
+  t.teardown(() => app.close());
+  const { child, ended } = start(['vm', 'console', 'web-1', '--no-input'], url);
+  await service.consoleLog.until((log) => log.readers === 1);
+  child.stdout.destroy();
+  service.consoleLog.push(consoleChunk(0, 'nobody reads this\n'));
+  const { code, stderr } = await ended.catch(async () => {
+    // text() of a destroyed stream fails; the rest is what counts
+    const [exitCode] =
+      child.exitCode === null ? ((await once(child, 'close')) as [number]) : [child.exitCode];
+    return { code: exitCode, stderr: '' };
+  });
+  t.equal(code, 0);
+  t.equal(stderr, '');
+});
+
+await t.test('something else that answers there is said to be no agent', async (t) => {
+  const server = createServer((_request, response) => response.end('<html>hello</html>')).listen(
+    0,
+    '127.0.0.1',
+  );
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const { code, stderr } = await start(['status'], `http://127.0.0.1:${port}`).ended;
+  t.equal(code, EXIT.failed);
+  t.match(stderr, /what answers there \(HTTP 200\) is no vmferry agent\. Check the address/);
+});
