@@ -133,10 +133,6 @@ await t.test('a migration that is followed', async (t) => {
   const json = await vmferry('migrate web-1 --to b --json');
   t.same(JSON.parse(json.stdout), migrationResult(), 'one document and nothing else');
   t.equal(json.stderr, '');
-  t.same(
-    service.calls.find(([name]) => name === 'startMigration' && service.calls.indexOf([name]) !== 0)?.length,
-    2,
-  );
 });
 
 await t.test('how a migration ends is the exit code', async (t) => {
@@ -165,7 +161,7 @@ await t.test('how a migration ends is the exit code', async (t) => {
 });
 
 await t.test('a start that is refused, a dry run, a detached start', async (t) => {
-  const { service, vmferry, app } = await agent(t);
+  const { service, vmferry } = await agent(t);
   t.match(await vmferry('migrate nope --to b'), { exitCode: EXIT.refused, stderr: /'nope' is not defined/ });
   t.match(await vmferry('migrate web-1 --to b --dry-run'), {
     exitCode: EXIT.done,
@@ -195,8 +191,6 @@ await t.test('a start that is refused, a dry run, a detached start', async (t) =
   const detached = await vmferry('migrate web-1 --to b --detach');
   t.match(detached, { exitCode: EXIT.done, stdout: /'vmferry cancel a-20261122-0001'/ });
   t.same(JSON.parse((await vmferry('migrate web-1 --to b --detach --json')).stdout), migrationInfo());
-  await app.close();
-  t.match(await vmferry('migrate web-1 --to b'), { exitCode: EXIT.failed }, 'nothing was asked: known');
 });
 
 await t.test('an event stream that breaks is taken up again', async (t) => {
@@ -290,7 +284,7 @@ await t.test('what is wrong with the line is said, with exit code 2', async (t) 
     ['vm', /say what to do: .* See 'vmferry vm --help'/],
     ['vm start', /See 'vmferry vm start --help'/],
     ['vm start web-1 --fast', /Unknown argument: fast/],
-    ['vm start -x', /Unknown argument: x/],
+    ['vm list -x', /Unknown argument: x/],
     ['vm show a/b', /'a\/b' is not valid: is no valid name/],
     ['migrate web-1', /Missing required argument: to/],
     ['migrate web-1 --to b --max-downtime fast', /--max-downtime: duration 'fast' is not understood/],
@@ -322,6 +316,7 @@ await t.test('an agent that is not there', async (t) => {
     stdout: '',
     stderr: `vmferry: agent at ${url}: the connection is refused. Start it with 'vmferry agent --config FILE', or name another with --agent URL or VMFERRY_AGENT\n`,
   });
+  t.match(await vmferry('migrate web-1 --to b'), { exitCode: EXIT.failed }, 'nothing was asked of it: known');
   const json = await vmferry('status --json');
   t.match(JSON.parse(json.stdout), { error: { code: 'peer-unreachable', retryable: true } });
 });
