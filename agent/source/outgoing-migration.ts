@@ -9,7 +9,7 @@ import type {
 } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
-import { CLOSE_DONE } from '../../shared/protocol/close-codes.js';
+import { CLOSE_DONE, errorToCloseCode } from '../../shared/protocol/close-codes.js';
 import type { GuestStore, NodeAddress } from '../guest/guest-store.js';
 import type { OwnershipJournal } from '../journal/ownership-journal.js';
 import type { SourceControl } from '../link/link.js';
@@ -125,16 +125,26 @@ export class OutgoingMigration {
 
   async #run(): Promise<void> {
     let hold: PairHold | null = null;
+    let result: MigrationResult | null = null;
     try {
       this.#enter('queued');
       hold = await this.#waitForLock();
-      await this.#migrate();
+      result = await this.#migrate();
     } catch (thrown) {
-      await this.#endWithoutSession(toMigrationError(thrown));
+      await this.#context.guests.endOutgoing(this.vm, null);
+      result = this.#withoutSession(toMigrationError(thrown));
     } finally {
       hold?.release();
-      this.#control?.close(CLOSE_DONE, 'the migration has ended');
+      // A close in good order tells the target that its record of the outcome is not asked for any more: not while it
+      // is unknown, nor while the journal here would ask again after a restart.
+      const known = this.#context.journal.get(this.id) === undefined;
+      this.#control?.close(
+        known ? CLOSE_DONE : errorToCloseCode('outcome-unknown'),
+        'the migration has ended',
+      );
     }
+    this.#end(result);
+    if (result.outcome !== 'unknown') this.#settle();
   }
 
   async #waitForLock(): Promise<PairHold> {
@@ -162,7 +172,7 @@ export class OutgoingMigration {
     return hold;
   }
 
-  async #migrate(): Promise<void> {
+  async #migrate(): Promise<MigrationResult> {
     const { guests, dialer, journal, node } = this.#context;
     const { target, options } = this.#request;
     const { guest, image } = guests.outgoing(this.vm, this.id);
@@ -204,20 +214,18 @@ export class OutgoingMigration {
     });
     const session = this.#session;
     const result = await session.reported;
-    if (result.outcome === 'unknown') {
-      guests.markUnknown(this.vm);
-      void session.settled.then(async (final) => {
-        await this.#handOver(final);
-        this.#logger.warn({ outcome: final.outcome }, 'the outcome is known now');
-        this.#result = this.#timed(final);
-        this.#settle();
-      });
-      this.#end(result);
-    } else {
+    if (result.outcome !== 'unknown') {
       await this.#handOver(result);
-      this.#end(result);
-      this.#settle();
+      return result;
     }
+    guests.markUnknown(this.vm);
+    void session.settled.then(async (final) => {
+      await this.#handOver(final);
+      this.#logger.warn({ outcome: final.outcome }, 'the outcome is known now');
+      this.#result = this.#timed(final);
+      this.#settle();
+    });
+    return result;
   }
 
   async #handOver(result: MigrationResult): Promise<void> {
@@ -225,10 +233,9 @@ export class OutgoingMigration {
     await this.#context.guests.endOutgoing(this.vm, result.outcome === 'completed' ? target : null);
   }
 
-  async #endWithoutSession(error: MigrationError): Promise<void> {
-    await this.#context.guests.endOutgoing(this.vm, null);
+  #withoutSession(error: MigrationError): MigrationResult {
     const { definition, target, options } = this.#request;
-    this.#end({
+    return {
       id: this.id,
       vm: this.vm,
       from: this.#context.node,
@@ -246,8 +253,7 @@ export class OutgoingMigration {
       wireBytes: 0,
       writeLog: '',
       verify: { mode: options.verify, pagesChecked: 0, mismatches: 0 },
-    });
-    this.#settle();
+    };
   }
 
   #enter(phase: MigrationPhase): void {

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
 import type { MigrationResult } from '../../shared/api.js';
 import { OVERTAKE_LIMIT } from '../../agent/lock/node-lock.js';
@@ -72,7 +73,8 @@ t.test('sixteen nodes, forty guests, forty migrations asked for at once', async 
       );
     }
   }
-  for (const { agent } of cluster.nodes) t.strictSame(agent.queue(), [], 'no lock is left');
+  // The release at the other node is a message on its way.
+  for (const { agent } of cluster.nodes) while (agent.queue().length > 0) await setImmediate();
 });
 
 t.test('A to B and B to A asked for at the same moment', async (t) => {
