@@ -43,6 +43,11 @@ export class Conversation {
     });
   }
 
+  /** False once it was ended or has failed: nothing more will be heard. */
+  get open(): boolean {
+    return this.#failure === null;
+  }
+
   /** Sends `message` and resolves with the answer of that type; rejects as expect() does. */
   async ask<T extends TypeOf>(message: SourceMessage, type: T, timeoutMs: number): Promise<MessageOf<T>> {
     const [answer] = await Promise.all([this.expect(type, timeoutMs), this.#control.send(message)]);

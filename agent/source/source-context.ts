@@ -9,6 +9,8 @@ import type { SourceState } from './source-state.js';
 /** How long each answer of the target may take before the migration fails (or, after the commit, is asked for). ms */
 export interface SourceTimeouts {
   readonly prepareMs: number;
+  /** For the reason why the target gave up, which the end of its page streams can overtake on its way. */
+  readonly explanationMs: number;
   /** Without one more frame taken by the page streams: a peer that is there and reads nothing. */
   readonly stallMs: number;
   /** The acknowledgement of a round, after its last byte was handed to the link. */
@@ -25,6 +27,7 @@ export interface SourceTimeouts {
 
 export const SOURCE_TIMEOUTS: SourceTimeouts = {
   prepareMs: 60_000,
+  explanationMs: 200,
   stallMs: 30_000,
   roundAckMs: 60_000,
   finalizeMs: 60_000,

@@ -1,5 +1,6 @@
 import type { MigrationPhase, MigrationResult, Outcome } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import { systemTimers } from '../../shared/timers.js';
 import { Conversation } from './conversation.js';
 import { MigrationReport, type MigrationSubject } from './migration-report.js';
 import type { SourceContext } from './source-context.js';
@@ -35,6 +36,8 @@ export class SourceSession {
   readonly #steps: SourceSteps;
   readonly #startedAt: number;
   readonly #dispose = new AbortController();
+  readonly #events: SourceEvent[] = [];
+  #dispatching = false;
   #state: SourceState = { name: 'preparing' };
   #step: Promise<void> = Promise.resolve();
   #resolveReported!: (result: MigrationResult) => void;
@@ -60,6 +63,7 @@ export class SourceSession {
       conversation: this.#conversation,
       report: this.#report,
       dispatch,
+      fail: (error) => this.#fail(error),
       dispose: this.#dispose.signal,
     });
     this.#announce();
@@ -91,7 +95,16 @@ export class SourceSession {
     this.#dispose.abort(new MigrationError('shutting-down', 'the agent is shutting down'));
   }
 
+  /** Events follow each other, also where a listener causes one (a cancel) while another is dealt with. */
   #dispatch(event: SourceEvent): void {
+    this.#events.push(event);
+    if (this.#dispatching) return;
+    this.#dispatching = true;
+    for (let next = this.#events.shift(); next; next = this.#events.shift()) this.#take(next);
+    this.#dispatching = false;
+  }
+
+  #take(event: SourceEvent): void {
     const step = transition(this.#state, event);
     if (step === null) return;
     this.#state = step.state;
@@ -128,10 +141,19 @@ export class SourceSession {
       try {
         event = await this.#steps.carryOut(effect);
       } catch (error) {
-        event = { type: 'failed', error: toMigrationError(error) };
+        this.#fail(toMigrationError(error));
+        return;
       }
       this.#dispatch(event);
     })();
+  }
+
+  /** A lost link waits for a better explanation: the target may have said on the control connection why it gave up. */
+  #fail(error: MigrationError): void {
+    const dispatch = () => this.#dispatch({ type: 'failed', error });
+    const { timers = systemTimers, timeouts } = this.#context;
+    if (error.code === 'link-lost' && this.#conversation.open) timers.after(timeouts.explanationMs, dispatch);
+    else dispatch();
   }
 
   #end(): void {

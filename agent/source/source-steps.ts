@@ -15,8 +15,10 @@ import type { SourceEffect, SourceEvent } from './source-state.js';
 export interface SourceStepsContext extends SourceContext {
   readonly conversation: Conversation;
   readonly report: MigrationReport;
-  /** What happens beside the step that is under way: a page stream ends, nobody answers. */
+  /** What happens beside the step that is under way. */
   readonly dispatch: (event: SourceEvent) => void;
+  /** What fails beside the step that is under way: a page stream ends or stalls. */
+  readonly fail: (error: MigrationError) => void;
   /** Ends the asking when the agent shuts down. */
   readonly dispose: AbortSignal;
 }
@@ -87,7 +89,7 @@ export class SourceSteps {
   }
 
   async #prepare(): Promise<SourceEvent> {
-    const { guest, image, options, timeouts, conversation, openPages, subject, dispatch } = this.#context;
+    const { guest, image, options, timeouts, conversation, openPages, subject, fail } = this.#context;
     const { token } = await conversation.ask(
       {
         type: 'prepare',
@@ -107,11 +109,11 @@ export class SourceSteps {
       ...this.#context,
       timers: this.#timers,
       signal,
-      onStall: (error) => dispatch({ type: 'failed', error }),
+      onStall: fail,
     });
     sender.onClose((end) => {
       const text = `a page connection to node ${subject.to} ended: ${end.reason || `code ${end.code}`}`;
-      dispatch({ type: 'failed', error: new MigrationError('link-lost', text) });
+      fail(new MigrationError('link-lost', text));
     });
     if (image) await this.#sending.blob('program-image', image);
     signal.throwIfAborted();

@@ -63,6 +63,8 @@ export interface TargetContext {
 /** One migration, on the side that the guest comes to: carries out the effects of target-state.ts. */
 export class TargetSession {
   readonly #context: TargetContext;
+  readonly #events: TargetEvent[] = [];
+  #dispatching = false;
   #state: TargetState = { name: 'opened' };
   #prepare: Prepare | null = null;
   #finalize: Finalize | null = null;
@@ -175,7 +177,16 @@ export class TargetSession {
     this.#dispatch({ type: 'round-ended', round });
   }
 
+  /** Events follow each other, also where a listener causes one while another is dealt with. */
   #dispatch(event: TargetEvent): void {
+    this.#events.push(event);
+    if (this.#dispatching) return;
+    this.#dispatching = true;
+    for (let next = this.#events.shift(); next; next = this.#events.shift()) this.#take(next);
+    this.#dispatching = false;
+  }
+
+  #take(event: TargetEvent): void {
     const step = transition(this.#state, event);
     if (step === null) {
       // The results of steps that an abort overtook mean nothing; a message out of place is the peer's error.
@@ -334,14 +345,15 @@ export class TargetSession {
       // Without a record the answer is the same: what is not on record as committed is aborted.
       onWarning('that the migration was aborted could not be recorded', failure);
     }
+    // Before the streams: their end alone would leave the source to guess why.
+    if (answer === 'aborted') this.#send({ type: 'aborted' });
+    else this.#sendError(error);
     closeStreams();
     try {
       await host.discard(this.#guest);
     } catch (failure) {
       onWarning('the incoming copy of the guest could not be cleared away', failure);
     }
-    if (answer === 'aborted') this.#send({ type: 'aborted' });
-    else this.#sendError(error);
     return { type: 'aborted' };
   }
 

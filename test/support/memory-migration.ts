@@ -12,9 +12,10 @@ import { SOURCE_TIMEOUTS, type SourceContext, SourceSession } from '../../agent/
 import type { SourceState } from '../../agent/source/source-state.js';
 import { type IncomingHost, TargetSession } from '../../agent/target/target-session.js';
 import type { TargetState } from '../../agent/target/target-state.js';
-import { type MigrationOptions, MigrationOptionsSchema } from '../../shared/api.js';
+import { type MigrationOptions, MigrationOptionsSchema, type MigrationResult } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
 import { PAGE_SIZE } from '../../shared/page.js';
+import { errorToCloseCode } from '../../shared/protocol/close-codes.js';
 import { ArrayGuest } from './array-guest.js';
 
 export interface MemoryMigrationOptions {
@@ -22,10 +23,11 @@ export interface MemoryMigrationOptions {
   timeouts?: Partial<SourceContext['timeouts']>;
   now?: () => number;
   /** Wraps the sending end of each page stream: latency, rate, faults. */
-  decoratePages?: (connection: Connection) => Connection;
+  decoratePages?: (connection: Connection, stream: number) => Connection;
   decorateSourceControl?: (connection: Connection) => Connection;
   decorateTargetControl?: (connection: Connection) => Connection;
   image?: Uint8Array;
+  timers?: SourceContext['timers'];
   onSourceState?: (state: SourceState) => void;
   onTargetState?: (state: TargetState) => void;
   askOutcome?: SourceContext['askOutcome'];
@@ -59,7 +61,8 @@ export class MemoryMigration {
   readonly discarded: (ArrayGuest | null)[] = [];
   readonly controlConnections: [MemoryConnection, MemoryConnection];
   readonly pageConnections: MemoryConnection[] = [];
-  readonly #directory: string;
+  /** Holds both journals, 'source' and 'target'. */
+  readonly directory: string;
 
   private constructor(
     guest: ArrayGuest,
@@ -69,7 +72,7 @@ export class MemoryMigration {
     targetJournal: OwnershipJournal,
   ) {
     this.guest = guest;
-    this.#directory = directory;
+    this.directory = directory;
     this.sourceJournal = sourceJournal;
     this.targetJournal = targetJournal;
     const same = (connection: Connection) => connection;
@@ -138,19 +141,28 @@ export class MemoryMigration {
           const [sending, receiving] = connectedPair();
           this.pageConnections.push(sending);
           openedStreams.connect?.(stream, receiving);
-          return (given.decoratePages ?? same)(sending);
+          return (given.decoratePages ?? same)(sending, stream);
         });
         return Promise.resolve(new StreamedPageSender(ends, { peer: 'node b', signal }));
       },
       askOutcome:
         given.askOutcome ??
-        (() => {
-          const entry = this.targetJournal.get('m-00000001');
-          if (!entry) return Promise.resolve('aborted');
-          return Promise.resolve(entry.decision === 'committed' ? 'committed' : 'aborted');
+        (async () => {
+          // as the agent answers: what is neither on record nor under way is recorded as aborted first
+          const underWay = this.target.state.name !== 'aborted';
+          if (!this.targetJournal.get('m-00000001') && underWay) return 'pending';
+          const decision = await this.targetJournal.decide({
+            migration: 'm-00000001',
+            decision: 'aborted',
+            vm: null,
+            peer: 'a',
+            at: new Date().toISOString(),
+          });
+          return decision === 'committed' ? 'committed' : 'aborted';
         }),
       journal: sourceJournal,
       timeouts: { ...SOURCE_TIMEOUTS, ...given.timeouts },
+      ...(given.timers && { timers: given.timers }),
       now,
       onState: (state) => {
         this.sourceStates.push(state.name);
@@ -162,6 +174,18 @@ export class MemoryMigration {
     });
   }
 
+  /**
+   * As the agent ends it: the result of the source, the control connection closed, in good order where nobody will ask
+   * for the outcome, and both sides done.
+   */
+  async ended(): Promise<MigrationResult> {
+    const result = await this.source.settled;
+    const open = this.sourceJournal.get('m-00000001') !== undefined;
+    this.controlConnections[0].close(errorToCloseCode(open ? 'outcome-unknown' : null), '');
+    await this.target.settled;
+    return result;
+  }
+
   /** Guests that could execute now: must never be more than one. */
   get runnable(): ArrayGuest[] {
     const guests = this.copy && this.copy !== this.guest ? [this.guest, this.copy] : [this.guest];
@@ -169,6 +193,6 @@ export class MemoryMigration {
   }
 
   async clean(): Promise<void> {
-    await rm(this.#directory, { recursive: true, force: true });
+    await rm(this.directory, { recursive: true, force: true });
   }
 }
