@@ -271,7 +271,7 @@ export class Agent implements AgentService {
       const text = `the address ${host}:${port} can't be listened on: it ${reason}; choose another one as 'listen'`;
       throw new MigrationError('invalid-request', text, { cause: error });
     }
-    this.#logger.info({ node: this.#config.node, url: this.url }, 'agent is serving');
+    this.#logger.info({ url: this.url }, 'agent is serving');
   }
 
   async #operate(name: string, done: string, operation: () => Promise<void>) {

@@ -382,7 +382,7 @@ export class GuestStore {
   #watch(name: string, guest: HostedGuest): HostedGuest {
     guest.onChange(() => {
       if (guest.failure) this.#logger.error({ vm: name, err: guest.failure }, 'the machine of a VM failed');
-      else this.#logger.info({ vm: name, state: guest.state }, 'the VM has changed its state by itself');
+      else this.#logger.debug({ vm: name, state: guest.state }, 'VM state changed');
     });
     return guest;
   }

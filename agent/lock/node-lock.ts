@@ -264,10 +264,7 @@ export class NodeLock {
         speaker?.listener?.answer({ type: 'lock-busy' });
         return;
       case 'kept':
-        this.#logger.info(
-          { migration, node: this.node },
-          'node is kept for a migration overtaken often enough',
-        );
+        this.#logger.info({ migration }, 'node is kept for a migration overtaken often enough');
         if (speaker) this.#sendStatus(speaker);
         return;
       case 'start-lease':
@@ -291,7 +288,7 @@ export class NodeLock {
     const { migration } = speaker;
     speaker.stopOfferTimer = this.#timers.after(this.#offerAnswerMs, () => {
       if (this.#speakers.get(migration) !== speaker) return;
-      this.#logger.warn({ migration, node: this.node }, 'offer of the node lock was not answered');
+      this.#logger.warn({ migration }, 'offer of the node lock was not answered');
       this.#dispatch({ type: 'detach', migration });
       this.#endSpeaker(
         speaker,
@@ -342,11 +339,10 @@ export class NodeLock {
     const { holder } = this;
     if (event.type === 'expire' && !findEntry(this.#queue, event.migration)) {
       const { migration } = event;
-      this.#logger.warn({ migration, node: this.node }, 'lease ran out: the coordinator did not come back');
+      this.#logger.warn({ migration }, 'lease ran out: the coordinator did not come back');
     }
     if (holder === holderBefore) return;
-    if (holderBefore !== null)
-      this.#logger.info({ migration: holderBefore, node: this.node }, 'node lock released');
-    if (holder !== null) this.#logger.info({ migration: holder, node: this.node }, 'node lock taken');
+    if (holderBefore !== null) this.#logger.info({ migration: holderBefore }, 'node lock released');
+    if (holder !== null) this.#logger.info({ migration: holder }, 'node lock taken');
   }
 }

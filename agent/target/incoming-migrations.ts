@@ -110,7 +110,7 @@ export class IncomingMigrations {
     });
     control.onClose((end) => {
       served.stop();
-      const settled = end.code === CLOSE_DONE && session.state.name === 'running';
+      const settled = end.code === CLOSE_DONE && session.state.name === 'running' && session.adopted;
       session.fail(connectionError(end, `node ${from}`));
       if (settled) {
         // The source has heard that the guest runs here, and will not ask.
@@ -183,7 +183,7 @@ export class IncomingMigrations {
       now: () => performance.now(),
       onState: (state, prepare) => {
         incoming.prepare = prepare;
-        logger[prepare ? 'info' : 'debug'](
+        logger[this.#active.get(id) === incoming ? 'info' : 'debug'](
           { state: state.name, ...('error' in state && { error: state.error.toJSON() }) },
           'state changed',
         );
