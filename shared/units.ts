@@ -29,9 +29,9 @@ export function parseBytes(text: string): number {
   return Math.round(parse(text, BYTES, 'size', '64MiB or 2GiB'));
 }
 
-/** '1gbit' (bits a second) or '100MB' (bytes a second) as bytes a second. Throws invalid-request. */
+/** '1gbit' or '1Gbps' (bits a second), '100MB' or '100MB/s' (bytes a second) as bytes a second. Throws invalid-request. */
 export function parseRate(text: string): number {
-  const plain = text.replace(/(\/s|ps)$/i, '');
+  const plain = text.replace(/bps$/, 'bit').replace(/(\/s|ps)$/i, '');
   const bits = new Map([...BITS_PER_SECOND].map(([unit, factor]) => [unit, factor / 8]));
   return Math.round(parse(plain, new Map([...BYTES, ...bits]), 'rate', '1gbit, 250mbit or 100MB'));
 }
@@ -64,5 +64,6 @@ export function formatRate(bytesPerSecond: number): string {
 export function formatDuration(ms: number): string {
   if (ms < 1000) return `${ms.toFixed(ms < 100 ? 1 : 0)} ms`;
   if (ms < 120_000) return `${(ms / 1000).toFixed(2)} s`;
-  return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`;
+  const seconds = Math.round(ms / 1000);
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }

@@ -31,7 +31,8 @@ export class ReceivedMemory {
     }
     const pages = region.memory.length / PAGE_SIZE;
     const end = run.firstPage + run.pageCount;
-    if (!Number.isSafeInteger(end) || run.firstPage < 0 || run.pageCount < 1 || end > pages) {
+    const whole = Number.isSafeInteger(run.firstPage) && Number.isSafeInteger(run.pageCount);
+    if (!whole || run.firstPage < 0 || run.pageCount < 1 || end > pages) {
       throw new MigrationError(
         'out-of-range',
         `pages ${run.firstPage} to ${end} are outside of region ${region.name}, which has ${pages}`,

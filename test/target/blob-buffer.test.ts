@@ -1,0 +1,42 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { BlobBuffer } from '../../agent/target/blob-buffer.js';
+
+void t.test('pieces in order make the whole', (t) => {
+  fc.assert(
+    fc.property(fc.uint8Array({ minLength: 1, maxLength: 200 }), fc.array(fc.nat(50)), (blob, sizes) => {
+      const buffer = new BlobBuffer('the state', 200);
+      const piece = new Uint8Array(200);
+      let offset = 0;
+      for (const size of [...sizes, blob.length]) {
+        const part = blob.subarray(offset, offset + size);
+        // what is delivered is valid during the call only
+        piece.fill(0xee).set(part);
+        buffer.add(blob.length, offset, piece.subarray(0, part.length));
+        offset += part.length;
+      }
+      return Buffer.compare(buffer.take(), blob) === 0;
+    }),
+  );
+  t.end();
+});
+
+void t.test('what does not follow is refused', (t) => {
+  const half = () => {
+    const buffer = new BlobBuffer('the state', 100);
+    buffer.add(10, 0, new Uint8Array(5));
+    return buffer;
+  };
+  const piece = new Uint8Array(5);
+  t.throws(() => half().add(10, 0, piece), { code: 'bad-frame' }, 'again');
+  t.throws(() => half().add(10, 6, piece), { code: 'bad-frame' }, 'a gap');
+  t.throws(() => half().add(11, 5, piece), { code: 'bad-frame' }, 'another total');
+  t.throws(() => half().add(10, 5, new Uint8Array(6)), { code: 'bad-frame' }, 'too much');
+  t.throws(() => half().take(), { code: 'unexpected-message', message: /5 of 10/ });
+  t.throws(() => new BlobBuffer('the state', 100).take(), { code: 'unexpected-message', message: /unknown/ });
+  t.throws(() => new BlobBuffer('the state', 100).add(101, 0, piece), {
+    code: 'limit-exceeded',
+    message: /the state of 101 bytes .* 100/,
+  });
+  t.end();
+});
