@@ -86,7 +86,7 @@ async function ending(agent: AgentClient, vm: string): Promise<Ending> {
   const { status, machine }: GuestInfo = await agent.guest(vm);
   if (status !== 'finished') throw new Error(`${vm} did not finish: it is ${status}`);
   const { retiredInstructions, exitCode } = machine;
-  return { transcript: texts.join(''), retiredInstructions, exitCode };
+  return { transcript: Buffer.from(texts.join(''), 'latin1').toString(), retiredInstructions, exitCode };
 }
 
 function isPerfect({ outcome, verify, ramBytes }: MigrationResult): boolean {

@@ -14,8 +14,8 @@ export interface FollowOptions {
 }
 
 /**
- * What a guest prints, decoded as UTF-8 by whole characters (what is none becomes U+FFFD). A follower that is slower
- * than the guest prints misses what is no longer kept, which shows in the positions.
+ * What a guest prints, as latin1: one character a byte, so that nothing of it is lost or joined. A follower that is
+ * slower than the guest prints misses what is no longer kept, which shows in the positions.
  */
 export async function* followConsole(
   guest: HostedGuest,
@@ -27,7 +27,6 @@ export async function* followConsole(
   const unsubscribe = [console.onOutput(notify), guest.onChange(notify)];
   onGone.add(notify);
   signal.addEventListener('abort', notify, { once: true });
-  const decoder = new TextDecoder();
   let next = Math.max(position, console.start);
   try {
     for (;;) {
@@ -35,7 +34,7 @@ export async function* followConsole(
         const from = Math.max(next, console.start);
         const bytes = console.read(from);
         next = from + bytes.length;
-        yield { position: from, end: next, text: decoder.decode(bytes, { stream: true }) };
+        yield { position: from, end: next, text: Buffer.from(bytes).toString('latin1') };
         continue;
       }
       if (!follow || signal.aborted) return null;

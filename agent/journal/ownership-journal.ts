@@ -1,7 +1,6 @@
 import { constants } from 'node:fs';
-import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import writeFileAtomic from 'write-file-atomic';
 import { z } from 'zod';
 import { MigrationError } from '../../shared/errors.js';
 import { MigrationIdSchema, NameSchema } from '../../shared/names.js';
@@ -25,12 +24,14 @@ export const JournalEntrySchema = z.strictObject({
 export type JournalEntry = z.output<typeof JournalEntrySchema>;
 export type Decision = JournalEntry['decision'];
 
-/** What a write leaves behind that a crash interrupts: write-file-atomic's file before the rename. */
-const UNFINISHED = /\.json\.\d+$/;
+/** Ends the name of an entry that is written but does not count yet: what a crash interrupts, or stage() prepared. */
+const STAGED = '.staged';
 
 export class OwnershipJournal {
   readonly #directory: string;
   readonly #entries: Map<string, JournalEntry>;
+  /** Entries that lie ready, complete and synced, and become the decision by a rename. */
+  readonly #staged = new Map<string, JournalEntry>();
   /** The last step under way for each migration: they follow each other, so that two can't both be the first. */
   readonly #queues = new Map<string, Promise<unknown>>();
 
@@ -45,7 +46,7 @@ export class OwnershipJournal {
     const entries = new Map<string, JournalEntry>();
     for (const file of await readdir(directory)) {
       const path = join(directory, file);
-      if (UNFINISHED.test(file)) await rm(path, { force: true });
+      if (file.endsWith(STAGED)) await rm(path, { force: true });
       if (!file.endsWith('.json')) continue;
       const entry = await readEntry(path);
       if (file !== `${entry.migration}.json`) {
@@ -69,6 +70,21 @@ export class OwnershipJournal {
   }
 
   /**
+   * Writes an entry ahead of its decision, so that decide() has only a rename to do while the guest waits for it.
+   * It does not count before that. Throws internal if it can't be written: better now than in the switchover.
+   */
+  async stage(entry: JournalEntry): Promise<void> {
+    await this.#inTurn(entry.migration, () => this.#stage(entry));
+  }
+
+  /** Removes what stage() wrote, where no decision came of it. Harmless where nothing is staged. */
+  async unstage(migration: string): Promise<void> {
+    await this.#inTurn(migration, async () => {
+      if (this.#staged.delete(migration)) await rm(this.#path(migration) + STAGED, { force: true });
+    });
+  }
+
+  /**
    * Records the decision unless one is on record, and returns the one that holds. Resolves once it is durable;
    * throws internal if it could not be written, and then nothing is on record.
    */
@@ -77,7 +93,6 @@ export class OwnershipJournal {
       const known = this.#entries.get(entry.migration);
       if (known) return known.decision;
       await this.#write(entry);
-      this.#entries.set(entry.migration, entry);
       return entry.decision;
     });
   }
@@ -88,9 +103,9 @@ export class OwnershipJournal {
    */
   async forget(migration: string): Promise<void> {
     await this.#inTurn(migration, async () => {
-      if (!this.#entries.has(migration)) return;
       const path = this.#path(migration);
       try {
+        if (!this.#entries.has(migration)) return;
         await rm(path, { force: true });
         await syncDirectory(this.#directory);
       } catch (error) {
@@ -114,19 +129,39 @@ export class OwnershipJournal {
     }
   }
 
-  async #write(entry: JournalEntry): Promise<void> {
-    const path = this.#path(entry.migration);
+  async #stage(entry: JournalEntry): Promise<void> {
+    const path = this.#path(entry.migration) + STAGED;
     try {
-      await writeFileAtomic(path, JSON.stringify(entry) + '\n', { mode: 0o600, fsync: true });
+      const file = await open(path, 'w', 0o600);
+      try {
+        await file.writeFile(JSON.stringify(entry) + '\n');
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      await this.#removeUnfinished(path);
+      throw unwritable(path, error);
+    }
+    this.#staged.set(entry.migration, entry);
+  }
+
+  async #write(entry: JournalEntry): Promise<void> {
+    const { migration } = entry;
+    const path = this.#path(migration);
+    if (this.#staged.get(migration)?.decision !== entry.decision) await this.#stage(entry);
+    const staged = this.#staged.get(migration)!;
+    this.#staged.delete(migration);
+    try {
+      await rename(path + STAGED, path);
       await syncDirectory(this.#directory);
     } catch (error) {
       // The rename may have happened: what is not known to be durable must not turn up after a restart.
+      await this.#removeUnfinished(path + STAGED);
       await this.#removeUnfinished(path);
-      const reason = (error as Error).message;
-      throw new MigrationError('internal', `the journal ${path} can't be written: ${reason}`, {
-        cause: error,
-      });
+      throw unwritable(path, error);
     }
+    this.#entries.set(migration, staged);
   }
 
   async #removeUnfinished(path: string): Promise<void> {
@@ -164,4 +199,9 @@ async function syncDirectory(path: string): Promise<void> {
   } finally {
     await handle.close();
   }
+}
+
+function unwritable(path: string, cause: unknown): MigrationError {
+  const reason = (cause as Error).message;
+  return new MigrationError('internal', `the journal ${path} can't be written: ${reason}`, { cause });
 }

@@ -1,4 +1,5 @@
 import { MigrationError } from '../../shared/errors.js';
+import type { JournalEntry } from '../journal/ownership-journal.js';
 import { countPages, type Run, unionRuns } from '../../shared/page.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
 import { hashHex } from '../guest/page-hash.js';
@@ -36,7 +37,6 @@ export class SourceSteps {
   #copyStartedAt = 0;
   #pausedAt: number | null = null;
   #stateDigest = '';
-  #commitRecorded = false;
 
   constructor(context: SourceStepsContext) {
     this.#context = context;
@@ -89,7 +89,9 @@ export class SourceSteps {
   }
 
   async #prepare(): Promise<SourceEvent> {
-    const { guest, image, options, timeouts, conversation, openPages, subject, fail } = this.#context;
+    const { guest, image, options, timeouts, conversation, openPages, subject, fail, journal } =
+      this.#context;
+    await journal.stage(this.#commitSent());
     const { token } = await conversation.ask(
       {
         type: 'prepare',
@@ -216,16 +218,13 @@ export class SourceSteps {
   }
 
   async #recordCommit(): Promise<SourceEvent> {
-    const { subject, journal } = this.#context;
-    await journal.decide({
-      migration: subject.id,
-      decision: 'commit-sent',
-      vm: subject.vm,
-      peer: subject.to,
-      at: new Date().toISOString(),
-    });
-    this.#commitRecorded = true;
+    await this.#context.journal.decide(this.#commitSent());
     return { type: 'commit-recorded' };
+  }
+
+  #commitSent(): JournalEntry {
+    const { id: migration, vm, to: peer } = this.#context.subject;
+    return { migration, decision: 'commit-sent', vm, peer, at: new Date().toISOString() };
   }
 
   async #commit(): Promise<SourceEvent> {
@@ -286,7 +285,8 @@ export class SourceSteps {
       onWarning('the write-log could not be stopped', failure);
     }
     try {
-      if (this.#commitRecorded) await journal.forget(subject.id);
+      await journal.unstage(subject.id);
+      await journal.forget(subject.id);
     } catch (failure) {
       onWarning('the journal entry could not be removed', failure);
     }

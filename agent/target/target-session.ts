@@ -4,7 +4,7 @@ import type { PreflightFinding, SourceMessage } from '../../shared/protocol/mess
 import { systemTimers, type Timers } from '../../shared/timers.js';
 import type { Guest } from '../guest/guest.js';
 import { hashHex } from '../guest/page-hash.js';
-import type { OwnershipJournal } from '../journal/ownership-journal.js';
+import type { JournalEntry, OwnershipJournal } from '../journal/ownership-journal.js';
 import type { BlobKind, PageSink, TargetControl } from '../link/link.js';
 import { BlobBuffer } from './blob-buffer.js';
 import { ReceivedMemory } from './received-memory.js';
@@ -265,7 +265,7 @@ export class TargetSession {
   }
 
   async #create(message: Prepare): Promise<TargetEvent | null> {
-    const { host, openStreams } = this.#context;
+    const { host, journal, openStreams } = this.#context;
     const findings = await host.preflight(message);
     if (message.dryRun) {
       this.#send({ type: 'prepared', token: '', findings });
@@ -273,6 +273,7 @@ export class TargetSession {
     }
     const guest = await host.create(message);
     this.#guest = guest;
+    await journal.stage(this.#decision('committed'));
     this.#memory = new ReceivedMemory(guest.regions, message.verify);
     if (message.imageBytes > 0) this.#image = new BlobBuffer('the program image', message.imageBytes);
     if (this.#state.name !== 'preparing') return null;
@@ -315,7 +316,7 @@ export class TargetSession {
 
   async #recordCommit(): Promise<TargetEvent> {
     try {
-      const decision = await this.#decide('committed');
+      const decision = await this.#context.journal.decide(this.#decision('committed'));
       return decision === 'committed' ? { type: 'commit-recorded' } : { type: 'commit-refused' };
     } catch (error) {
       return { type: 'record-failed', error: toMigrationError(error) };
@@ -340,7 +341,8 @@ export class TargetSession {
   async #discard({ error, record, answer }: Extract<TargetEffect, { do: 'discard' }>): Promise<TargetEvent> {
     const { host, closeStreams, onWarning } = this.#context;
     try {
-      if (record) await this.#decide('aborted');
+      if (record) await this.#context.journal.decide(this.#decision('aborted'));
+      if (this.#guest) await this.#context.journal.unstage(this.#context.migration);
     } catch (failure) {
       // Without a record the answer is the same: what is not on record as committed is aborted.
       onWarning('that the migration was aborted could not be recorded', failure);
@@ -357,14 +359,9 @@ export class TargetSession {
     return { type: 'aborted' };
   }
 
-  #decide(decision: 'committed' | 'aborted') {
-    return this.#context.journal.decide({
-      migration: this.#context.migration,
-      decision,
-      vm: this.#prepare!.definition.name,
-      peer: this.#context.peer,
-      at: new Date().toISOString(),
-    });
+  #decision(decision: 'committed' | 'aborted'): JournalEntry {
+    const { migration, peer } = this.#context;
+    return { migration, decision, vm: this.#prepare!.definition.name, peer, at: new Date().toISOString() };
   }
 
   #sendError(error: MigrationError): void {

@@ -57,16 +57,41 @@ void t.test('when the first of many cannot be written, exactly one of the others
     await failing.catch(() => undefined);
     return await journal.decide(entry(decision));
   });
+  const answered = Promise.allSettled(others);
   await t.rejects(
     failing.finally(() => mendDirectory(directory)),
     { code: 'internal' },
   );
-  const answers = await Promise.allSettled(others);
+  const answers = await answered;
   const told = new Set(answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : [])));
   t.ok(told.size <= 1, 'nobody is told another decision');
   const decision = journal.get(ID)?.decision;
   if (told.size === 1) t.strictSame([...told], [decision]);
   t.equal((await OwnershipJournal.open(directory)).get(ID)?.decision, decision);
+});
+
+void t.test('what is staged counts once it is decided, and is gone where it is not', async (t) => {
+  const directory = await emptyDirectory(t);
+  const journal = await OwnershipJournal.open(directory);
+  await journal.stage(entry('committed'));
+  t.equal(journal.get(ID), undefined);
+  t.strictSame((await readdir(directory)).length, 1);
+  t.equal(await journal.decide(entry('committed')), 'committed');
+  t.strictSame(await readdir(directory), [`${ID}.json`]);
+  t.equal((await OwnershipJournal.open(directory)).get(ID)?.decision, 'committed');
+  await journal.forget(ID);
+
+  await journal.stage(entry('committed'));
+  t.equal(await journal.decide(entry('aborted')), 'aborted', 'another decision than the staged one');
+  t.equal((await OwnershipJournal.open(directory)).get(ID)?.decision, 'aborted');
+  await journal.unstage(ID);
+  t.equal(journal.get(ID)?.decision, 'aborted');
+  await journal.forget(ID);
+
+  await journal.stage(entry('commit-sent'));
+  await journal.unstage(ID);
+  await journal.unstage(ID);
+  t.strictSame(await readdir(directory), []);
 });
 
 void t.test('decisions about different migrations do not wait for each other', async (t) => {
@@ -170,7 +195,7 @@ void t.test(
   'what a crash left of a write that was not finished is cleared away; other files are let be',
   async (t) => {
     const directory = await emptyDirectory(t);
-    await writeFile(join(directory, `${ID}.json.1234567`), '{"migr');
+    await writeFile(join(directory, `${ID}.json.staged`), '{"migr');
     await writeFile(join(directory, `${ID}.json.bak`), 'moved away by hand');
     const journal = await OwnershipJournal.open(directory);
     t.strictSame(journal.entries(), []);

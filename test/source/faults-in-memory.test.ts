@@ -1,4 +1,5 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { rmSync, writeFileSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
@@ -378,10 +379,11 @@ void t.test('the target does not answer', async (t) => {
   });
 });
 
-async function breakJournal(migration: MemoryMigration, side: 'source' | 'target'): Promise<void> {
+/** At once: what the steps under way have opened is as broken as what they open next. */
+function breakJournal(migration: MemoryMigration, side: 'source' | 'target'): void {
   const directory = join(migration.directory, side);
-  await rm(directory, { recursive: true });
-  await writeFile(directory, 'in the way');
+  rmSync(directory, { recursive: true });
+  writeFileSync(directory, 'in the way');
 }
 
 async function mendJournal(migration: MemoryMigration, side: 'source' | 'target'): Promise<void> {
@@ -391,23 +393,33 @@ async function mendJournal(migration: MemoryMigration, side: 'source' | 'target'
 }
 
 void t.test('a journal cannot be written', async (t) => {
-  await t.test('by the source: the commit is not sent', async (t) => {
-    const guest = busyGuest();
-    const migration = await MemoryMigration.start(guest);
-    await breakJournal(migration, 'source');
+  await t.test('by the target, from the start: nothing is copied', async (t) => {
+    const migration = await MemoryMigration.start(busyGuest());
+    breakJournal(migration, 'target');
     const result = await ended(migration);
     t.match(result.error, { code: 'internal', message: /journal/ });
-    t.notMatch(migration.sourceStates, ['committing']);
+    t.strictSame(result.rounds, []);
     await assertSound(t, migration, result);
   });
-  await t.test('by the target: it does not commit', async (t) => {
-    const migration = await MemoryMigration.start(busyGuest(), {
+  await t.test('by the source, at the commit: it is not sent', async (t) => {
+    const migration: MemoryMigration = await MemoryMigration.start(busyGuest(), {
+      onSourceState: ({ name }) => {
+        if (name === 'finalizing') breakJournal(migration, 'source');
+      },
+    });
+    const result = await ended(migration);
+    t.match(result.error, { code: 'internal', message: /journal/ });
+    t.notOk(migration.sourceStates.includes('committing'));
+    await assertSound(t, migration, result);
+  });
+  await t.test('by the target, at the commit: it does not commit', async (t) => {
+    const migration: MemoryMigration = await MemoryMigration.start(busyGuest(), {
       timeouts: { askEveryMs: 1 },
       onSourceState: ({ name }) => {
+        if (name === 'finalizing') breakJournal(migration, 'target');
         if (name === 'asking') void mendJournal(migration, 'target');
       },
     });
-    await breakJournal(migration, 'target');
     const result = await ended(migration);
     t.match(result.error, { code: 'internal', message: /node b: the journal/ });
     t.ok(migration.sourceStates.includes('asking'), 'after the commit only the answer counts');
