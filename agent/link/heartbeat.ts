@@ -1,4 +1,4 @@
-import type { Timers } from './timers.js';
+import type { Timers } from '../../shared/timers.js';
 
 /** A ping is sent this often. ms */
 export const HEARTBEAT_INTERVAL_MS = 1000;

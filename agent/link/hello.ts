@@ -3,7 +3,7 @@ import { errorToCloseCode } from '../../shared/protocol/close-codes.js';
 import { PROTOCOL_VERSIONS, type SourceMessage, type TargetMessage } from '../../shared/protocol/messages.js';
 import { connectionError } from './connection-end.js';
 import type { ControlChannel, SourceControl, TargetControl } from './link.js';
-import { systemTimers, type Timers } from './timers.js';
+import { systemTimers, type Timers } from '../../shared/timers.js';
 
 /** Time within which the opening handshake must be done; bounds how long a silent peer holds a connection. ms */
 export const HANDSHAKE_TIMEOUT_MS = 5000;

@@ -10,7 +10,7 @@ import { greetTarget, type Handshake, type SourceHandshakeOptions } from './hell
 import { CONTROL_PATH, MAX_CONTROL_PAYLOAD, MAX_PAGES_PAYLOAD, PAGES_PATH } from './link-paths.js';
 import type { SourceControl } from './link.js';
 import { PAGE_TOKEN_HEADER } from './page-token.js';
-import { systemTimers, type Timers } from './timers.js';
+import { systemTimers, type Timers } from '../../shared/timers.js';
 import { WsConnection } from './ws-connection.js';
 
 /** Time for the TCP connection and the WebSocket handshake. ms */

@@ -1,5 +1,5 @@
 import { PAGE_SIZE } from '../../shared/page.js';
-import { delay, type Timers } from './timers.js';
+import { delay, type Timers } from '../../shared/timers.js';
 
 /** Time whose unused share of the rate may be caught up with: covers timers that fire late. ms */
 const CATCH_UP_MS = 50;

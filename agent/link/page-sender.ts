@@ -15,7 +15,7 @@ import type { Connection, ConnectionEnd } from './connection.js';
 import type { PageSender } from './link.js';
 import { Pacer } from './pacer.js';
 import { PageStream } from './page-stream.js';
-import { systemTimers, type Timers } from './timers.js';
+import { systemTimers, type Timers } from '../../shared/timers.js';
 
 /**
  * Pages of a region are dealt out to the streams in stripes of this many, by page number: what is sent of one page

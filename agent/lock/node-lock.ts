@@ -11,7 +11,7 @@ import {
   type NodeQueueEffect,
   type NodeQueueEvent,
 } from './node-queue.js';
-import { realTimers, type Timers } from './timers.js';
+import { systemTimers, type Timers } from '../../shared/timers.js';
 
 /** Times that a waiter may be overtaken at one node before the node is kept for it: bounds how unfair a full node is. */
 export const OVERTAKE_LIMIT = 8;
@@ -40,7 +40,7 @@ export interface NodeLockOptions {
   graceMs?: number;
   maxEntries?: number;
   offerAnswerMs?: number;
-  timers?: Timers;
+  timers?: Pick<Timers, 'after'>;
   logger?: LockLogger;
 }
 
@@ -83,7 +83,7 @@ export class NodeLock {
   #queue: NodeQueue;
   readonly #graceMs: number;
   readonly #offerAnswerMs: number;
-  readonly #timers: Timers;
+  readonly #timers: Pick<Timers, 'after'>;
   readonly #logger: LockLogger;
   readonly #speakers = new Map<string, Speaker>();
   readonly #leases = new Map<string, () => void>();
@@ -97,7 +97,7 @@ export class NodeLock {
     this.overtakeLimit = options.overtakeLimit ?? OVERTAKE_LIMIT;
     this.#graceMs = options.graceMs ?? LEASE_GRACE_MS;
     this.#offerAnswerMs = options.offerAnswerMs ?? OFFER_ANSWER_MS;
-    this.#timers = options.timers ?? realTimers;
+    this.#timers = options.timers ?? systemTimers;
     this.#logger = options.logger ?? silent;
     this.#queue = emptyNodeQueue(this.node, this.overtakeLimit, options.maxEntries ?? MAX_QUEUE_ENTRIES);
   }

@@ -13,7 +13,7 @@ import {
   type Side,
 } from './pair-acquisition.js';
 import { lockOrder, type PairRequest } from './pair.js';
-import { realTimers, type Timers } from './timers.js';
+import { systemTimers, type Timers } from '../../shared/timers.js';
 
 /**
  * The pair lock: both nodes' locks, held together for one migration. The source's agent coordinates; it speaks to
@@ -90,7 +90,7 @@ export interface AcquirePairOptions {
   reconnectMs?: number;
   /** Wait before attempt n (0, 1, ...) to come back. ms */
   backoffMs?: (attempt: number) => number;
-  timers?: Timers;
+  timers?: Pick<Timers, 'after'>;
 }
 
 const FIRST_BACKOFF_MS = 100;
@@ -113,7 +113,7 @@ export function acquirePair(options: AcquirePairOptions): Promise<PairHold> {
 class Acquisition {
   readonly outcome: Promise<PairHold>;
   readonly #options: AcquirePairOptions;
-  readonly #timers: Timers;
+  readonly #timers: Pick<Timers, 'after'>;
   readonly #remoteSide: Side;
   readonly #lost = new AbortController();
   /** Ends attempts to connect when the acquisition has ended. */
@@ -144,7 +144,7 @@ class Acquisition {
 
   constructor(options: AcquirePairOptions) {
     this.#options = options;
-    this.#timers = options.timers ?? realTimers;
+    this.#timers = options.timers ?? systemTimers;
     this.#remoteSide = lockOrder(options.request).lower === options.remote.node ? 'lower' : 'higher';
     this.#state = newPair(this.#remoteSide);
     this.outcome = new Promise((resolve, reject) => {

@@ -1,7 +1,7 @@
-import type { Timers } from '../../agent/lock/timers.js';
+import type { Timers } from '../../shared/timers.js';
 
 /** Timers on virtual time: nothing happens until it is told to; equal times in the order in which they were set. */
-export class VirtualTimers implements Timers {
+export class VirtualTimers implements Pick<Timers, 'after'> {
   now = 0;
   #count = 0;
   readonly #waiting = new Map<number, { at: number; run: () => void }>();

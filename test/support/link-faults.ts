@@ -1,5 +1,5 @@
 import type { Connection, ConnectionEnd } from '../../agent/link/connection.js';
-import { delay, type Timers } from '../../agent/link/timers.js';
+import { delay, type Timers } from '../../shared/timers.js';
 
 /**
  * Decorators that make a connection worse. Each works on what this end sends; wrap both ends to have it both ways.

@@ -1,4 +1,4 @@
-import type { Timers } from '../../agent/link/timers.js';
+import type { Timers } from '../../shared/timers.js';
 
 interface Scheduled {
   at: number;
