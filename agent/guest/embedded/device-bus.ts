@@ -1,13 +1,9 @@
 import { Clint } from './clint.js';
+import { CLINT_BASE, FINISHER_BASE, UART_BASE } from './memory-map.js';
 import { Uart } from './uart.js';
 
-/** The devices' places: QEMU's virt board as far as this machine goes (hw/riscv/virt.c, virt_memmap). */
-export const FINISHER_BASE = 0x0010_0000;
 const FINISHER_BYTES = 0x1000;
-export const CLINT_BASE = 0x0200_0000;
 const CLINT_BYTES = 0xc000;
-/** From here on the CLINT is the timer, which takes 64-bit accesses; before it the software interrupt. */
-export const UART_BASE = 0x1000_0000;
 const UART_BYTES = 8;
 
 /** What the guest may write to the test finisher (hw/misc/sifive_test.c). */

@@ -1,5 +1,5 @@
 import { MigrationError } from '../../../shared/errors.js';
-import { RAM_BASE } from './cpu.js';
+import { RAM_BASE } from './memory-map.js';
 
 /**
  * Loads a user's program: a static ELF32 executable for little-endian RISC-V, linked to RAM at 0x80000000. It is

@@ -3,10 +3,11 @@ import { MigrationError } from '../../../shared/errors.js';
 import type { EmbeddedDefinition } from '../../../shared/guest-definition.js';
 import { PAGE_SIZE, type Run } from '../../../shared/page.js';
 import { formatBytes } from '../../../shared/units.js';
-import type { Guest, GuestState, Region, WriteLog } from '../guest.js';
+import type { GuestState, Region, WriteLog } from '../guest.js';
+import type { GuestConsole, HostedGuest } from '../hosted-guest.js';
 import { isZeroPage, zeroRunEnd } from '../zero-pages.js';
 import { ConsoleTail } from './console-tail.js';
-import { RAM_BASE } from './cpu.js';
+import { RAM_BASE } from './memory-map.js';
 import { loadElf } from './elf.js';
 import { MachineWorker } from './machine-worker.js';
 import { buildProgram } from './programs/catalogue.js';
@@ -23,10 +24,11 @@ export type OutputListener = (position: number, data: Uint8Array) => void;
  * The built-in machine as a guest: its memory shared with the worker thread that runs it. Beside what every guest
  * offers it has a console, and for the proofs its registers and count of instructions.
  */
-export class EmbeddedGuest implements Guest {
+export class EmbeddedGuest implements HostedGuest {
   readonly definition: EmbeddedDefinition;
   readonly image: Uint8Array | undefined;
   readonly writeLog: WriteLog;
+  readonly console: GuestConsole;
   #regions: Region[];
   readonly #worker: MachineWorker;
   readonly #console = new ConsoleTail();
@@ -64,6 +66,7 @@ export class EmbeddedGuest implements Guest {
     );
     const maps = [0, 1].map((map) => new Uint8Array(writeMaps, map * mapBytes, mapBytes));
     this.writeLog = new StorePathLog((command) => this.#command(command), maps);
+    this.console = consoleOf(this);
   }
 
   /**
@@ -84,10 +87,9 @@ export class EmbeddedGuest implements Guest {
 
   /**
    * A paused guest whose memory is all zero, for a migration to fill and to give a state. Throws
-   * target-out-of-memory, invalid-definition.
+   * target-out-of-memory.
    */
   static async incoming(definition: EmbeddedDefinition, image?: Uint8Array): Promise<EmbeddedGuest> {
-    if (definition.program === 'image') requireImage(definition, image);
     return EmbeddedGuest.#start(new EmbeddedGuest(definition, image, allocate(definition), RAM_BASE));
   }
 
@@ -110,13 +112,17 @@ export class EmbeddedGuest implements Guest {
   }
 
   /** Why the guest is lost, if its thread has failed. */
-  get failure(): MigrationError | undefined {
-    return this.#failure;
+  get failure(): MigrationError | null {
+    return this.#failure ?? null;
   }
 
   /** What the guest powered itself off with, 0 for "pass"; null if it has not. */
   get exitCode(): number | null {
     return this.#exitCode;
+  }
+
+  figures(): Record<string, number | null> {
+    return { retiredInstructions: this.retiredInstructions(), exitCode: this.#exitCode };
   }
 
   /** Instructions that it has executed since boot, wherever it ran; as of a moment ago while it runs. */
@@ -244,7 +250,7 @@ export class EmbeddedGuest implements Guest {
   }
 }
 
-/** The write-log that the machine's stores keep; see Cpu.logWrites. */
+/** The write-log that the machine's stores keep; see Hart.logWrites. */
 class StorePathLog implements WriteLog {
   readonly kind = 'store-path';
   readonly reason = "the built-in machine's own stores mark the pages that they write";
@@ -274,6 +280,21 @@ class StorePathLog implements WriteLog {
   async stop(): Promise<void> {
     await this.#command({ type: 'stop-log' });
   }
+}
+
+/** The guest's console as its node offers it. */
+function consoleOf(guest: EmbeddedGuest): GuestConsole {
+  return {
+    get start() {
+      return guest.consoleStart;
+    },
+    get end() {
+      return guest.consoleEnd;
+    },
+    read: (position) => guest.readConsole(position),
+    onOutput: (listener) => guest.onOutput(() => listener()),
+    input: (data) => guest.sendInput(data),
+  };
 }
 
 function allocate(definition: EmbeddedDefinition): SharedArrayBuffer {

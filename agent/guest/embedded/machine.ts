@@ -1,8 +1,9 @@
 import { TICKS_PER_SECOND } from './clint.js';
 import { ConsoleTail } from './console-tail.js';
 import { INTERRUPT_SOFTWARE, INTERRUPT_TIMER, MSTATUS_MIE } from './control-registers.js';
-import { Cpu } from './cpu.js';
+import { Hart } from './hart.js';
 import { DeviceBus } from './device-bus.js';
+import { createDecodeCache, execute } from './interpreter.js';
 import { decodeMachineState, encodeMachineState } from './machine-state.js';
 
 const INTERRUPT_BIT = 0x8000_0000 | 0;
@@ -23,18 +24,19 @@ export type Stop =
  * it is given alone, and not on how its run is cut into calls of run().
  */
 export class Machine {
-  readonly cpu: Cpu;
+  readonly hart: Hart;
   readonly console = new ConsoleTail();
   /** Count of retired instructions at which run() stops; Infinity: never. */
   readonly stopAt: number;
   readonly #ram: SharedArrayBuffer;
   readonly #bus: DeviceBus;
+  readonly #decoded = createDecodeCache();
 
   constructor(ram: SharedArrayBuffer, stopAt = Infinity) {
     this.#ram = ram;
     this.stopAt = stopAt;
     this.#bus = new DeviceBus((byte) => this.console.push(byte));
-    this.cpu = new Cpu(ram, this.#bus);
+    this.hart = new Hart(ram, this.#bus);
   }
 
   /** Exit code of a machine that has powered itself off: 0 for "pass"; -1 before. */
@@ -47,43 +49,43 @@ export class Machine {
    * Stop lists, at once if one of them holds already.
    */
   run(steps: number): Stop {
-    const cpu = this.cpu;
-    const control = cpu.control;
+    const hart = this.hart;
+    const control = hart.control;
     let left = steps;
     for (;;) {
       if (this.#bus.exitCode >= 0) return 'finished';
-      if (cpu.retired >= this.stopAt) return 'stopped';
-      const pending = control.pending(cpu.retired) & control.mie;
+      if (hart.retired >= this.stopAt) return 'stopped';
+      const pending = control.pending(hart.retired) & control.mie;
       if (pending !== 0) {
-        cpu.waiting = false;
+        hart.waiting = false;
         if ((control.mstatus & MSTATUS_MIE) !== 0) {
           const software = (pending & (1 << INTERRUPT_SOFTWARE)) !== 0;
-          cpu.trap(INTERRUPT_BIT | (software ? INTERRUPT_SOFTWARE : INTERRUPT_TIMER), 0);
+          hart.trap(INTERRUPT_BIT | (software ? INTERRUPT_SOFTWARE : INTERRUPT_TIMER), 0);
         }
       }
-      if (cpu.waiting) return 'waiting';
+      if (hart.waiting) return 'waiting';
       if (left <= 0) return 'steps';
       // The timer interrupt comes up at a known count; steps that trap retire nothing, so it cannot be passed.
-      const toTimer = this.#bus.clint.deadline - cpu.retired;
-      const toStop = this.stopAt - cpu.retired;
-      left -= cpu.execute(Math.min(left, toTimer > 0 ? toTimer : Infinity, toStop));
+      const toTimer = this.#bus.clint.deadline - hart.retired;
+      const toStop = this.stopAt - hart.retired;
+      left -= execute(hart, this.#decoded, Math.min(left, toTimer > 0 ? toTimer : Infinity, toStop));
     }
   }
 
   /** Guest time from now to the timer interrupt, which a waiting hart waits for; Infinity if it is not enabled. */
   secondsToTimer(): number {
-    if ((this.cpu.control.mie & (1 << INTERRUPT_TIMER)) === 0) return Infinity;
-    return this.#bus.clint.ticksToTimer(this.cpu.retired) / TICKS_PER_SECOND;
+    if ((this.hart.control.mie & (1 << INTERRUPT_TIMER)) === 0) return Infinity;
+    return this.#bus.clint.ticksToTimer(this.hart.retired) / TICKS_PER_SECOND;
   }
 
   /** Guest time since boot, in seconds, as mtime has it. */
   guestSeconds(): number {
-    return Number(this.#bus.clint.time(this.cpu.retired)) / TICKS_PER_SECOND;
+    return Number(this.#bus.clint.time(this.hart.retired)) / TICKS_PER_SECOND;
   }
 
   /** Lets the time pass that a waiting hart waits for. */
   skipToTimer(): void {
-    this.#bus.clint.skipToTimer(this.cpu.retired);
+    this.#bus.clint.skipToTimer(this.hart.retired);
   }
 
   /** Gives the UART input. Throws limit-exceeded if more waits than is kept. */
@@ -93,15 +95,15 @@ export class Machine {
 
   /** All of it but the memory, as bytes: see machine-state.ts. */
   save(): Uint8Array {
-    const cpu = this.cpu;
+    const hart = this.hart;
     return encodeMachineState({
       memoryBytes: this.#ram.byteLength,
-      registers: cpu.registers.slice(0, 32),
-      pc: cpu.pc,
-      retired: cpu.retired,
-      waiting: cpu.waiting,
-      reservation: cpu.reservation,
-      control: cpu.control.save(),
+      registers: hart.registers.slice(0, 32),
+      pc: hart.pc,
+      retired: hart.retired,
+      waiting: hart.waiting,
+      reservation: hart.reservation,
+      control: hart.control.save(),
       clint: this.#bus.clint.save(),
       uart: this.#bus.uart.save(),
       exitCode: this.#bus.exitCode,
@@ -112,14 +114,14 @@ export class Machine {
   /** Becomes what save() wrote. Throws load-failed and stays what it was if `data` is no such state. */
   load(data: Uint8Array): void {
     const state = decodeMachineState(data, this.#ram.byteLength);
-    const cpu = this.cpu;
-    cpu.registers.set(state.registers);
-    cpu.pc = state.pc;
-    cpu.retired = state.retired;
-    cpu.waiting = state.waiting;
-    cpu.reservation.offset = state.reservation.offset;
-    cpu.reservation.value = state.reservation.value;
-    cpu.control.load(state.control);
+    const hart = this.hart;
+    hart.registers.set(state.registers);
+    hart.pc = state.pc;
+    hart.retired = state.retired;
+    hart.waiting = state.waiting;
+    hart.reservation.offset = state.reservation.offset;
+    hart.reservation.value = state.reservation.value;
+    hart.control.load(state.control);
     this.#bus.clint.load(state.clint, state.retired);
     this.#bus.uart.load(state.uart);
     this.#bus.exitCode = state.exitCode;

@@ -43,7 +43,7 @@ class MachineThread {
   constructor(port: MessagePort, data: WorkerData) {
     this.#port = port;
     this.#machine = new Machine(data.ram, data.stopAt ?? Infinity);
-    this.#machine.cpu.pc = data.entry | 0;
+    this.#machine.hart.pc = data.entry | 0;
     this.#control = new Int32Array(data.control);
     this.#counters = new BigInt64Array(data.counters);
     this.#writeMaps = [
@@ -92,8 +92,8 @@ class MachineThread {
 
   /** Sends new output, tells how far the machine is. */
   #publish(): void {
-    const { console, cpu } = this.#machine;
-    Atomics.store(this.#counters, COUNTERS.retired, BigInt(cpu.retired));
+    const { console, hart } = this.#machine;
+    Atomics.store(this.#counters, COUNTERS.retired, BigInt(hart.retired));
     if (console.end > this.#outputSent) {
       const position = this.#outputSent;
       this.#report({ type: 'output', position, data: console.read(position) });
@@ -126,7 +126,7 @@ class MachineThread {
         this.#running = false;
         break;
       case 'resume':
-        if (machine.exitCode < 0 && machine.cpu.retired < machine.stopAt && !this.#running) {
+        if (machine.exitCode < 0 && machine.hart.retired < machine.stopAt && !this.#running) {
           this.#running = true;
           this.#pacer.restart();
         }
@@ -135,16 +135,16 @@ class MachineThread {
         for (const map of this.#writeMaps) map.fill(0);
         this.#activeMap = 0;
         this.#logging = true;
-        machine.cpu.logWrites(this.#writeMaps[0]);
+        machine.hart.logWrites(this.#writeMaps[0]);
         break;
       case 'stop-log':
         this.#logging = false;
-        machine.cpu.logWrites(null);
+        machine.hart.logWrites(null);
         break;
       case 'harvest': {
         const map = this.#activeMap;
         this.#activeMap = 1 - map;
-        if (this.#logging) machine.cpu.logWrites(this.#writeMaps[this.#activeMap as 0 | 1]);
+        if (this.#logging) machine.hart.logWrites(this.#writeMaps[this.#activeMap as 0 | 1]);
         return { condition: this.#condition(), map };
       }
       case 'input':
@@ -155,7 +155,7 @@ class MachineThread {
       case 'load':
         machine.load(command.state);
         this.#outputSent = machine.console.end;
-        Atomics.store(this.#counters, COUNTERS.retired, BigInt(machine.cpu.retired));
+        Atomics.store(this.#counters, COUNTERS.retired, BigInt(machine.hart.retired));
         Atomics.store(this.#counters, COUNTERS.consoleTaken, BigInt(machine.console.end));
         return {
           condition: this.#condition(),
@@ -165,8 +165,8 @@ class MachineThread {
         return {
           condition: this.#condition(),
           registers: {
-            pc: machine.cpu.pc >>> 0,
-            x: Array.from(machine.cpu.registers.subarray(0, 32), (value) => value >>> 0),
+            pc: machine.hart.pc >>> 0,
+            x: Array.from(machine.hart.registers.subarray(0, 32), (value) => value >>> 0),
           },
         };
     }

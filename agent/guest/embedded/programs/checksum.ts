@@ -1,5 +1,5 @@
 import { PAGE_SIZE } from '../../../../shared/page.js';
-import { RAM_BASE } from '../cpu.js';
+import { RAM_BASE } from '../memory-map.js';
 import { PROGRAM_BYTES, type Program } from './program.js';
 import { appendRoutines, exitWithPass, print, startProgram } from './runtime.js';
 
@@ -18,7 +18,7 @@ const SEED = 0x12345678;
  * A long computation over its memory, whose end shows whether a single bit went wrong on the way: fills a word in
  * each cell (7 instructions a cell), then changes cells picked by a random generator, each change depending on what
  * is in the cell and on all before it (20 instructions a step), then reads all cells (8 instructions a cell) and
- * prints the digest. Registers: s0 random state, s1 digest, s2 base, s3 cells, s4 steps left in this part,
+ * prints the digest. Registers: s0 random state, s1 digest, s2 base, s3 cells that change, s4 steps left in this part,
  * s5 parts done, s6 multiplier, s7 end, s8 parts.
  */
 export const checksum: Program = {
@@ -38,6 +38,13 @@ export const checksum: Program = {
       min: 0,
       max: 524_288,
     },
+    hotPages: {
+      description: 'pages of the working set that the changes go to; 0: all of it',
+      unit: 'pages',
+      default: 0,
+      min: 0,
+      max: 524_288,
+    },
   },
   build(value, memoryBytes) {
     const base = RAM_BASE + PROGRAM_BYTES;
@@ -48,13 +55,16 @@ export const checksum: Program = {
         `workingSetPages is more than the ${most / PAGE_SIZE} pages that the memory has room for`,
       );
     }
+    const hotBytes = value('hotPages') === 0 ? bytes : value('hotPages') * PAGE_SIZE;
+    if (hotBytes > bytes)
+      throw new RangeError(`hotPages is more than the ${bytes / PAGE_SIZE} of the working set`);
     const program = startProgram();
     print(program, 'text-start');
     program
       .li('s0', SEED)
       .li('s1', 0)
       .li('s2', base)
-      .li('s3', bytes / CELL_BYTES)
+      .li('s3', hotBytes / CELL_BYTES)
       .li('s6', MULTIPLIER)
       // For 2 GiB the end is the end of the address space: 2^32, which is zero.
       .li('s7', (base + bytes) % 2 ** 32);
@@ -77,7 +87,7 @@ export const checksum: Program = {
       .op('xor', 's0', 's0', 't0')
       .shift('slli', 't0', 's0', 5)
       .op('xor', 's0', 's0', 't0')
-      // The upper word of the product with the number of cells is a cell.
+      // The upper word of the product with the number of cells that change is one of them.
       .op('mulhu', 't1', 's0', 's3')
       .shift('slli', 't1', 't1', Math.log2(CELL_BYTES))
       .op('add', 't1', 't1', 's2')

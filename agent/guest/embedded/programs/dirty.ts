@@ -1,5 +1,5 @@
 import { PAGE_SIZE } from '../../../../shared/page.js';
-import { RAM_BASE } from '../cpu.js';
+import { RAM_BASE } from '../memory-map.js';
 import { PROGRAM_BYTES, type Program } from './program.js';
 import {
   TICKS_PER_MILLISECOND,

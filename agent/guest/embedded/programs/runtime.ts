@@ -1,6 +1,5 @@
 import { Assembler } from '../assembler.js';
-import { CLINT_BASE, FINISHER_BASE, UART_BASE } from '../device-bus.js';
-import { RAM_BASE } from '../cpu.js';
+import { CLINT_BASE, FINISHER_BASE, RAM_BASE, UART_BASE } from '../memory-map.js';
 
 /** Ticks of mtime in a millisecond: the virt board's clock has 10 MHz. */
 export const TICKS_PER_MILLISECOND = 10_000;
