@@ -1,3 +1,5 @@
+import { MAX_FRAME_PAYLOAD } from '../../shared/protocol/frame.js';
+
 /** Paths of the peer link on the port that the HTTP API shares. */
 export const CONTROL_PATH = '/v1/link/control';
 export const PAGES_PATH = '/v1/link/pages';
@@ -8,5 +10,5 @@ export const PAGES_PATH = '/v1/link/pages';
  */
 export const MAX_CONTROL_PAYLOAD = 128 * 1024;
 
-/** Largest WebSocket message on a page connection: bounds what the library gathers before it is delivered. */
-export const MAX_PAGES_PAYLOAD = 2 ** 20;
+/** Largest WebSocket frame on a page connection: one payload of a page frame. */
+export const MAX_PAGES_PAYLOAD = MAX_FRAME_PAYLOAD;

@@ -12,6 +12,7 @@ import type { HeartbeatOptions } from './heartbeat.js';
 import { welcomeSource, type Handshake, type VersionRange } from './hello.js';
 import { CONTROL_PATH, MAX_CONTROL_PAYLOAD, MAX_PAGES_PAYLOAD, PAGES_PATH } from './link-paths.js';
 import type { TargetControl } from './link.js';
+import { PayloadSiphon } from './payload-siphon.js';
 import { PAGE_TOKEN_HEADER } from './page-token.js';
 import { systemTimers, type Timers } from './timers.js';
 import { WsConnection } from './ws-connection.js';
@@ -191,8 +192,10 @@ export class LinkServer {
     const take = this.#options.authorizePages(migration.data, stream, typeof token === 'string' ? token : '');
     const peer = `the source of migration ${migration.data}`;
     return (request: IncomingMessage, socket: Socket, head: Buffer) => {
-      this.#pages.handleUpgrade(request, socket, head, (webSocket) => {
-        const connection = this.#connection(new WsConnection(webSocket, socket, this.#about(peer)));
+      const siphon = new PayloadSiphon(socket);
+      this.#pages.handleUpgrade(request, siphon, Buffer.alloc(0), (webSocket) => {
+        const about = { ...this.#about(peer), siphon };
+        const connection = this.#connection(new WsConnection(webSocket, socket, about));
         try {
           take(connection);
         } catch (thrown) {
@@ -200,6 +203,7 @@ export class LinkServer {
           const error = toMigrationError(thrown);
           connection.close(errorToCloseCode(error.code), error.message);
         }
+        siphon.feed(head);
       });
     };
   }

@@ -12,9 +12,6 @@ export const MAX_IN_FLIGHT_BYTES = 8 * 2 ** 20;
 /** Frames up to this size are copied together into one message: a message costs more than copying that much. */
 export const COALESCED_PAYLOAD_BYTES = 16 * 1024;
 
-/** Longest message that a payload is cut into; what measures best over loopback (scripts/bench/link.ts). */
-export const MESSAGE_BYTES = 128 * 1024;
-
 /** Size of the buffers in which small frames are gathered. */
 const BATCH_BYTES = 64 * 1024;
 
@@ -68,9 +65,7 @@ export class PageStream {
     if (payload !== null && payload.length > COALESCED_PAYLOAD_BYTES) {
       this.#gather(header);
       this.flush();
-      for (let offset = 0; offset < payload.length; offset += MESSAGE_BYTES) {
-        this.#send(payload.subarray(offset, offset + MESSAGE_BYTES));
-      }
+      this.#send(payload);
       return;
     }
     this.#gather(header);

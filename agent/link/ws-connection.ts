@@ -10,6 +10,7 @@ import {
 import { connectionError } from './connection-end.js';
 import type { Connection, ConnectionEnd } from './connection.js';
 import { startHeartbeat, type HeartbeatOptions } from './heartbeat.js';
+import type { PayloadSiphon } from './payload-siphon.js';
 import { systemTimers, type Timers } from './timers.js';
 
 /** Time for the peer to answer a close; after it the socket is destroyed. ms */
@@ -28,6 +29,8 @@ export interface WsConnectionOptions {
   heartbeat?: HeartbeatOptions;
   closeTimeoutMs?: number;
   timers?: Timers;
+  /** Where the payload of binary messages is taken from instead of the WebSocket; their boundaries are lost then. */
+  siphon?: PayloadSiphon;
 }
 
 /**
@@ -37,6 +40,7 @@ export interface WsConnectionOptions {
 export class WsConnection implements Connection {
   readonly #socket: WebSocket;
   readonly #tcp: Socket;
+  readonly #siphon: PayloadSiphon | null;
   readonly #peer: string;
   readonly #timers: Timers;
   readonly #closeTimeoutMs: number;
@@ -47,6 +51,7 @@ export class WsConnection implements Connection {
   readonly #early: Uint8Array[] = [];
   #earlyBytes = 0;
   #readPaused = false;
+  #reading: 'flowing' | 'paused' = 'flowing';
   #draining = false;
   /** Why this side ended the connection. */
   #ownEnd: { code: number; reason: string } | null = null;
@@ -57,6 +62,8 @@ export class WsConnection implements Connection {
   constructor(socket: WebSocket, tcp: Socket, options: WsConnectionOptions) {
     this.#socket = socket;
     this.#tcp = tcp;
+    this.#siphon = options.siphon ?? null;
+    this.#siphon?.onPayload((payload) => this.#receive(payload));
     this.#peer = options.peer;
     this.#timers = options.timers ?? systemTimers;
     this.#closeTimeoutMs = options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS;
@@ -83,7 +90,7 @@ export class WsConnection implements Connection {
           if (socket.readyState === socket.OPEN) socket.ping();
         },
         bytesHeard: () => tcp.bytesRead,
-        deaf: () => socket.isPaused,
+        deaf: () => this.#reading === 'paused',
         silent: (timeoutMs) => this.#giveUp(`nothing was heard of ${options.peer} for ${timeoutMs} ms`),
       },
       this.#timers,
@@ -121,7 +128,7 @@ export class WsConnection implements Connection {
     this.#socket.close(code, this.#ownEnd.reason);
     // the peer's close can only be seen by reading
     this.#early.length = 0;
-    this.#socket.resume();
+    this.#setReading('flowing');
     this.#guardClose();
   }
 
@@ -161,7 +168,14 @@ export class WsConnection implements Connection {
   #steerReading(): void {
     if (this.#ownEnd || this.#end) return;
     const full = this.#earlyBytes >= MAX_EARLY_BYTES || this.#early.length >= MAX_EARLY_MESSAGES;
-    if (this.#readPaused || full) this.#socket.pause();
+    this.#setReading(this.#readPaused || full ? 'paused' : 'flowing');
+  }
+
+  #setReading(reading: 'flowing' | 'paused'): void {
+    if (reading === this.#reading) return;
+    this.#reading = reading;
+    if (this.#siphon) this.#siphon.setReadPaused(reading === 'paused');
+    else if (reading === 'paused') this.#socket.pause();
     else this.#socket.resume();
   }
 

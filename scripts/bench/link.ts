@@ -10,6 +10,7 @@ import { WebSocket, WebSocketServer } from 'ws';
 import type { PageSink } from '../../agent/link/link.js';
 import { dialPageStreams } from '../../agent/link/link-client.js';
 import { LinkServer } from '../../agent/link/link-server.js';
+import { copyBytes } from '../../agent/link/copy-bytes.js';
 import { receivePages } from '../../agent/link/page-receiver.js';
 import { StreamedPageSender } from '../../agent/link/page-sender.js';
 import { isPageToken, newPageToken } from '../../agent/link/page-token.js';
@@ -97,7 +98,7 @@ class MemorySink implements PageSink {
   }
 
   payload(_stream: number, _region: number, offset: number, chunk: Uint8Array): void {
-    this.#memory.set(chunk, offset);
+    copyBytes(this.#memory, offset, chunk);
   }
 
   pagesEnd(): void {
