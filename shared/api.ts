@@ -118,7 +118,16 @@ export interface MigrationResult {
   queuedMs: number;
   /** From the pause on the source to the resume on the target; 0 if it was not reached. */
   downtimeMs: number;
-  downtime: { pauseMs: number; residualMs: number; stateMs: number; loadMs: number; resumeMs: number };
+  downtime: {
+    pauseMs: number;
+    residualMs: number;
+    stateMs: number;
+    /** Comparing all memory before the commit; 0 unless verified strictly. */
+    verifyMs: number;
+    loadMs: number;
+    /** The rest: the records of the commit on both sides, the round trips, the resume. */
+    resumeMs: number;
+  };
   /** Why the rounds ended, and the largest residual that the downtime limit allowed. Null if they did not. */
   convergence: { reason: ConvergenceReason; action: 'switch-over' | 'cancel'; thresholdBytes: number } | null;
   rounds: RoundResult[];

@@ -22,7 +22,7 @@ export class MigrationReport {
   populatedPages = 0;
   pagesSent = 0;
   wireBytes = 0;
-  downtime = { pauseMs: 0, residualMs: 0, stateMs: 0, loadMs: 0, resumeMs: 0 };
+  downtime = { pauseMs: 0, residualMs: 0, stateMs: 0, verifyMs: 0, loadMs: 0, resumeMs: 0 };
   downtimeMs = 0;
   readonly #subject: MigrationSubject;
   readonly #options: MigrationOptions;

@@ -125,7 +125,7 @@ export class OutgoingMigration {
 
   async #run(): Promise<void> {
     let hold: PairHold | null = null;
-    let result: MigrationResult | null = null;
+    let result: MigrationResult;
     try {
       this.#enter('queued');
       hold = await this.#waitForLock();
@@ -245,7 +245,7 @@ export class OutgoingMigration {
       totalMs: 0,
       queuedMs: 0,
       downtimeMs: 0,
-      downtime: { pauseMs: 0, residualMs: 0, stateMs: 0, loadMs: 0, resumeMs: 0 },
+      downtime: { pauseMs: 0, residualMs: 0, stateMs: 0, verifyMs: 0, loadMs: 0, resumeMs: 0 },
       convergence: null,
       rounds: [],
       ramBytes: definition.memory,

@@ -188,8 +188,10 @@ export class SourceSteps {
   }
 
   async #verify(): Promise<SourceEvent> {
+    const { now, subject, report } = this.#context;
+    const startedAt = now();
     await this.#compare();
-    const { subject, report } = this.#context;
+    report.downtime.verifyMs = now() - startedAt;
     const { mismatches, first, pagesChecked } = report.comparison;
     if (mismatches > 0) {
       throw new MigrationError(
@@ -315,7 +317,8 @@ export class SourceSteps {
     const { now, report } = this.#context;
     const { downtime } = report;
     report.downtimeMs = now() - (this.#pausedAt ?? 0);
-    const measured = downtime.pauseMs + downtime.residualMs + downtime.stateMs + downtime.loadMs;
+    const measured =
+      downtime.pauseMs + downtime.residualMs + downtime.stateMs + downtime.verifyMs + downtime.loadMs;
     downtime.resumeMs = Math.max(0, report.downtimeMs - measured);
   }
 }

@@ -40,6 +40,7 @@ function downtimeLine({ downtimeMs, downtime }: MigrationResult): string {
     `pause ${formatDuration(downtime.pauseMs)}`,
     `residual ${formatDuration(downtime.residualMs)}`,
     `state ${formatDuration(downtime.stateMs)}`,
+    ...(downtime.verifyMs > 0 ? [`verify ${formatDuration(downtime.verifyMs)}`] : []),
     `load ${formatDuration(downtime.loadMs)}`,
     `resume ${formatDuration(downtime.resumeMs)}`,
   ];

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -7,24 +7,34 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 
+/** One line of an agent's log. */
+export type LogLine = Readonly<Record<string, unknown>>;
+
 /** An agent in a process of its own on this machine, as a demo, a benchmark or a test uses it. */
 export interface AgentProcess {
   readonly node: string;
   readonly url: string;
   readonly process: ChildProcess;
   /** What it logged: one object a line. */
-  readonly log: Record<string, unknown>[];
+  readonly log: LogLine[];
+  /** The first line that matches, of those logged already or of later ones. Rejects if the agent ends without one. */
+  logged(matches: (line: LogLine) => boolean): Promise<LogLine>;
+  /** Ends it at once (SIGKILL), as a host that fails does; resolves when it is gone. Harmless when repeated. */
+  kill(): Promise<void>;
   /** Asks it to shut down and waits until it has ended; returns its exit code. Harmless when repeated. */
   stop(): Promise<number | null>;
 }
 
 const CLI = fileURLToPath(new URL('../vmferry.js', import.meta.url));
 
-/** Starts agents that know each other, on free ports of loopback, with their state under `directory`. */
+/**
+ * Starts agents that know each other, on free ports of loopback, with their state and their configuration NODE.yaml
+ * under `directory`. `settings`: what else is in the configuration, of all or of each node.
+ */
 export async function startAgents(
   nodes: readonly string[],
   directory: string,
-  settings: object = {},
+  settings: object | ((node: string) => object) = {},
 ): Promise<AgentProcess[]> {
   const ports = await freePorts(nodes.length);
   const urls = new Map(nodes.map((node, index) => [node, `http://127.0.0.1:${ports[index]}`]));
@@ -37,7 +47,7 @@ export async function startAgents(
       listen: new URL(url).host,
       stateDirectory: join(directory, node),
       peers,
-      ...settings,
+      ...(typeof settings === 'function' ? (settings as (node: string) => object)(node) : settings),
     };
     await writeFile(file, stringify(config));
     return await startAgent(node, url, file);
@@ -56,13 +66,16 @@ export async function startAgent(node: string, url: string, configFile: string):
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const exited = once(child, 'exit');
-  const log: Record<string, unknown>[] = [];
+  const log: LogLine[] = [];
+  const logging = new EventEmitter();
+  logging.setMaxListeners(0);
   let errors = '';
   child.stderr.on('data', (text: Buffer) => (errors += text.toString()));
   const serving = new Promise<void>((resolve) => {
     createInterface(child.stdout).on('line', (line) => {
-      const entry = JSON.parse(line) as Record<string, unknown>;
+      const entry = JSON.parse(line) as LogLine;
       log.push(entry);
+      logging.emit('line', entry);
       if (entry['msg'] === 'agent is serving') resolve();
     });
   });
@@ -76,6 +89,22 @@ export async function startAgent(node: string, url: string, configFile: string):
     url,
     process: child,
     log,
+    async logged(matches) {
+      const past = log.find(matches);
+      if (past) return past;
+      const found = new Promise<LogLine>((resolve) => {
+        logging.on('line', function look(line: LogLine) {
+          if (!matches(line)) return;
+          logging.off('line', look);
+          resolve(line);
+        });
+      });
+      return await Promise.race([found, failed]);
+    },
+    async kill() {
+      if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+      await exited;
+    },
     async stop() {
       if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
       await exited;

@@ -61,7 +61,7 @@ export function migrationResult(changes: Partial<MigrationResult> = {}): Migrati
     totalMs: 812.5,
     queuedMs: 0,
     downtimeMs: 6.5,
-    downtime: { pauseMs: 0.5, residualMs: 2, stateMs: 1, loadMs: 1, resumeMs: 2 },
+    downtime: { pauseMs: 0.5, residualMs: 2, stateMs: 1, verifyMs: 0, loadMs: 1, resumeMs: 2 },
     convergence: { reason: 'below-threshold', action: 'switch-over', thresholdBytes: 30_000_000 },
     rounds: [
       {
