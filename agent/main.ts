@@ -13,10 +13,10 @@ import { Agent } from './agent.js';
 export async function runAgent(configFile: string): Promise<number> {
   const config = await readConfig(configFile);
   // Log lines go to standard output as JSON, one a line, written at once: none is lost when the process ends.
-  const logger = pino(
-    { level: config.log.level, base: { node: config.node } },
-    pino.destination({ sync: true }),
-  );
+  const destination = pino.destination({ sync: true });
+  // A log that can't be written (its reader is gone, its disk full) is no reason to stop guests.
+  destination.on('error', () => undefined);
+  const logger = pino({ level: config.log.level, base: { node: config.node } }, destination);
   const agent = await Agent.start(config, logger);
   const signal = await new Promise<NodeJS.Signals>((resolve) => {
     process.once('SIGTERM', resolve);

@@ -101,6 +101,14 @@ function isPerfect({ outcome, verify, ramBytes }: MigrationResult): boolean {
 
 const directory = await mkdtemp(join(tmpdir(), 'vmferry-demo-'));
 let agents: AgentProcess[] = [];
+// Whatever ends the demo early, the agents must not outlive it.
+const giveUp = () => {
+  for (const agent of agents) agent.process.kill('SIGKILL');
+  process.exit(1);
+};
+process.once('SIGINT', giveUp);
+process.once('SIGTERM', giveUp);
+process.stdout.on('error', giveUp);
 try {
   agents = await startAgents(['a', 'b'], directory);
   const [a, b] = agents.map(({ url }) => new AgentClient(url));

@@ -14,7 +14,7 @@ import { CONTROL_PATH, MAX_CONTROL_PAYLOAD, MAX_PAGES_PAYLOAD, PAGES_PATH } from
 import type { TargetControl } from './link.js';
 import { PayloadSiphon } from './payload-siphon.js';
 import { PAGE_TOKEN_HEADER } from './page-token.js';
-import { systemTimers, type Timers } from './timers.js';
+import { systemTimers, type Timers } from '../../shared/timers.js';
 import { WsConnection } from './ws-connection.js';
 
 export interface LinkLimits {

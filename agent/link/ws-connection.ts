@@ -11,7 +11,7 @@ import { connectionError } from './connection-end.js';
 import type { Connection, ConnectionEnd } from './connection.js';
 import { startHeartbeat, type HeartbeatOptions } from './heartbeat.js';
 import type { PayloadSiphon } from './payload-siphon.js';
-import { systemTimers, type Timers } from './timers.js';
+import { systemTimers, type Timers } from '../../shared/timers.js';
 
 /** Time for the peer to answer a close; after it the socket is destroyed. ms */
 export const CLOSE_TIMEOUT_MS = 2000;

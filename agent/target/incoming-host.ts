@@ -7,16 +7,15 @@ import type { IncomingHost } from './target-session.js';
 /** The store of a node's guests as the host of one incoming migration. */
 export function incomingHost(guests: GuestStore, migration: string, logger: Logger): IncomingHost {
   return {
-    preflight({ definition, regions }) {
+    async preflight({ definition, regions }) {
+      await guests.discarded();
       const refusals = guests.checkIncoming(definition, regions);
       if (refusals.length > 0) {
-        return Promise.resolve(
-          refusals.map(({ code, message }): PreflightFinding => ({ level: 'refusal', code, message })),
-        );
+        return refusals.map(({ code, message }): PreflightFinding => ({ level: 'refusal', code, message }));
       }
       const free = formatBytes(guests.memoryLimitBytes - guests.memoryUsedBytes);
       const message = `the target can take ${definition.name}: ${formatBytes(definition.memory)} of ${free} free for guests`;
-      return Promise.resolve([{ level: 'ok', code: 'target-ready', message }]);
+      return [{ level: 'ok', code: 'target-ready', message }];
     },
     async create({ definition, regions }) {
       return await guests.createIncoming(definition, regions, migration);

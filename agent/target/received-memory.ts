@@ -2,6 +2,7 @@ import { MigrationError } from '../../shared/errors.js';
 import { PAGE_SIZE, type Run } from '../../shared/page.js';
 import type { VerifyMode } from '../../shared/protocol/messages.js';
 import type { Region } from '../guest/guest.js';
+import { copyBytes } from '../link/copy-bytes.js';
 import { hashPage, ZERO_PAGE_HASH } from '../guest/page-hash.js';
 
 /**
@@ -42,7 +43,7 @@ export class ReceivedMemory {
 
   /** Writes bytes of a run that was checked, at `offset` bytes of the region. */
   write(region: number, offset: number, bytes: Uint8Array): void {
-    this.#regions[region]!.memory.set(bytes, offset);
+    copyBytes(this.#regions[region]!.memory, offset, bytes);
   }
 
   /** Makes the run zero. */

@@ -7,7 +7,7 @@ import { WebSocket } from 'ws';
 import { dialControl, dialPageStreams } from '../../agent/link/link-client.js';
 import { receivePages } from '../../agent/link/page-receiver.js';
 import { StreamedPageSender } from '../../agent/link/page-sender.js';
-import { systemTimers, type Timers } from '../../agent/link/timers.js';
+import { systemTimers, type Timers } from '../../shared/timers.js';
 import { MigrationError } from '../../shared/errors.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import { CLOSE_CODES } from '../../shared/protocol/close-codes.js';

@@ -1,1 +1,0 @@
-export { delay, systemTimers, type Timers } from '../../shared/timers.js';
