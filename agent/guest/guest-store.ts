@@ -40,6 +40,7 @@ export class GuestStore {
   readonly #files: DefinitionFiles;
   readonly #logger: Logger;
   readonly #records = new Map<string, GuestRecord>();
+  readonly #discarding = new Set<Promise<void>>();
   /** Writes of definitions under way, by name, one after the other. */
   readonly #saving = new Map<string, Promise<void>>();
 
@@ -299,8 +300,20 @@ export class GuestStore {
   async discardIncoming(name: string, migration: string): Promise<void> {
     const record = this.#records.get(name);
     if (record?.migration !== migration || record.hold !== 'incoming') return;
-    await this.#drop(record);
-    this.#records.delete(name);
+    const discarding = this.#drop(record).finally(() => {
+      this.#records.delete(name);
+      this.#discarding.delete(discarding);
+    });
+    this.#discarding.add(discarding);
+    await discarding;
+  }
+
+  /**
+   * Waits until what discardIncoming has begun is done. A migration that is tried again at once must not be refused for
+   * the remains of the attempt before.
+   */
+  async discarded(): Promise<void> {
+    await Promise.allSettled(this.#discarding);
   }
 
   /** Ends all guests, for the end of the agent. Returns the names of those that were alive. */

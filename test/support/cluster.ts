@@ -1,8 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { pino } from 'pino';
 import { Agent } from '../../agent/agent.js';
+import type { GuestKinds } from '../../agent/guest/hosted-guest.js';
 import type { MigrationResult } from '../../shared/api.js';
 import { type AgentConfig, AgentConfigSchema } from '../../shared/config.js';
 import { type EmbeddedDefinition, GuestDefinitionSchema } from '../../shared/guest-definition.js';
@@ -25,8 +27,8 @@ export class Cluster {
   readonly nodes: Node[] = [];
   readonly #directory: string;
 
-  /** `settings` go into each agent's configuration. */
-  static async start(names: readonly string[], settings: object = {}): Promise<Cluster> {
+  /** `settings` go into each agent's configuration; `kinds` are the guests that they can host. */
+  static async start(names: readonly string[], settings: object = {}, kinds?: GuestKinds): Promise<Cluster> {
     const cluster = new Cluster(await mkdtemp(join(tmpdir(), 'vmferry-cluster-')));
     const configs: AgentConfig[] = [];
     for (const name of names) {
@@ -42,7 +44,7 @@ export class Cluster {
         { write: (line: string) => void log.push(JSON.parse(line) as LogLine) },
       );
       configs.push(config);
-      cluster.nodes.push({ name, agent: await Agent.start(config, logger), log });
+      cluster.nodes.push({ name, agent: await Agent.start(config, logger, kinds), log });
     }
     // Only now are the ports known.
     for (const config of configs) {
@@ -95,6 +97,16 @@ export class Cluster {
         .filter((guest) => guest.name === vm)
         .map(({ status }) => ({ node: name, status })),
     );
+  }
+
+  /**
+   * Resolves once a node holds no memory beside that of its `own` guests and its lock is free: what a source has ended
+   * is cleared away at the target a moment later.
+   */
+  async cleared(name: string, own: readonly string[] = []): Promise<void> {
+    const agent = this.agent(name);
+    const guests = () => agent.guests().filter((guest) => !own.includes(guest.name));
+    while (guests().length > 0 || agent.queue().length > 0) await setImmediate();
   }
 
   async close(): Promise<void> {
