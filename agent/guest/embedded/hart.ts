@@ -20,6 +20,13 @@ export const CAUSE = {
   ecall: 11,
 } as const;
 
+/** A page is 4096 bytes. */
+const PAGE_SHIFT = 12;
+
+/** Where writes are marked while no log is kept: RAM has at most 2^31 bytes, so the shift makes every offset 0. */
+const UNREAD_MAP = new Uint8Array(1);
+const UNREAD_MAP_SHIFT = 31;
+
 const BRANCH_OPCODE = 0x63;
 
 /** How an instruction ended, where it is no exception: as most do, or having done something outside of the loop. */
@@ -47,9 +54,12 @@ export class Hart {
   /** RAM as bytes, and as signed words. */
   readonly ram: Uint8Array;
   readonly words: Int32Array;
-  /** Whether stores are logged, and where: a byte per page. */
-  logging = false;
-  writeMap: Uint8Array = new Uint8Array(1);
+  /**
+   * Every store sets the byte of this map at its offset in RAM shifted right by writeMapShift: its page's. Where no log
+   * is kept all of them set the one byte of a map that nobody reads, which is cheaper than to ask each time.
+   */
+  writeMap: Uint8Array = UNREAD_MAP;
+  writeMapShift = UNREAD_MAP_SHIFT;
   /** mtval of the exception that the last operation ended with. */
   trapValue = 0;
   readonly #view: DataView;
@@ -65,8 +75,8 @@ export class Hart {
 
   /** From the next instruction on every store sets the byte of its page in `map`; null: no longer. */
   logWrites(map: Uint8Array | null): void {
-    this.logging = map !== null;
-    if (map !== null) this.writeMap = map;
+    this.writeMap = map ?? UNREAD_MAP;
+    this.writeMapShift = map === null ? UNREAD_MAP_SHIFT : PAGE_SHIFT;
   }
 
   /** Enters the trap handler. `cause` as in mcause: interrupts have bit 31. */
@@ -103,10 +113,8 @@ export class Hart {
     if (offset + bytes <= this.ram.length) {
       if (bytes === 4) this.#view.setInt32(offset, value, true);
       else this.#view.setUint16(offset, value, true);
-      if (this.logging) {
-        this.writeMap[offset >>> 12] = 1;
-        this.writeMap[(offset + bytes - 1) >>> 12] = 1;
-      }
+      this.writeMap[offset >>> this.writeMapShift] = 1;
+      this.writeMap[(offset + bytes - 1) >>> this.writeMapShift] = 1;
       return DONE_OUTSIDE;
     }
     if (!this.#bus.store(address >>> 0, bytes, value, this.retired)) return CAUSE.storeAccess;
@@ -232,6 +240,6 @@ export class Hart {
 
   #storeAtomically(offset: number, value: number): void {
     this.words[offset >>> 2] = value;
-    if (this.logging) this.writeMap[offset >>> 12] = 1;
+    this.writeMap[offset >>> this.writeMapShift] = 1;
   }
 }

@@ -34,8 +34,8 @@ export function execute(hart: Hart, decoded: Int32Array, steps: number): number 
   const registers = hart.registers;
   const words = hart.words;
   const ram = hart.ram;
-  const logging = hart.logging;
   const writeMap = hart.writeMap;
+  const writeMapShift = hart.writeMapShift;
   const lastWord = (ram.length - 4) >>> 0;
   // retired = bias - left at any moment: the loop counts one number down, not two.
   let bias = hart.retired + steps;
@@ -162,7 +162,7 @@ export function execute(hart: Hart, decoded: Int32Array, steps: number): number 
         const offset = ((a + immediate) ^ RAM_BASE_SIGNED) >>> 0;
         if (offset < ram.length) {
           ram[offset] = registers[(word >>> 20) & 31]!;
-          if (logging) writeMap[offset >>> 12] = 1;
+          writeMap[offset >>> writeMapShift] = 1;
         } else {
           value = a + immediate;
           hart.retired = bias - left;
@@ -177,7 +177,7 @@ export function execute(hart: Hart, decoded: Int32Array, steps: number): number 
           const half = registers[(word >>> 20) & 31]!;
           ram[offset] = half;
           ram[offset + 1] = half >>> 8;
-          if (logging) writeMap[offset >>> 12] = 1;
+          writeMap[offset >>> writeMapShift] = 1;
         } else {
           value = a + immediate;
           hart.retired = bias - left;
@@ -190,7 +190,7 @@ export function execute(hart: Hart, decoded: Int32Array, steps: number): number 
         const offset = ((a + immediate) ^ RAM_BASE_SIGNED) >>> 0;
         if (offset <= lastWord && (offset & 3) === 0) {
           words[offset >>> 2] = registers[(word >>> 20) & 31]!;
-          if (logging) writeMap[offset >>> 12] = 1;
+          writeMap[offset >>> writeMapShift] = 1;
         } else {
           value = a + immediate;
           hart.retired = bias - left;
