@@ -8,7 +8,7 @@ const layer = (files, group, message) => ({
 });
 
 export default tseslint.config(
-  { ignores: ['dist/', '.tap/', 'node_modules/'] },
+  { ignores: ['dist/', '.tap/', 'coverage/', 'node_modules/'] },
   js.configs.recommended,
   ...tseslint.configs.recommendedTypeChecked,
   {
