@@ -19,8 +19,13 @@ import {
  * looks for messages between them (a safepoint: no instruction is under way), and sleeps where there is nothing to do.
  */
 
-/** Steps between two safepoints: a fraction of a millisecond, which bounds how long a pause takes. */
-const BATCH_STEPS = 16_384;
+/**
+ * Steps between two safepoints. They follow what the guest does, so that a pause takes a fraction of a millisecond also
+ * where each step is slow (a guest that touches its memory for the first time makes the host find pages for it).
+ */
+const MIN_BATCH_STEPS = 1024;
+const MAX_BATCH_STEPS = 16_384;
+const MAX_BATCH_MS = 0.5;
 
 /** Output that may be on its way to the agent; beyond it the machine waits, so that none is lost or piles up. */
 const MAX_OUTPUT_IN_FLIGHT_BYTES = CONSOLE_TAIL_BYTES / 2;
@@ -39,6 +44,7 @@ class MachineThread {
   #logging = false;
   #running = false;
   #outputSent = 0;
+  #batchSteps = MAX_BATCH_STEPS;
 
   constructor(port: MessagePort, data: WorkerData) {
     this.#port = port;
@@ -68,7 +74,12 @@ class MachineThread {
 
   #runBatch(wake: number): void {
     const machine = this.#machine;
-    const stop = machine.run(BATCH_STEPS);
+    const start = performance.now();
+    const stop = machine.run(this.#batchSteps);
+    const slow = performance.now() - start > MAX_BATCH_MS;
+    this.#batchSteps = slow
+      ? Math.max(this.#batchSteps / 2, MIN_BATCH_STEPS)
+      : Math.min(this.#batchSteps * 2, MAX_BATCH_STEPS);
     this.#publish();
     switch (stop) {
       case 'steps':
