@@ -121,9 +121,9 @@ export class AgentLab {
     throw new Error(`the events of ${id} ended`);
   }
 
-  /** Waits until pages of a migration are on their way. */
+  /** Waits until the pages of a migration are on their way. */
   async copying(node: string, id: string): Promise<void> {
-    await this.event(node, id, (event) => event.event === 'progress' && event.pagesDone > 0);
+    await this.event(node, id, (event) => event.event === 'phase' && event.phase === 'copying');
   }
 
   /** Waits until a migration has a place in the queue and another one before it. */
