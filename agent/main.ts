@@ -18,17 +18,21 @@ export async function runAgent(configFile: string): Promise<number> {
   destination.on('error', () => undefined);
   const logger = pino({ level: config.log.level, base: { node: config.node } }, destination);
   const agent = await Agent.start(config, logger);
-  const signal = await new Promise<NodeJS.Signals>((resolve) => {
-    process.once('SIGTERM', resolve);
-    process.once('SIGINT', resolve);
+  await new Promise<void>((resolve) => {
+    let stopping = false;
+    const stop = (signal: NodeJS.Signals) => {
+      if (stopping) {
+        logger.error({ signal }, 'second signal: exiting at once');
+        process.exit(1);
+      }
+      stopping = true;
+      logger.info({ signal }, 'signal received');
+      resolve();
+    };
+    // For good, not once: what else listens for signals in this process ends it where it finds itself alone.
+    process.on('SIGTERM', stop);
+    process.on('SIGINT', stop);
   });
-  logger.info({ signal }, 'signal received');
-  const impatient = () => {
-    logger.error('second signal: exiting at once');
-    process.exit(1);
-  };
-  process.once('SIGTERM', impatient);
-  process.once('SIGINT', impatient);
   await agent.close();
   return 0;
 }
