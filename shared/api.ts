@@ -98,7 +98,7 @@ export interface RoundResult {
   bytesPerSecond: number;
   /** Pages written by the guest during the round, per second; 0 for the switchover's round. */
   dirtyPagesPerSecond: number;
-  /** Pages that the harvest after the round left to copy. */
+  /** Pages left to copy: what the harvest after the round found, and what a time limit kept it from sending. */
   residualPages: number;
 }
 

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { PAGE_SIZE, type Run } from '../../shared/page.js';
+import { PAGE_SIZE, type Run, unionRuns } from '../../shared/page.js';
 import type { Region } from '../guest/guest.js';
 import { isZeroPage, zeroRunEnd } from '../guest/zero-pages.js';
 import type { PageSender } from '../link/link.js';
@@ -15,22 +15,25 @@ export interface CopyFigures {
   zeroPages: number;
   /** Content sent, without zero pages. */
   bytes: number;
+  /** What was not sent because it was stopped. */
+  left: Run[];
 }
 
 /**
  * Sends the content of `runs`: pages that are all zero as such, the others as views of the guest's memory.
- * Throws the signal's reason when aborted, and what the sender throws.
+ * `onStep` hears how far it is, and says false to stop. Throws the signal's reason when aborted, and what the sender
+ * throws.
  */
 export async function copyRuns(
   runs: readonly Run[],
   regions: readonly Region[],
   sender: PageSender,
   signal: AbortSignal,
-  onStep: (pagesDone: number) => void,
+  onStep: (pagesDone: number) => boolean,
 ): Promise<CopyFigures> {
-  const figures: CopyFigures = { pages: 0, zeroPages: 0, bytes: 0 };
+  const figures: CopyFigures = { pages: 0, zeroPages: 0, bytes: 0, left: [] };
   let sinceYield = 0;
-  for (const run of runs) {
+  for (const [index, run] of runs.entries()) {
     const memory = regions[run.region]!.memory;
     const end = run.firstPage + run.pageCount;
     let page = run.firstPage;
@@ -48,8 +51,12 @@ export async function copyRuns(
         figures.bytes += step.pageCount * PAGE_SIZE;
       }
       figures.pages += step.pageCount;
-      onStep(figures.pages);
       page = next;
+      if (!onStep(figures.pages)) {
+        const rest = { region: run.region, firstPage: page, pageCount: end - page };
+        figures.left = unionRuns([rest, ...runs.slice(index + 1)]);
+        return figures;
+      }
       sinceYield += step.pageCount;
       if (sinceYield >= YIELD_PAGES) {
         sinceYield = 0;

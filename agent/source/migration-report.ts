@@ -38,13 +38,13 @@ export class MigrationReport {
 
   addRound(
     copied: Omit<RoundResult, 'bytesPerSecond' | 'dirtyPagesPerSecond'>,
-    guestRuns: boolean,
+    dirtyPages: number,
   ): RoundResult {
     const perSecond = (amount: number) => (copied.ms > 0 ? (amount / copied.ms) * 1000 : 0);
     const round: RoundResult = {
       ...copied,
       bytesPerSecond: perSecond(copied.wireBytes),
-      dirtyPagesPerSecond: guestRuns ? perSecond(copied.residualPages) : 0,
+      dirtyPagesPerSecond: perSecond(dirtyPages),
     };
     this.rounds.push(round);
     this.pagesSent += round.pages;

@@ -43,8 +43,11 @@ export class PageSending {
     await this.#watch(() => this.#sender.sendBlob(kind, data));
   }
 
-  /** Sends the content of `runs` as part of `round`. Throws the signal's reason, or what the sender throws. */
-  async runs(round: number, runs: readonly Run[]): Promise<CopyFigures> {
+  /**
+   * Sends the content of `runs` as part of `round`; what is left at `deadline` (by the context's clock, ms) is returned
+   * instead. Throws the signal's reason, or what the sender throws.
+   */
+  async runs(round: number, runs: readonly Run[], deadline = Infinity): Promise<CopyFigures> {
     const { guest, now, onProgress, signal } = this.#context;
     const pagesTotal = countPages(runs);
     const startedAt = now();
@@ -53,10 +56,12 @@ export class PageSending {
     return await this.#watch(() =>
       copyRuns(runs, guest.regions, this.#sender, signal, (pagesDone) => {
         const at = now();
-        if (at - reportedAt < PROGRESS_EVERY_MS) return;
-        reportedAt = at;
-        const bytes = this.#sender.wireBytes - wireBefore;
-        onProgress({ round, pagesDone, pagesTotal, bytesPerSecond: (bytes / (at - startedAt)) * 1000 });
+        if (at - reportedAt >= PROGRESS_EVERY_MS) {
+          reportedAt = at;
+          const bytes = this.#sender.wireBytes - wireBefore;
+          onProgress({ round, pagesDone, pagesTotal, bytesPerSecond: (bytes / (at - startedAt)) * 1000 });
+        }
+        return at < deadline;
       }),
     );
   }

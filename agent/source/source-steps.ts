@@ -132,16 +132,19 @@ export class SourceSteps {
       report.populatedPages = countPages(this.#pending);
     }
     const wireBefore = this.wireBytes;
-    const copied = await this.#pages.runs(round, this.#pending);
+    // A round that takes longer than all of them may ends early; what is left of it is part of the residual.
+    const deadline = this.#copyStartedAt + options.maxTotalMs;
+    const { left, ...copied } = await this.#pages.runs(round, this.#pending, deadline);
     await this.#pages.barrier(round);
     const wireBytes = this.wireBytes - wireBefore;
-    this.#pending = await guest.writeLog.harvest();
+    const written = await guest.writeLog.harvest();
+    this.#pending = unionRuns([...left, ...written]);
     const residualPages = countPages(this.#pending);
     const ms = now() - startedAt;
     report.figures.push({ wireBytes, ms, residualPages });
     const decision = decide(report.figures, now() - this.#copyStartedAt, options);
     report.decision = decision;
-    this.#addRound({ round, ...copied, wireBytes, ms, residualPages }, this.#guestRan);
+    this.#addRound({ round, ...copied, wireBytes, ms, residualPages }, countPages(written));
     return { type: 'round-copied', decision };
   }
 
@@ -177,7 +180,7 @@ export class SourceSteps {
         ms: now() - startedAt,
         residualPages: 0,
       },
-      false,
+      0,
     );
     return { type: 'state-sent', verify: options.verify === 'strict' };
   }

@@ -183,4 +183,25 @@ void t.test('a guest that writes faster than the link carries', async (t) => {
     t.equal(result.convergence?.reason, 'time-limit');
     t.equal(result.rounds.length, 4);
   });
+  await t.test('a time limit ends a round that takes too long', async (t) => {
+    for (const onLimit of ['switch-over', 'cancel'] as const) {
+      let clock = 0;
+      const guest = new ArrayGuest('vm', 2048);
+      for (let page = 0; page < 2048; page += 1) guest.write(0, page, (page % 250) + 1);
+      const options = { maxDowntimeMs: 0, maxTotalMs: 500, onLimit };
+      // each look at the clock is 100 ms later: the limit comes within round 0
+      const { migration, result } = await migrate(t, guest, { options, now: () => (clock += 100) });
+      t.equal(result.convergence?.reason, 'time-limit');
+      t.ok(result.rounds[0]!.pages < 2048 && result.rounds[0]!.residualPages > 0, 'round 0 was ended');
+      t.equal(result.rounds[0]!.pages + result.rounds[0]!.residualPages, 2048);
+      if (onLimit === 'cancel') {
+        t.equal(result.error?.code, 'not-converging');
+        t.strictSame(migration.runnable, [guest]);
+      } else {
+        t.equal(result.outcome, 'completed');
+        t.equal(result.rounds.length, 2);
+        assertSameMemory(t, guest, migration.copy!);
+      }
+    }
+  });
 });
