@@ -1,13 +1,16 @@
 import { MigrationError } from '../../shared/errors.js';
 
+/** What the first piece makes this side allocate at least. bytes */
+const FIRST_BYTES = 4096;
+
 /**
  * Puts a blob together from pieces that arrive in order. Memory is taken as it arrives, never on the word of the
- * peer; more than `limitBytes` is refused.
+ * peer: at most twice of what came, however small the pieces are; more than `limitBytes` is refused.
  */
 export class BlobBuffer {
   readonly #name: string;
   readonly #limitBytes: number;
-  #pieces: Uint8Array[] = [];
+  #bytes = new Uint8Array(0);
   #received = 0;
   #total: number | null = null;
 
@@ -27,16 +30,24 @@ export class BlobBuffer {
       const text = `${piece.length} bytes of ${this.#name} at ${offset} of ${totalBytes} do not follow ${this.#received} of ${total}`;
       throw new MigrationError('bad-frame', text);
     }
-    this.#pieces.push(piece.slice());
+    this.#reserve(this.#received + piece.length, total);
+    this.#bytes.set(piece, this.#received);
     this.#received += piece.length;
   }
 
-  /** The whole blob. Throws unexpected-message if it is not complete. */
+  #reserve(bytes: number, total: number): void {
+    if (bytes <= this.#bytes.length) return;
+    const larger = new Uint8Array(Math.min(total, Math.max(bytes, 2 * this.#bytes.length, FIRST_BYTES)));
+    larger.set(this.#bytes.subarray(0, this.#received));
+    this.#bytes = larger;
+  }
+
+  /** The whole blob, which is not to be changed. Throws unexpected-message if it is not complete. */
   take(): Uint8Array {
     if (this.#total === null || this.#received < this.#total) {
       const text = `${this.#name} is not complete: ${this.#received} of ${this.#total ?? 'unknown'} bytes came`;
       throw new MigrationError('unexpected-message', text);
     }
-    return Buffer.concat(this.#pieces);
+    return this.#bytes;
   }
 }

@@ -40,3 +40,21 @@ void t.test('what does not follow is refused', (t) => {
   });
   t.end();
 });
+
+void t.test('the smallest pieces cost what they hold, and the buffers that they came in are let go', (t) => {
+  const total = 2 ** 20;
+  const buffer = new BlobBuffer('the state', total);
+  const piece = Buffer.allocUnsafe(1);
+  const before = process.memoryUsage();
+  for (let offset = 0; offset < total; offset += 1) {
+    piece[0] = offset % 251;
+    buffer.add(total, offset, piece);
+  }
+  const after = process.memoryUsage();
+  const taken = buffer.take();
+  t.equal(taken.length, total);
+  t.ok(taken.every((byte, at) => byte === at % 251));
+  t.equal(taken.buffer.byteLength, total, 'one buffer, no larger than the blob');
+  t.ok(after.heapUsed - before.heapUsed < 32 * total, 'nothing is kept for each piece');
+  t.end();
+});
