@@ -117,6 +117,8 @@ export class EventStreams {
 
   /** Resolves when the client has taken what was written, or the stream ends; drops a client that does not. */
   async #drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
+    // the client may have gone in the write itself: neither event would come again
+    if (signal.aborted) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => response.destroy(), this.#limits.drainTimeoutMs);
       const done = (): void => {

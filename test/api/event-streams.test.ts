@@ -1,7 +1,10 @@
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
+import type { FastifyReply } from 'fastify';
 import t from 'tap';
+import { EventStreams } from '../../agent/api/event-streams.js';
+import { API_LIMITS } from '../../agent/api/limits.js';
 import { MigrationError } from '../../shared/errors.js';
 import { FakeAgentService } from '../support/api-fake-service.js';
 import { completedMigration, consoleChunk, MIGRATION_ID } from '../support/api-samples.js';
@@ -154,6 +157,27 @@ await t.test('a client that does not read is dropped, and holds one event at mos
   socket.resume();
   await once(socket, 'close');
   t.ok(socket.bytesRead < chunks * text.length, 'it was not sent everything');
+});
+
+await t.test('a client that is gone by the time of a write frees its place', async (t) => {
+  const streams = new EventStreams({ ...API_LIMITS, drainTimeoutMs: 1 });
+  const response = Object.assign(new EventEmitter(), {
+    writable: false,
+    writableNeedDrain: true,
+    writeHead: () => undefined,
+    flushHeaders: () => undefined,
+    write: () => {
+      response.emit('close');
+      return false;
+    },
+    destroy: () => undefined,
+    end: () => undefined,
+  });
+  async function* source() {
+    yield await Promise.resolve({ event: 'chunk', data: 'x' });
+  }
+  await streams.serve({ raw: response, hijack: () => undefined } as unknown as FastifyReply, source);
+  t.equal(streams.count, 0);
 });
 
 await t.test('streams are bounded in number', async (t) => {
