@@ -2,7 +2,10 @@ import type { ConsoleChunk, ConsoleEnd } from '../../shared/api.js';
 import type { HostedGuest } from './hosted-guest.js';
 
 export interface FollowOptions {
-  /** Where to begin; clamped to what is kept. */
+  /**
+   * Where to begin; clamped to what is kept. One beyond the end is told by an empty chunk at the end, from which what
+   * is printed then goes on.
+   */
   position: number;
   /** Go on until the guest is gone or has powered off; else end with what there is now. */
   follow: boolean;
@@ -29,6 +32,10 @@ export async function* followConsole(
   signal.addEventListener('abort', notify, { once: true });
   let next = Math.max(position, console.start);
   try {
+    if (next > console.end) {
+      next = console.end;
+      yield { position: next, end: next, text: '' };
+    }
     for (;;) {
       if (next < console.end) {
         const from = Math.max(next, console.start);

@@ -45,6 +45,8 @@ export async function followConsole(options: ConsoleFollowOptions): Promise<Cons
           remark(`${chunk.position - position} bytes of the console of ${name} are missing: no longer kept`);
         }
         begun = true;
+        // nothing was printed as far as `position` yet, as after a start anew: this is where the console ends
+        if (chunk.text === '') position = Math.min(position, chunk.end);
         const bytes = Buffer.from(chunk.text, 'latin1').subarray(Math.max(0, position - chunk.position));
         position = Math.max(position, chunk.end);
         await write(bytes);

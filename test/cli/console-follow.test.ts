@@ -129,6 +129,20 @@ await t.test('says what is missing and where the VM went', async (t) => {
   ]);
 });
 
+await t.test('prints on from where the console ends when asked for what is not printed yet', async (t) => {
+  const restarted: ConsoleSource = {
+    url: 'http://a',
+    async *followConsole() {
+      await Promise.resolve();
+      yield consoleChunk(3, '');
+      yield consoleChunk(3, 'def');
+      return FINISHED;
+    },
+  };
+  const { text } = await follow({ first: restarted, connect: () => restarted }, 1000);
+  t.equal(text, 'def');
+});
+
 await t.test('gives up where the VM went out of reach', async (t) => {
   const nowhere: ConsoleSource = {
     url: 'http://a',
