@@ -26,6 +26,8 @@ export const MAX_HASHES = 4096;
 const Text = z.string().max(1000);
 const Count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const Milliseconds = z.number().min(0).max(1e12);
+/** Latest Unix time that a Date can show (ECMA-262, 'Time Values and Time Range'). ms */
+const MAX_UNIX_MS = 8.64e15;
 const Features = z.array(z.string().max(64)).max(64);
 const ErrorCodeSchema = z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]]);
 
@@ -50,7 +52,7 @@ export const SourceMessageSchema = z.discriminatedUnion('type', [
     type: z.literal('lock-request'),
     vm: NameSchema,
     /** Unix time in ms at which the migration was asked for: its place in every queue, ties broken by its id. */
-    requestedAt: Count,
+    requestedAt: Count.max(MAX_UNIX_MS),
   }),
   z.strictObject({ type: z.literal('lock-try') }),
   z.strictObject({ type: z.literal('lock-pass') }),

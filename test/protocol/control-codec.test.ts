@@ -58,6 +58,15 @@ function acceptedIsSound(side: Side, message: { type: string }): boolean {
   return isPlain(message) && JSON.stringify(again) === JSON.stringify(message);
 }
 
+void t.test('the time of a request is one that a date can show', (t) => {
+  const request = { type: 'lock-request', vm: 'vm', requestedAt: 8.64e15 } as const;
+  t.same(decodeSourceMessage(encodeSourceMessage(request)), request);
+  t.doesNotThrow(() => new Date(request.requestedAt).toISOString());
+  t.throws(() => encodeSourceMessage({ ...request, requestedAt: 8.64e15 + 1 }), { message: /requestedAt/ });
+  t.notOk(SourceMessageSchema.safeParse({ ...request, requestedAt: 8.64e15 + 1 }).success);
+  t.end();
+});
+
 for (const side of [SOURCE, TARGET]) {
   void t.test(`every message of the ${side.name} survives the way`, (t) => {
     const schema = side === SOURCE ? SourceMessageSchema : TargetMessageSchema;
