@@ -1,25 +1,34 @@
 import { z } from 'zod';
 import { MigrationOptionsSchema, OnLimitSchema } from './api.js';
 import { NameSchema } from './names.js';
+import { HEARTBEAT_INTERVAL_MS, HEARTBEAT_TIMEOUT_MS } from './protocol/heartbeat-times.js';
 import { VerifyModeSchema } from './protocol/messages.js';
 import { parseBytes, parseDuration, parseRate } from './units.js';
 
 /** Text with a unit, or a plain number in the unit that the field's description names. */
-const quantity = (parse: (text: string) => number) =>
-  z.union([
-    z.number().min(0),
-    z.string().transform((text, context) => {
-      try {
-        return parse(text);
-      } catch (error) {
-        context.addIssue({ code: 'custom', message: (error as Error).message });
-        return z.NEVER;
-      }
-    }),
-  ]);
+const quantity = (parse: (text: string) => number, minimum = 0, maximum = Number.MAX_SAFE_INTEGER) =>
+  z
+    .union([
+      z.number(),
+      z.string().transform((text, context) => {
+        try {
+          return parse(text);
+        } catch (error) {
+          context.addIssue({ code: 'custom', message: (error as Error).message });
+          return z.NEVER;
+        }
+      }),
+    ])
+    .pipe(z.number().min(minimum).max(maximum));
 const bytes = quantity(parseBytes);
-const milliseconds = quantity(parseDuration);
 const bytesPerSecond = quantity(parseRate);
+/** A time to wait: a timer above 2^31 ms would fire at once, and a day is longer than anyone waits for a peer. */
+const waitingTime = (minimumMs = 0) => quantity(parseDuration, minimumMs, MAX_WAIT_MS);
+const MAX_WAIT_MS = 86_400_000;
+/** More frequent heartbeats would be all that the agents do. */
+const MIN_HEARTBEAT_MS = 10;
+/** Heartbeats that a busy peer may be late before it counts as gone. */
+const HEARTBEATS_OF_SILENCE = 2;
 
 const ListenSchema = z
   .string()
@@ -48,14 +57,14 @@ export const AgentConfigSchema = z.strictObject({
   migration: z
     .strictObject({
       /** ms */
-      maxDowntime: milliseconds.optional(),
+      maxDowntime: waitingTime().optional(),
       /** bytes/s; 0: no limit */
       bandwidth: bytesPerSecond.optional(),
       verify: VerifyModeSchema.optional(),
       onLimit: OnLimitSchema.optional(),
       maxRounds: MigrationOptionsSchema.shape.maxRounds.unwrap().optional(),
       /** ms */
-      maxTime: milliseconds.optional(),
+      maxTime: waitingTime().optional(),
       stallRounds: MigrationOptionsSchema.shape.stallRounds.unwrap().optional(),
       streams: MigrationOptionsSchema.shape.streams.unwrap().optional(),
     })
@@ -65,23 +74,28 @@ export const AgentConfigSchema = z.strictObject({
       /** Times that a waiting migration may be overtaken at a node. */
       overtakeLimit: z.number().int().min(0).max(1000).optional(),
       /** How long a peer whose connection is gone keeps its place or its hold. ms */
-      grace: milliseconds.optional(),
+      grace: waitingTime().optional(),
     })
     .default({}),
   link: z
     .strictObject({
       /** Between two heartbeats. ms */
-      heartbeat: milliseconds.optional(),
+      heartbeat: waitingTime(MIN_HEARTBEAT_MS).optional(),
       /** Silence after which a connection counts as lost. ms */
-      silence: milliseconds.optional(),
+      silence: waitingTime(HEARTBEATS_OF_SILENCE * MIN_HEARTBEAT_MS).optional(),
     })
+    .refine(
+      ({ heartbeat = HEARTBEAT_INTERVAL_MS, silence = HEARTBEAT_TIMEOUT_MS }) =>
+        silence >= HEARTBEATS_OF_SILENCE * heartbeat,
+      `silence must be at least ${HEARTBEATS_OF_SILENCE} times heartbeat: an idle peer would count as lost`,
+    )
     .default({}),
   shutdown: z
     .strictObject({
       /** What becomes of running migrations: finished (within the timeout), or cancelled. */
       migrations: z.enum(['finish', 'cancel']).default('finish'),
       /** ms */
-      timeout: milliseconds.default(30_000),
+      timeout: waitingTime().default(30_000),
     })
     .prefault({}),
   log: z

@@ -1,10 +1,7 @@
+import { HEARTBEAT_INTERVAL_MS, HEARTBEAT_TIMEOUT_MS } from '../../shared/protocol/heartbeat-times.js';
 import type { Timers } from '../../shared/timers.js';
 
-/** A ping is sent this often. ms */
-export const HEARTBEAT_INTERVAL_MS = 1000;
-
-/** A peer that is not heard of for this long is taken for gone. ms */
-export const HEARTBEAT_TIMEOUT_MS = 10_000;
+export { HEARTBEAT_INTERVAL_MS, HEARTBEAT_TIMEOUT_MS };
 
 export interface HeartbeatOptions {
   intervalMs?: number;
