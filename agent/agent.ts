@@ -22,8 +22,10 @@ import { GUEST_KINDS } from './guest/guest-kinds.js';
 import { GuestStore, type NodeAddress } from './guest/guest-store.js';
 import type { GuestKinds } from './guest/hosted-guest.js';
 import { OwnershipJournal } from './journal/ownership-journal.js';
+import { lockStateDirectory, type StateDirectoryLock } from './journal/state-directory.js';
 import { LinkServer } from './link/link-server.js';
 import { LEASE_GRACE_MS, NodeLock } from './lock/node-lock.js';
+import { askOpenQuestions } from './source/open-questions.js';
 import { type OutgoingContext, OutgoingMigration } from './source/outgoing-migration.js';
 import { PeerDialer } from './source/peer-dialer.js';
 import { IncomingMigrations } from './target/incoming-migrations.js';
@@ -38,6 +40,7 @@ const MAX_WAITING = 1024;
 export class Agent implements AgentService {
   readonly #config: AgentConfig;
   readonly #logger: Logger;
+  readonly #stateLock: StateDirectoryLock;
   readonly #guests: GuestStore;
   readonly #lock: NodeLock;
   readonly #dialer: PeerDialer;
@@ -47,24 +50,41 @@ export class Agent implements AgentService {
   readonly #link: LinkServer;
   /** Newest last. */
   readonly #outgoing = new Map<string, OutgoingMigration>();
+  /** Ends what is asked of other nodes beside migrations. */
+  readonly #endQuestions = new AbortController();
   #closing: Promise<void> | null = null;
 
   /** Opens the state directory, reads what is there, and serves. */
   static async start(config: AgentConfig, logger: Logger, kinds: GuestKinds = GUEST_KINDS): Promise<Agent> {
-    const journal = await OwnershipJournal.open(join(config.stateDirectory, 'journal'));
-    const guests = await GuestStore.open({
-      node: config.node,
-      kinds,
-      files: new DefinitionFiles(join(config.stateDirectory, 'guests')),
-      memoryLimitBytes: config.guestMemory,
-      logger,
-    });
-    const agent = new Agent(config, logger, guests, journal);
-    await agent.#listen();
-    return agent;
+    const stateLock = await lockStateDirectory(config.stateDirectory);
+    try {
+      const journal = await OwnershipJournal.open(join(config.stateDirectory, 'journal'));
+      const guests = await GuestStore.open({
+        node: config.node,
+        kinds,
+        files: new DefinitionFiles(join(config.stateDirectory, 'guests')),
+        memoryLimitBytes: config.guestMemory,
+        logger,
+      });
+      const agent = new Agent(config, logger, { guests, journal, stateLock });
+      await agent.#listen();
+      agent.#askOpenQuestions();
+      return agent;
+    } catch (error) {
+      await stateLock.release();
+      throw error;
+    }
   }
 
-  private constructor(config: AgentConfig, logger: Logger, guests: GuestStore, journal: OwnershipJournal) {
+  private constructor(
+    config: AgentConfig,
+    logger: Logger,
+    {
+      guests,
+      journal,
+      stateLock,
+    }: { guests: GuestStore; journal: OwnershipJournal; stateLock: StateDirectoryLock },
+  ) {
     const { node } = config;
     const { overtakeLimit, grace } = config.lock;
     const { heartbeat: intervalMs, silence: timeoutMs } = config.link;
@@ -76,6 +96,7 @@ export class Agent implements AgentService {
     this.#config = config;
     this.#logger = logger;
     this.#guests = guests;
+    this.#stateLock = stateLock;
     this.#lock = new NodeLock({
       node,
       logger,
@@ -261,6 +282,18 @@ export class Agent implements AgentService {
 
   // --
 
+  /** Holds the VMs whose commits were sent by an earlier run and asks for their outcomes. */
+  #askOpenQuestions(): void {
+    askOpenQuestions({
+      ...this.#outgoingContext,
+      address: (node) => {
+        const url = this.#config.peers[node];
+        return url === undefined ? undefined : { node, url };
+      },
+      signal: this.#endQuestions.signal,
+    });
+  }
+
   async #listen(): Promise<void> {
     const { host, port } = this.#config.listen;
     try {
@@ -324,7 +357,7 @@ export class Agent implements AgentService {
     const { verify, streams } = this.#options(request);
     const { definition, imageBytes, regions } = this.#guests.outline(request.vm);
     const prepare = { type: 'prepare', definition, imageBytes, regions, streams, verify } as const;
-    return await this.#dialer.preflight(target, id, prepare, new AbortController().signal);
+    return await this.#dialer.preflight(target, id, prepare, this.#endQuestions.signal);
   }
 
   #refuseWhileClosing(): void {
@@ -340,15 +373,20 @@ export class Agent implements AgentService {
   async #close(): Promise<void> {
     const { migrations: policy, timeout } = this.#config.shutdown;
     this.#logger.info({ policy }, 'shutting down');
+    this.#endQuestions.abort(
+      new MigrationError('shutting-down', `node ${this.#config.node} is shutting down`),
+    );
     await Promise.all([
       ...[...this.#outgoing.values()].map((migration) => this.#endOutgoing(migration, policy, timeout)),
-      this.#incoming.close(policy === 'finish' ? timeout : 0),
+      // A guest that this agent ends with itself is better off where it is.
+      this.#incoming.close(),
     ]);
     await this.#link.close();
     this.#lock.close();
     const ended = await this.#guests.close();
     if (ended.length > 0) this.#logger.warn({ vms: ended }, 'VMs that live in this agent ended with it');
     await this.#server.close();
+    await this.#stateLock.release();
     this.#logger.info('agent has shut down');
   }
 

@@ -17,6 +17,10 @@ export async function runAgent(configFile: string): Promise<number> {
   // A log that can't be written (its reader is gone, its disk full) is no reason to stop guests.
   destination.on('error', () => undefined);
   const logger = pino({ level: config.log.level, base: { node: config.node } }, destination);
+  // A defect, but ending the process would end guests that have nothing to do with it.
+  process.on('unhandledRejection', (error) =>
+    logger.error({ err: error }, 'unhandled rejection: please report it'),
+  );
   const agent = await Agent.start(config, logger);
   await new Promise<void>((resolve) => {
     let stopping = false;

@@ -92,7 +92,7 @@ export const AgentConfigSchema = z.strictObject({
     .default({}),
   shutdown: z
     .strictObject({
-      /** What becomes of running migrations: finished (within the timeout), or cancelled. */
+      /** What becomes of migrations that run away from here: finished (within the timeout), or cancelled. */
       migrations: z.enum(['finish', 'cancel']).default('finish'),
       /** ms */
       timeout: waitingTime().default(30_000),

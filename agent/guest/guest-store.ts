@@ -1,30 +1,15 @@
 import type { Logger } from 'pino';
-import type { ConsoleChunk, ConsoleEnd, GuestInfo, GuestStatus } from '../../shared/api.js';
+import type { ConsoleChunk, ConsoleEnd, GuestInfo } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
+import { formatBytes } from '../../shared/units.js';
 import type { DefinitionFiles } from './definition-files.js';
-import { followConsole } from './follow-console.js';
 import type { Guest } from './guest.js';
 import type { GuestKind, GuestKinds, HostedGuest } from './hosted-guest.js';
-import { formatBytes } from '../../shared/units.js';
+import { HostedVm } from './hosted-vm.js';
 
 /** Guests that one node may have defined; bounds what clients and peers can make an agent keep. */
 export const MAX_GUESTS = 1024;
-
-interface GuestRecord {
-  readonly definition: GuestDefinition;
-  image: Uint8Array | undefined;
-  guest: HostedGuest | null;
-  /** Its memory is counted: it exists or is being made. */
-  reserved: boolean;
-  migration: string | null;
-  /** Set while a migration decides what it is. */
-  hold: 'incoming' | 'unknown' | null;
-  /** Where it went; set when the record is about to be dropped, for those who follow its console. */
-  movedTo: ConsoleEnd['to'];
-  /** To be called when `guest` is dropped. */
-  readonly onGone: Set<() => void>;
-}
 
 /** Where a node's guests go on: another node and its agent. */
 export interface NodeAddress {
@@ -39,10 +24,11 @@ export class GuestStore {
   readonly #kinds: GuestKinds;
   readonly #files: DefinitionFiles;
   readonly #logger: Logger;
-  readonly #records = new Map<string, GuestRecord>();
+  readonly #vms = new Map<string, HostedVm>();
   readonly #discarding = new Set<Promise<void>>();
   /** Writes of definitions under way, by name, one after the other. */
   readonly #saving = new Map<string, Promise<void>>();
+  #closed = false;
 
   private constructor(options: GuestStoreOptions) {
     this.memoryLimitBytes = options.memoryLimitBytes;
@@ -55,88 +41,81 @@ export class GuestStore {
   static async open(options: GuestStoreOptions): Promise<GuestStore> {
     const store = new GuestStore(options);
     for (const { definition, image } of await options.files.load()) {
-      store.#records.set(definition.name, newRecord(definition, image));
+      store.#vms.set(definition.name, new HostedVm(definition, image));
     }
     return store;
   }
 
   get memoryUsedBytes(): number {
     let bytes = 0;
-    for (const record of this.#records.values()) if (record.reserved) bytes += record.definition.memory;
+    for (const vm of this.#vms.values()) if (vm.memoryTaken) bytes += vm.definition.memory;
     return bytes;
   }
 
   list(): GuestInfo[] {
-    return [...this.#records.values()]
-      .map((record) => describe(record))
-      .sort((a, b) => (a.name < b.name ? -1 : 1));
+    return [...this.#vms.values()].map((vm) => vm.info()).sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   /** Throws not-found. */
   get(name: string): GuestInfo {
-    return describe(this.#record(name));
+    return this.#vm(name).info();
   }
 
   async define(definition: GuestDefinition, image: Uint8Array | undefined): Promise<void> {
     this.#refuseTaken(definition.name, 'name-taken');
     this.#kind(definition).check(definition, image);
-    const record = newRecord(definition, image);
-    this.#records.set(definition.name, record);
-    try {
-      await this.#save(record);
-    } catch (error) {
-      this.#records.delete(definition.name);
-      throw error;
-    }
+    const vm = new HostedVm(definition, image);
+    this.#vms.set(vm.name, vm);
+    await vm.inTurn(async () => {
+      try {
+        await this.#save(vm);
+      } catch (error) {
+        this.#vms.delete(vm.name);
+        throw error;
+      }
+    });
   }
 
   async undefine(name: string): Promise<void> {
-    const record = this.#idle(name);
-    if (record.guest || record.reserved) {
-      throw new MigrationError(
-        'wrong-state',
-        `VM ${name} is ${statusOf(record)}: stop it before it is undefined`,
-      );
-    }
-    this.#records.delete(name);
-    await this.#remove(name);
+    await this.#operate(name, async (vm) => {
+      if (vm.guest) {
+        throw new MigrationError('wrong-state', `VM ${name} is ${vm.status}: stop it before it is undefined`);
+      }
+      this.#vms.delete(name);
+      await this.#remove(name);
+    });
   }
 
   async start(name: string): Promise<void> {
-    const record = this.#idle(name);
-    if (record.guest || record.reserved) {
-      throw new MigrationError('wrong-state', `VM ${name} is ${statusOf(record)} already`);
-    }
-    this.#reserve(record);
-    try {
-      record.guest = this.#watch(
-        name,
-        await this.#kind(record.definition).boot(record.definition, record.image),
-      );
-      await record.guest.resume();
-    } catch (error) {
-      await this.#drop(record);
-      throw error;
-    }
+    await this.#operate(name, async (vm) => {
+      if (vm.guest) throw new MigrationError('wrong-state', `VM ${name} is ${vm.status} already`);
+      if (this.#closed) throw new MigrationError('shutting-down', `node ${this.#node} is shutting down`);
+      this.#takeMemory(vm);
+      try {
+        vm.guest = this.#watch(name, await this.#kind(vm.definition).boot(vm.definition, vm.image));
+        await vm.guest.resume();
+      } catch (error) {
+        await vm.drop();
+        throw error;
+      }
+    });
   }
 
   /** Ends the guest's execution; harmless when it is stopped. */
   async stop(name: string): Promise<void> {
-    await this.#drop(this.#idle(name));
+    await this.#operate(name, (vm) => vm.drop());
   }
 
   async pause(name: string): Promise<void> {
-    await this.#existing(name).pause();
+    await this.#operate(name, (vm) => vm.started().pause());
   }
 
   async resume(name: string): Promise<void> {
-    await this.#existing(name).resume();
+    await this.#operate(name, (vm) => vm.started().resume());
   }
 
   async input(name: string, data: Uint8Array): Promise<void> {
-    const { guest } = this.#record(name);
-    if (!guest) throw notStarted(name);
-    await guest.console.input(data);
+    await this.#vm(name).input(data);
   }
 
   /**
@@ -149,38 +128,29 @@ export class GuestStore {
     follow: boolean,
     signal: AbortSignal,
   ): AsyncGenerator<ConsoleChunk, ConsoleEnd | null> {
-    const record = this.#record(name);
-    const { guest } = record;
-    if (!guest) {
-      if (follow) throw notStarted(name);
-      return null;
-    }
-    const gone = () =>
-      record.guest === guest
-        ? null
-        : { reason: record.movedTo ? ('moved' as const) : ('stopped' as const), to: record.movedTo };
-    return yield* followConsole(guest, { position, follow, signal, gone, onGone: record.onGone });
+    return yield* this.#vm(name).console(position, follow, signal);
   }
 
   // -- migrations from here
 
   /** Throws what speaks against migrating that guest now: not-found, wrong-state, duplicate-migration. */
   checkOutgoing(name: string): { definition: GuestDefinition } {
-    const record = this.#record(name);
-    if (record.migration !== null) {
+    const vm = this.#vm(name);
+    if (vm.migration !== null) {
       throw new MigrationError(
         'duplicate-migration',
-        `VM ${name} is part of migration ${record.migration} already: wait for it or cancel it`,
+        `VM ${name} is part of migration ${vm.migration} already: wait for it or cancel it`,
       );
     }
-    if (!record.guest) {
-      throw new MigrationError(
-        'wrong-state',
-        `VM ${name} is ${statusOf(record)}: start it before it is migrated`,
-      );
+    if (vm.busy) {
+      const text = `VM ${name} is just being started, stopped, paused or resumed: try again when that is done`;
+      throw new MigrationError('wrong-state', text);
     }
-    if (record.guest.failure) throw toMigrationError(record.guest.failure, 'guest-failed');
-    return { definition: record.definition };
+    if (!vm.guest) {
+      throw new MigrationError('wrong-state', `VM ${name} is ${vm.status}: start it before it is migrated`);
+    }
+    if (vm.guest.failure) throw toMigrationError(vm.guest.failure, 'guest-failed');
+    return { definition: vm.definition };
   }
 
   /** What a target needs to know of a guest to judge whether it can take it. */
@@ -189,7 +159,7 @@ export class GuestStore {
     imageBytes: number;
     regions: { name: string; bytes: number }[];
   } {
-    const { definition, image } = this.#record(name);
+    const { definition, image } = this.#vm(name);
     return {
       definition,
       imageBytes: image?.length ?? 0,
@@ -200,33 +170,47 @@ export class GuestStore {
   /** Gives the guest to a migration: until endOutgoing its operator can't stop, pause or migrate it. */
   beginOutgoing(name: string, migration: string): void {
     this.checkOutgoing(name);
-    this.#record(name).migration = migration;
+    this.#vm(name).migration = migration;
   }
 
   /** The guest of a migration that has begun. */
   outgoing(name: string, migration: string): { guest: Guest; image: Uint8Array | undefined } {
-    const { guest, image, migration: holder } = this.#record(name);
+    const { guest, image, migration: holder } = this.#vm(name);
     if (!guest || holder !== migration) {
       throw new MigrationError('internal', `VM ${name} is not at the disposal of migration ${migration}`);
     }
     return { guest, image };
   }
 
-  /** The guest is paused and may be running at the target: nobody but the migration's outcome may touch it. */
-  markUnknown(name: string): void {
-    this.#record(name).hold = 'unknown';
+  /** The VM may be running at the target: nobody but the outcome of `migration` may touch it. */
+  markUnknown(name: string, migration: string): void {
+    const vm = this.#vms.get(name);
+    if (!vm) return;
+    vm.migration = migration;
+    vm.hold = 'unknown';
   }
 
-  /** Takes the guest back, or forgets it where it has moved. */
+  /**
+   * Takes the VM back, or forgets it where it has moved. What can't be cleared away here is logged: it changes nothing
+   * about where the VM is.
+   */
   async endOutgoing(name: string, movedTo: NodeAddress | null): Promise<void> {
-    const record = this.#record(name);
-    record.migration = null;
-    record.hold = null;
+    const vm = this.#vms.get(name);
+    if (!vm) return;
+    vm.migration = null;
+    vm.hold = null;
     if (movedTo === null) return;
-    record.movedTo = movedTo;
-    await this.#drop(record);
-    this.#records.delete(name);
-    await this.#remove(name);
+    vm.movedTo = movedTo;
+    this.#vms.delete(name);
+    try {
+      await vm.drop();
+      await this.#remove(name);
+    } catch (error) {
+      this.#logger.error(
+        { vm: name, err: error },
+        `VM ${name} runs on node ${movedTo.node}, but what was left of it here could not be removed: do not start it here`,
+      );
+    }
   }
 
   // -- migrations to here
@@ -267,28 +251,28 @@ export class GuestStore {
   ): Promise<Guest> {
     const [reason] = this.checkIncoming(definition, regions);
     if (reason) throw reason;
-    const record = newRecord(definition, undefined);
-    record.migration = migration;
-    record.hold = 'incoming';
-    this.#reserve(record);
-    this.#records.set(definition.name, record);
+    const vm = new HostedVm(definition, undefined);
+    vm.migration = migration;
+    vm.hold = 'incoming';
+    this.#takeMemory(vm);
+    this.#vms.set(vm.name, vm);
     try {
       const guest = await this.#kind(definition).incoming(definition);
-      record.guest = this.#watch(definition.name, guest);
+      vm.guest = this.#watch(vm.name, guest);
       return guest;
     } catch (error) {
-      this.#records.delete(definition.name);
+      this.#vms.delete(vm.name);
       throw error;
     }
   }
 
   /** The guest is this node's own now. Its definition is written in the background: the guest is not to wait. */
   adopt(name: string, image: Uint8Array | undefined): void {
-    const record = this.#record(name);
-    record.image = image;
-    record.migration = null;
-    record.hold = null;
-    this.#save(record).catch((error: unknown) => {
+    const vm = this.#vm(name);
+    vm.image = image;
+    vm.migration = null;
+    vm.hold = null;
+    this.#save(vm).catch((error: unknown) => {
       this.#logger.error(
         { vm: name, err: error },
         'the definition of a VM that moved here could not be saved',
@@ -298,10 +282,10 @@ export class GuestStore {
 
   /** Destroys an incoming guest that was not committed. */
   async discardIncoming(name: string, migration: string): Promise<void> {
-    const record = this.#records.get(name);
-    if (record?.migration !== migration || record.hold !== 'incoming') return;
-    const discarding = this.#drop(record).finally(() => {
-      this.#records.delete(name);
+    const vm = this.#vms.get(name);
+    if (vm?.migration !== migration || vm.hold !== 'incoming') return;
+    const discarding = vm.drop().finally(() => {
+      this.#vms.delete(name);
       this.#discarding.delete(discarding);
     });
     this.#discarding.add(discarding);
@@ -318,37 +302,38 @@ export class GuestStore {
 
   /** Ends all guests, for the end of the agent. Returns the names of those that were alive. */
   async close(): Promise<string[]> {
-    const alive = [...this.#records.values()].filter((record) => record.guest);
-    await Promise.allSettled(alive.map((record) => this.#drop(record)));
+    this.#closed = true;
+    const alive: string[] = [];
+    const endings = [...this.#vms.values()].map((vm) =>
+      vm.inTurn(async () => {
+        if (vm.guest) alive.push(vm.name);
+        await vm.drop();
+      }),
+    );
+    await Promise.allSettled(endings);
     await Promise.allSettled(this.#saving.values());
-    return alive.map((record) => record.definition.name);
+    return alive;
   }
 
-  #record(name: string): GuestRecord {
-    const record = this.#records.get(name);
-    if (record) return record;
+  #vm(name: string): HostedVm {
+    const vm = this.#vms.get(name);
+    if (vm) return vm;
     throw new MigrationError(
       'not-found',
       `VM ${name} is not defined on node ${this.#node}: see 'vmferry vm list'`,
     );
   }
 
-  /** A record that no migration holds. */
-  #idle(name: string): GuestRecord {
-    const record = this.#record(name);
-    if (record.migration === null) return record;
-    throw new MigrationError(
-      'wrong-state',
-      record.hold === 'unknown'
-        ? `VM ${name} is paused because the outcome of migration ${record.migration} is not known yet`
-        : `VM ${name} is part of migration ${record.migration}: wait for it or cancel it first`,
-    );
-  }
-
-  #existing(name: string): HostedGuest {
-    const { guest } = this.#idle(name);
-    if (!guest) throw notStarted(name);
-    return guest;
+  /** Does what the operator of a VM asks for, in turn; refused while a migration has it. */
+  async #operate(name: string, operation: (vm: HostedVm) => Promise<void>): Promise<void> {
+    const vm = this.#vm(name);
+    vm.refuseInMigration();
+    await vm.inTurn(async () => {
+      // It may be another VM of that name by now, or none.
+      if (this.#vm(name) !== vm) throw new MigrationError('not-found', `VM ${name} was undefined meanwhile`);
+      vm.refuseInMigration();
+      await operation(vm);
+    });
   }
 
   #kind(definition: GuestDefinition): GuestKind {
@@ -356,12 +341,12 @@ export class GuestStore {
   }
 
   #refuseTaken(name: string, code: 'name-taken' | 'target-has-guest'): void {
-    const known = this.#records.get(name);
+    const known = this.#vms.get(name);
     if (known) {
-      const text = `node ${this.#node} has a VM named ${name} already (${statusOf(known)}): undefine or rename one of them`;
+      const text = `node ${this.#node} has a VM named ${name} already (${known.status}): undefine or rename one of them`;
       throw new MigrationError(code, text);
     }
-    if (this.#records.size >= MAX_GUESTS) {
+    if (this.#vms.size >= MAX_GUESTS) {
       throw new MigrationError(
         'limit-exceeded',
         `node ${this.#node} has ${MAX_GUESTS} VMs, which is the most it keeps`,
@@ -379,17 +364,9 @@ export class GuestStore {
     );
   }
 
-  #reserve(record: GuestRecord): void {
-    this.#refuseTooLarge(record.definition);
-    record.reserved = true;
-  }
-
-  async #drop(record: GuestRecord): Promise<void> {
-    const { guest } = record;
-    record.guest = null;
-    for (const notify of record.onGone) notify();
-    await guest?.destroy();
-    record.reserved = false;
+  #takeMemory(vm: HostedVm): void {
+    this.#refuseTooLarge(vm.definition);
+    vm.memoryTaken = true;
   }
 
   #watch(name: string, guest: HostedGuest): HostedGuest {
@@ -400,8 +377,7 @@ export class GuestStore {
     return guest;
   }
 
-  #save(record: GuestRecord): Promise<void> {
-    const { definition, image } = record;
+  #save({ definition, image }: HostedVm): Promise<void> {
     return this.#queue(definition.name, () => this.#files.save({ definition, image }));
   }
 
@@ -428,40 +404,4 @@ export interface GuestStoreOptions {
   /** Most memory of all guests together. */
   memoryLimitBytes: number;
   logger: Logger;
-}
-
-function newRecord(definition: GuestDefinition, image: Uint8Array | undefined): GuestRecord {
-  return {
-    definition,
-    image,
-    guest: null,
-    reserved: false,
-    migration: null,
-    hold: null,
-    movedTo: null,
-    onGone: new Set(),
-  };
-}
-
-function statusOf({ hold, guest }: GuestRecord): GuestStatus {
-  return hold ?? guest?.state ?? 'stopped';
-}
-
-function describe(record: GuestRecord): GuestInfo {
-  const { definition, guest } = record;
-  return {
-    name: definition.name,
-    kind: definition.kind,
-    status: statusOf(record),
-    memoryBytes: definition.memory,
-    migration: record.migration,
-    definition,
-    writeLog: guest ? { kind: guest.writeLog.kind, reason: guest.writeLog.reason } : null,
-    consoleBytes: guest?.console.end ?? 0,
-    machine: guest?.figures() ?? {},
-  };
-}
-
-function notStarted(name: string): MigrationError {
-  return new MigrationError('wrong-state', `VM ${name} is not started: 'vmferry vm start ${name}'`);
 }

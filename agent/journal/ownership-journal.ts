@@ -16,8 +16,7 @@ import { validate } from '../../shared/validate.js';
 export const JournalEntrySchema = z.strictObject({
   migration: MigrationIdSchema,
   decision: z.enum(['commit-sent', 'committed', 'aborted']),
-  /** Null where an outcome was asked for of which this node knows nothing. */
-  vm: NameSchema.nullable(),
+  vm: NameSchema,
   peer: NameSchema,
   at: z.iso.datetime(),
 });
@@ -27,8 +26,21 @@ export type Decision = JournalEntry['decision'];
 /** Ends the name of an entry that is written but does not count yet: what a crash interrupts, or stage() prepared. */
 const STAGED = '.staged';
 
+/**
+ * Entries 'aborted' that are kept. Those of sources that ended in good order are forgotten then; the rest would stay for
+ * good. The oldest may go: one of which nothing is known was not committed either, and that is what is answered.
+ */
+export const MAX_ABORTED_ENTRIES = 1000;
+
+/**
+ * Entries after which no further migration is let in or out, since others than 'aborted' can't be dropped unasked:
+ * bounds the files that peers can cause which break off behind every commit.
+ */
+export const MAX_JOURNAL_ENTRIES = 10_000;
+
 export class OwnershipJournal {
   readonly #directory: string;
+  /** In the order of their decisions. */
   readonly #entries: Map<string, JournalEntry>;
   /** Entries that lie ready, complete and synced, and become the decision by a rename. */
   readonly #staged = new Map<string, JournalEntry>();
@@ -43,7 +55,7 @@ export class OwnershipJournal {
   /** Reads all entries. Throws internal, naming the file, if one is not readable: it must not be guessed at. */
   static async open(directory: string): Promise<OwnershipJournal> {
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    const entries = new Map<string, JournalEntry>();
+    const found: JournalEntry[] = [];
     for (const file of await readdir(directory)) {
       const path = join(directory, file);
       if (file.endsWith(STAGED)) await rm(path, { force: true });
@@ -55,8 +67,10 @@ export class OwnershipJournal {
           `the journal entry ${path} is about migration ${entry.migration}, which belongs into another file: ${REMEDY}`,
         );
       }
-      entries.set(entry.migration, entry);
+      found.push(entry);
     }
+    found.sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
+    const entries = new Map(found.map((entry) => [entry.migration, entry]));
     return new OwnershipJournal(directory, entries);
   }
 
@@ -71,9 +85,17 @@ export class OwnershipJournal {
 
   /**
    * Writes an entry ahead of its decision, so that decide() has only a rename to do while the guest waits for it.
-   * It does not count before that. Throws internal if it can't be written: better now than in the switchover.
+   * It does not count before that. Throws internal if it can't be written: better now than in the switchover; and
+   * limit-exceeded where the journal is full.
    */
   async stage(entry: JournalEntry): Promise<void> {
+    if (this.#entries.size >= MAX_JOURNAL_ENTRIES) {
+      throw new MigrationError(
+        'limit-exceeded',
+        `the journal ${this.#directory} has ${this.#entries.size} entries, its limit: move those away of which you ` +
+          'know which node owns the VM, and restart the agent',
+      );
+    }
     await this.#inTurn(entry.migration, () => this.#stage(entry));
   }
 
@@ -93,6 +115,7 @@ export class OwnershipJournal {
       const known = this.#entries.get(entry.migration);
       if (known) return known.decision;
       await this.#write(entry);
+      if (entry.decision === 'aborted') this.#dropOldAborted();
       return entry.decision;
     });
   }
@@ -116,6 +139,14 @@ export class OwnershipJournal {
       }
       this.#entries.delete(migration);
     });
+  }
+
+  #dropOldAborted(): void {
+    const aborted = this.entries().filter(({ decision }) => decision === 'aborted');
+    for (const { migration } of aborted.slice(0, Math.max(0, aborted.length - MAX_ABORTED_ENTRIES))) {
+      // one that can't be removed now is tried again with the next
+      this.forget(migration).catch(() => undefined);
+    }
   }
 
   async #inTurn<T>(migration: string, step: () => Promise<T>): Promise<T> {

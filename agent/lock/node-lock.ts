@@ -67,8 +67,26 @@ interface Speaker {
   stopOfferTimer: () => void;
 }
 
+/** The use of the node by a migration that runs. */
+export interface Occupation {
+  /**
+   * The agent has nothing of the migration any more, or the guest is its own. The node is free then, if `release` says so
+   * or the coordinator had given it back or was gone past its lease. Harmless when repeated.
+   */
+  end(release: boolean): void;
+}
+
 /** A remote coordinator's access to the lock, for as long as its connection lasts. */
 export interface NodeLockSession extends NodeLockPort {
+  /** Whether the migration is in the queue and waits for the node, and it is this session that speaks for it. */
+  waits(): boolean;
+  /**
+   * Keeps the node for the migration, whatever its coordinator says or its lease does, until the occupation ends: this
+   * agent has something of the migration, and another one must not find the node free. `released` is called at once
+   * where the coordinator gives the node back meanwhile. Null unless the migration runs here and it is this
+   * session that speaks for it: who just shows its id has no part in it.
+   */
+  occupy(released: () => void): Occupation | null;
   /** The connection is gone: the lease of the migration starts to run out. Harmless when repeated. */
   detach(): void;
 }
@@ -87,6 +105,8 @@ export class NodeLock {
   readonly #logger: LockLogger;
   readonly #speakers = new Map<string, Speaker>();
   readonly #leases = new Map<string, () => void>();
+  /** Migrations whose entry stays until their occupation ends; `gone`: it was to be removed before. */
+  readonly #occupied = new Map<string, { gone: boolean; readonly released: () => void }>();
   readonly #pending: { event: NodeQueueEvent; speaker: Speaker | undefined }[] = [];
   #draining = false;
   #closed = false;
@@ -142,6 +162,7 @@ export class NodeLock {
    * migration has ended. Harmless when repeated. Its coordinator is told lock-lost, if it is still there.
    */
   release(migration: string): void {
+    this.#occupied.delete(migration);
     const speaker = this.#speakers.get(migration);
     this.#dispatch({ type: 'release', migration });
     if (speaker) this.#endSpeaker(speaker, this.#lost(migration));
@@ -167,6 +188,10 @@ export class NodeLock {
     };
     return {
       node: this.node,
+      waits: () =>
+        this.#speakers.get(speaker.migration) === speaker &&
+        findEntry(this.#queue, speaker.migration)?.phase !== 'running',
+      occupy: (released) => this.#occupy(speaker, released),
       listen: (listener) => void (speaker.listener = listener),
       send: (command) => this.#command(speaker, command),
       mute: () => {
@@ -200,8 +225,37 @@ export class NodeLock {
       return;
     }
     if (command.type === 'lock-pass' || command.type === 'lock-confirm') speaker.stopOfferTimer();
-    if (command.type === 'lock-release') this.#forget(speaker);
+    if (command.type === 'lock-release') {
+      this.#forget(speaker);
+      if (this.#staysOccupied(migration)) return;
+    }
     this.#dispatch({ type: EVENTS[command.type], migration }, speaker);
+  }
+
+  #occupy(speaker: Speaker, released: () => void): Occupation | null {
+    const { migration } = speaker;
+    if (this.holder !== migration || this.#speakers.get(migration) !== speaker) return null;
+    if (this.#occupied.has(migration)) return null;
+    const occupation = { gone: false, released };
+    this.#occupied.set(migration, occupation);
+    return {
+      end: (release) => {
+        if (this.#occupied.get(migration) !== occupation) return;
+        this.#occupied.delete(migration);
+        if (!release && !occupation.gone) return;
+        if (this.#speakers.get(migration) === speaker) this.#forget(speaker);
+        this.#dispatch({ type: 'release', migration });
+      },
+    };
+  }
+
+  /** For what would free the node: true if that has to wait for the end of the occupation. */
+  #staysOccupied(migration: string): boolean {
+    const occupation = this.#occupied.get(migration);
+    if (!occupation) return false;
+    occupation.gone = true;
+    occupation.released();
+    return true;
   }
 
   #request(speaker: Speaker, command: Extract<LockCommand, { type: 'lock-request' }>): void {
@@ -271,7 +325,9 @@ export class NodeLock {
         if (this.#closed) return;
         this.#leases.set(
           migration,
-          this.#timers.after(this.#graceMs, () => this.#dispatch({ type: 'expire', migration })),
+          this.#timers.after(this.#graceMs, () => {
+            if (!this.#staysOccupied(migration)) this.#dispatch({ type: 'expire', migration });
+          }),
         );
         return;
       case 'stop-lease':

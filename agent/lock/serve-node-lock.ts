@@ -1,9 +1,12 @@
 import { MigrationError } from '../../shared/errors.js';
 import type { TargetControl } from '../link/link.js';
 import { isLockCommand } from './lock-messages.js';
-import type { NodeLock } from './node-lock.js';
+import type { NodeLock, NodeLockSession } from './node-lock.js';
 
-export interface ServedNodeLock {
+/** The lock as this connection has it: no other one, even with the same migration id, gets at it by this. */
+export interface ServedNodeLock extends Pick<NodeLockSession, 'waits' | 'occupy'> {
+  /** Takes the migration out of the queue if this connection speaks for it. Harmless when repeated. */
+  release(): void;
   /** Stops listening, and leaves the entry and its lease as they are. */
   stop(): void;
 }
@@ -32,5 +35,10 @@ export function serveNodeLock(options: {
     if (isLockCommand(message)) session.send(message);
   });
   control.onClose(() => session.detach());
-  return { stop };
+  return {
+    waits: () => session.waits(),
+    occupy: (released) => session.occupy(released),
+    release: () => session.send({ type: 'lock-release' }),
+    stop,
+  };
 }

@@ -173,6 +173,9 @@ export class OutgoingMigration {
   }
 
   async #migrate(): Promise<MigrationResult> {
+    if (this.#cancelWaiting.signal.aborted) {
+      throw new MigrationError('cancelled', `migration ${this.id} was cancelled as it got its nodes`);
+    }
     const { guests, dialer, journal, node } = this.#context;
     const { target, options } = this.#request;
     const { guest, image } = guests.outgoing(this.vm, this.id);
@@ -218,7 +221,7 @@ export class OutgoingMigration {
       await this.#handOver(result);
       return result;
     }
-    guests.markUnknown(this.vm);
+    guests.markUnknown(this.vm, this.id);
     void session.settled.then(async (final) => {
       await this.#handOver(final);
       this.#logger.warn({ outcome: final.outcome }, 'the outcome is known now');

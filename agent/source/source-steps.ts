@@ -223,7 +223,12 @@ export class SourceSteps {
   }
 
   async #recordCommit(): Promise<SourceEvent> {
-    await this.#context.journal.decide(this.#commitSent());
+    const { id } = this.#context.subject;
+    const decision = await this.#context.journal.decide(this.#commitSent());
+    if (decision !== 'commit-sent') {
+      const text = `the journal says that migration ${id} is ${decision}: its commit is not sent`;
+      throw new MigrationError('internal', text);
+    }
     return { type: 'commit-recorded' };
   }
 

@@ -4,11 +4,19 @@ import { formatBytes } from '../../shared/units.js';
 import type { GuestStore } from '../guest/guest-store.js';
 import type { IncomingHost } from './target-session.js';
 
-/** The store of a node's guests as the host of one incoming migration. */
-export function incomingHost(guests: GuestStore, migration: string, logger: Logger): IncomingHost {
+/**
+ * The store of a node's guests as the host of one incoming migration. `cleared` waits until earlier attempts to bring that
+ * VM here have left nothing: one that is tried again at once must not be refused for their remains.
+ */
+export function incomingHost(
+  guests: GuestStore,
+  migration: string,
+  logger: Logger,
+  cleared: (vm: string) => Promise<void>,
+): IncomingHost {
   return {
     async preflight({ definition, regions }) {
-      await guests.discarded();
+      await cleared(definition.name);
       const refusals = guests.checkIncoming(definition, regions);
       if (refusals.length > 0) {
         return refusals.map(({ code, message }): PreflightFinding => ({ level: 'refusal', code, message }));

@@ -10,9 +10,12 @@ import type { Handshake } from '../link/hello.js';
 import type { PageSink, TargetControl } from '../link/link.js';
 import { receivePages } from '../link/page-receiver.js';
 import { isPageToken, newPageToken } from '../link/page-token.js';
-import type { NodeLock } from '../lock/node-lock.js';
-import { serveNodeLock } from '../lock/serve-node-lock.js';
+import type { NodeLock, Occupation } from '../lock/node-lock.js';
+import { type ServedNodeLock, serveNodeLock } from '../lock/serve-node-lock.js';
+import { systemTimers, type Timers } from '../../shared/timers.js';
+import { AbortedAnswers } from './aborted-answers.js';
 import { incomingHost } from './incoming-host.js';
+import { SILENT_SOURCE_MS, watchSource } from './silent-source.js';
 import { TargetSession } from './target-session.js';
 import type { Prepare, TargetState } from './target-state.js';
 
@@ -23,6 +26,8 @@ export interface IncomingContext {
   readonly lock: NodeLock;
   readonly journal: OwnershipJournal;
   readonly logger: Logger;
+  /** For the time limits; those of the process if not given. */
+  readonly timers?: Pick<Timers, 'after'>;
 }
 
 /** Page streams that a prepared migration waits for or has. */
@@ -40,7 +45,19 @@ interface Incoming {
   readonly requestedAt: Date;
   prepare: Prepare | null;
   streams: Streams | null;
+  /** Its use of the node, from 'prepare' on. */
+  occupation: Occupation | null;
 }
+
+/** States in which this side is at work, and the source waits for it; in 'ready' the session has a limit of its own. */
+const BUSY: ReadonlySet<TargetState['name']> = new Set([
+  'preparing',
+  'loading',
+  'ready',
+  'recording-commit',
+  'resuming',
+  'aborting',
+] as const);
 
 const PHASES: { readonly [S in TargetState['name']]: MigrationPhase } = {
   opened: 'queued',
@@ -64,6 +81,7 @@ export class IncomingMigrations {
   /** Those that have a guest here which is not committed yet, by id: one session each. */
   readonly #active = new Map<string, Incoming>();
   readonly #shown: MigrationInfo[] = [];
+  readonly #abortedAnswers = new AbortedAnswers();
   #closing = false;
 
   constructor(context: IncomingContext) {
@@ -92,32 +110,44 @@ export class IncomingMigrations {
     const served = serveNodeLock({ lock, control, migration: id, from, refused: refuse });
     const incoming = this.#open(id, from, control, logger);
     const { session } = incoming;
+    let messages = 0;
+    const stopWatching = watchSource(
+      {
+        heard: () => messages + session.pieces,
+        due: () => !served.waits() && !BUSY.has(session.state.name),
+        silent: () => {
+          served.release();
+          refuse(
+            new MigrationError('timeout', `node ${from} said nothing for ${SILENT_SOURCE_MS} ms, and it was its turn`),
+          );
+        },
+      },
+      this.#context.timers ?? systemTimers,
+    );
 
     control.onMessage((message) => {
+      messages += 1;
       if (message.type.startsWith('lock-')) return;
-      if (message.type === 'ask') {
-        this.#outcome(id, from)
-          .then((outcome) => control.send({ type: 'answer', outcome }))
-          .catch((error: unknown) => refuse(toMigrationError(error)));
-        return;
-      }
       try {
-        if (message.type === 'prepare' && !message.dryRun) this.#activate(incoming);
+        if (message.type === 'ask') {
+          control.send({ type: 'answer', outcome: this.#outcome(id, from) }).catch(() => undefined);
+          return;
+        }
+        // Once is enough: what comes out of turn is the session's to refuse.
+        const first = message.type === 'prepare' && !message.dryRun && session.state.name === 'opened';
+        if (first) this.#activate(incoming, served);
         session.receive(message);
       } catch (error) {
         refuse(toMigrationError(error));
       }
     });
     control.onClose((end) => {
+      stopWatching();
       served.stop();
-      const settled = end.code === CLOSE_DONE && session.state.name === 'running' && session.adopted;
+      const heardOfRunning = session.state.name === 'running' && session.adopted;
       session.fail(connectionError(end, `node ${from}`));
-      if (settled) {
-        // The source has heard that the guest runs here, and will not ask.
-        this.#context.journal.forget(id).catch((error: unknown) => {
-          logger.warn({ err: error }, 'the journal entry could not be removed');
-        });
-      }
+      // The source knows the outcome, and will not ask.
+      if (end.code === CLOSE_DONE) void this.#forget(id, from, session, heardOfRunning, logger);
     });
   }
 
@@ -125,7 +155,8 @@ export class IncomingMigrations {
   authorizePages(id: string, stream: number, token: string): (connection: Connection) => void {
     const incoming = this.#active.get(id);
     const streams = incoming?.streams;
-    if (!incoming || !streams || !isPageToken(streams.token, token)) {
+    const expected = incoming?.session.state.name === 'receiving';
+    if (!incoming || !streams || !expected || !isPageToken(streams.token, token)) {
       throw new MigrationError('not-found', 'no migration of that id expects pages with that token');
     }
     if (stream >= streams.count || streams.open.has(stream)) {
@@ -135,6 +166,9 @@ export class IncomingMigrations {
       );
     }
     return (connection) => {
+      if (incoming.streams !== streams) {
+        throw new MigrationError('wrong-state', `migration ${id} was given up meanwhile`);
+      }
       streams.open.set(stream, connection);
       receivePages(connection, stream, streams.sink, `node ${incoming.from}`, (error) => {
         incoming.session.fail(
@@ -144,42 +178,35 @@ export class IncomingMigrations {
     };
   }
 
-  /** Waits for those under way, up to `timeoutMs`; what is not committed then is discarded. */
-  async close(timeoutMs: number): Promise<void> {
+  /** Gives up what is not committed: the guests go on where they are. Waits for what is committed. */
+  async close(): Promise<void> {
     this.#closing = true;
     const sessions = [...this.#active.values()];
-    const settled = Promise.all(sessions.map(({ session }) => session.settled));
-    let timer: NodeJS.Timeout | undefined;
-    await Promise.race([settled, new Promise((resolve) => (timer = setTimeout(resolve, timeoutMs)))]);
-    clearTimeout(timer);
-    for (const { id, session } of this.#active.values()) {
+    for (const { id, session } of sessions) {
       this.#context.logger.warn(
         { migration: id, role: 'target' },
         'incoming migration given up: shutting down',
       );
       session.fail(new MigrationError('shutting-down', `node ${this.#context.node} is shutting down`));
     }
-    await settled;
+    await Promise.all(sessions.map(({ session }) => session.settled));
   }
 
   #open(id: string, from: string, control: TargetControl, logger: Logger): Incoming {
-    const { guests, journal, lock } = this.#context;
+    const { guests, journal, timers } = this.#context;
     const session = new TargetSession({
       migration: id,
       peer: from,
       control,
-      host: incomingHost(guests, id, logger),
+      host: incomingHost(guests, id, logger, (vm) => this.#cleared(id, from, vm)),
       journal,
       openStreams: (count, sink) => {
         const token = newPageToken();
         incoming.streams = { token, count, sink, open: new Map() };
         return token;
       },
-      closeStreams: () => {
-        for (const connection of incoming.streams?.open.values() ?? []) {
-          connection.close(CLOSE_DONE, 'the migration has ended');
-        }
-      },
+      closeStreams: () => closeStreams(incoming),
+      ...(timers && { timers }),
       now: () => performance.now(),
       onState: (state, prepare) => {
         incoming.prepare = prepare;
@@ -190,47 +217,89 @@ export class IncomingMigrations {
       },
       onWarning: (message, error) => logger.error({ err: error }, message),
     });
-    const incoming: Incoming = { id, from, session, requestedAt: new Date(), prepare: null, streams: null };
+    const incoming: Incoming = {
+      ...{ id, from, session, requestedAt: new Date() },
+      ...{ prepare: null, streams: null, occupation: null },
+    };
     void session.settled.then(() => {
-      if (this.#active.get(id) !== incoming) return;
-      this.#active.delete(id);
-      this.#shown.unshift(this.#info(incoming));
-      this.#shown.length = Math.min(this.#shown.length, MAX_SHOWN);
-      // A source that has vanished can't release; one that is there does it itself.
-      if (session.state.name === 'aborted' && session.state.error.code === 'link-lost') lock.release(id);
+      if (this.#active.get(id) === incoming) {
+        this.#active.delete(id);
+        this.#shown.unshift(this.#info(incoming));
+        this.#shown.length = Math.min(this.#shown.length, MAX_SHOWN);
+      }
+      const { state } = session;
+      // A guest that has come is compared and its copy destroyed before the source gives the node back.
+      incoming.occupation?.end(state.name === 'aborted');
+      if (state.name === 'aborted') control.close(errorToCloseCode(state.error.code), state.error.message);
     });
     return incoming;
   }
 
+  /**
+   * Waits until nothing is left of migrations that are being given up, and of earlier ones of that VM from that node: a
+   * source that asks again has given those up, and its word of it may still be under way on the other connection.
+   */
+  async #cleared(id: string, from: string, vm: string): Promise<void> {
+    const ending = [...this.#active.values()].filter(
+      (other) =>
+        other.id !== id &&
+        (other.session.state.name === 'aborting' ||
+          (other.from === from && other.prepare?.definition.name === vm)),
+    );
+    await Promise.all(ending.map(({ session }) => session.settled));
+  }
+
   /** Enters the migration as active. Throws why a guest can't be prepared for it now. */
-  #activate(incoming: Incoming): void {
-    const { node, lock } = this.#context;
-    const { id } = incoming;
+  #activate(incoming: Incoming, served: ServedNodeLock): void {
+    const { node } = this.#context;
+    const { id, from, session } = incoming;
     if (this.#closing) throw new MigrationError('shutting-down', `node ${node} is shutting down`);
     const active = this.#active.get(id);
     if (active && active !== incoming) {
       throw new MigrationError('duplicate-migration', `migration ${id} is under way on another connection`);
     }
-    if (lock.holder !== id) {
+    // By this connection: the id alone, which anybody can show, gives no right to the node.
+    const occupation = served.occupy(() => {
+      session.fail(
+        new MigrationError('unexpected-message', `node ${from} released node ${node} in the middle of migration ${id}`),
+      );
+    });
+    if (!occupation) {
       throw new MigrationError(
         'unexpected-message',
         `migration ${id} does not hold the lock of node ${node}: take it first`,
       );
     }
+    incoming.occupation = occupation;
     this.#active.set(id, incoming);
   }
 
   /** What became of a migration. One that is neither on record nor under way never will be committed here. */
-  async #outcome(id: string, from: string): Promise<'pending' | 'committed' | 'aborted'> {
+  #outcome(id: string, from: string): 'pending' | 'committed' | 'aborted' {
     const { journal, node } = this.#context;
     const known = journal.get(id);
-    if (known && known.peer !== from) {
+    // 'commit-sent' is about a guest that left: only this node itself asks for that.
+    if (known && (known.peer !== from || known.decision === 'commit-sent')) {
       throw new MigrationError('not-found', `migration ${id} did not come to node ${node} from ${from}`);
     }
-    if (!known && this.#active.has(id)) return 'pending';
-    const at = new Date().toISOString();
-    const decision = await journal.decide({ migration: id, decision: 'aborted', vm: null, peer: from, at });
-    return decision === 'committed' ? 'committed' : 'aborted';
+    if (known) return known.decision === 'committed' ? 'committed' : 'aborted';
+    if (this.#active.has(id)) return 'pending';
+    this.#abortedAnswers.remember(from, id);
+    return 'aborted';
+  }
+
+  /** Once the session is over: no commit may be forgotten that the source has not heard of. */
+  async #forget(id: string, from: string, session: TargetSession, heardOfRunning: boolean, logger: Logger) {
+    const { journal } = this.#context;
+    await session.settled;
+    const known = journal.get(id);
+    if (!known || known.peer !== from) return;
+    if (known.decision !== 'aborted' && !(known.decision === 'committed' && heardOfRunning)) return;
+    try {
+      await journal.forget(id);
+    } catch (error) {
+      logger.warn({ err: error }, 'the journal entry could not be removed');
+    }
   }
 
   #info(incoming: Incoming): MigrationInfo {
@@ -248,4 +317,11 @@ export class IncomingMigrations {
       result: null,
     };
   }
+}
+
+/** Ends the page streams of a migration and takes no more. */
+function closeStreams(incoming: Incoming): void {
+  const open = incoming.streams?.open;
+  incoming.streams = null;
+  for (const connection of open?.values() ?? []) connection.close(CLOSE_DONE, 'the migration has ended');
 }

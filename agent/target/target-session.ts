@@ -75,6 +75,7 @@ export class TargetSession {
   readonly #deviceState = new BlobBuffer('the device state', MAX_DEVICE_STATE_BYTES);
   /** Streams that have ended the round `round`. */
   #barrier = { round: 0, ended: new Set<number>() };
+  #pieces = 0;
   #step: Promise<void> = Promise.resolve();
   #cancelCommitTimeout: () => void = () => undefined;
   #settle!: () => void;
@@ -96,6 +97,11 @@ export class TargetSession {
    */
   get adopted(): boolean {
     return this.#adopted;
+  }
+
+  /** Grows with each piece that the page streams deliver. */
+  get pieces(): number {
+    return this.#pieces;
   }
 
   /** Takes a message of the source that is not for the lock. One that does not fit the state fails the migration. */
@@ -139,6 +145,7 @@ export class TargetSession {
   };
 
   #receiving(what: string): ReceivedMemory {
+    this.#pieces += 1;
     if (this.#state.name !== 'receiving' || !this.#memory) throw this.#unexpected(what);
     return this.#memory;
   }

@@ -8,14 +8,14 @@ import { GuestStore } from '../../agent/guest/guest-store.js';
 import type { ConsoleChunk } from '../../shared/api.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { definitionOf } from '../support/array-guest.js';
-import { arrayGuestKinds } from '../support/hosted-array-guest.js';
+import { arrayGuestKinds, type HostedArrayGuest } from '../support/hosted-array-guest.js';
 
 const MIB = 2 ** 20;
 
-async function openStore(t: Test, memoryLimitBytes = 4 * MIB) {
+async function openStore(t: Test, memoryLimitBytes = 4 * MIB, onMake?: (guest: HostedArrayGuest) => void) {
   const directory = await mkdtemp(join(tmpdir(), 'vmferry-guests-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
-  const fakes = arrayGuestKinds();
+  const fakes = arrayGuestKinds(onMake);
   const open = () =>
     GuestStore.open({
       node: 'a',
@@ -29,7 +29,7 @@ async function openStore(t: Test, memoryLimitBytes = 4 * MIB) {
 
 const regionsOf = ({ memory }: GuestDefinition) => [{ name: 'ram0', bytes: memory }];
 
-t.test('a guest is defined, started, paused, resumed, stopped and undefined', async (t) => {
+void t.test('a guest is defined, started, paused, resumed, stopped and undefined', async (t) => {
   const { store, guests, directory } = await openStore(t);
   await store.define(definitionOf('web'), undefined);
   t.equal(store.get('web').status, 'stopped');
@@ -55,7 +55,7 @@ t.test('a guest is defined, started, paused, resumed, stopped and undefined', as
   t.strictSame(await readdir(directory), []);
 });
 
-t.test('definitions and images survive the agent', async (t) => {
+void t.test('definitions and images survive the agent', async (t) => {
   const { store, open, directory } = await openStore(t);
   await store.define(definitionOf('web'), Buffer.from('elf'));
   await store.close();
@@ -66,7 +66,7 @@ t.test('definitions and images survive the agent', async (t) => {
   await t.rejects(open(), { code: 'invalid-definition', message: /bad\.json/ });
 });
 
-t.test('memory is counted: a guest that does not fit is refused with what is free', async (t) => {
+void t.test('memory is counted: a guest that does not fit is refused with what is free', async (t) => {
   const { store } = await openStore(t, 2 * MIB);
   for (const name of ['one', 'two', 'three']) await store.define(definitionOf(name), undefined);
   await store.start('one');
@@ -85,18 +85,84 @@ t.test('memory is counted: a guest that does not fit is refused with what is fre
   await store.start('three');
 });
 
-t.test('a guest that fails to boot leaves nothing behind', async (t) => {
-  const { store, guests } = await openStore(t);
+void t.test('a guest that fails to boot leaves nothing behind', async (t) => {
+  let fails = true;
+  const { store } = await openStore(t, 4 * MIB, (guest) => {
+    if (fails) guest.failing.add('resume');
+  });
   await store.define(definitionOf('web'), undefined);
-  const starting = store.start('web');
-  guests.get('web')?.[0]?.failing.add('resume');
-  await t.rejects(starting, { code: 'guest-failed' });
+  await t.rejects(store.start('web'), { code: 'guest-failed' });
+  fails = false;
   t.equal(store.get('web').status, 'stopped');
   t.equal(store.memoryUsedBytes, 0);
   await store.start('web');
 });
 
-t.test('a migration away holds the guest until it ends', async (t) => {
+void t.test('what is asked for at once is done in turn: never two guests of one VM', async (t) => {
+  const { store, guests } = await openStore(t);
+  await store.define(definitionOf('web'), undefined);
+  const alive = () => guests.get('web')!.filter((guest) => !guest.destroyed);
+  const results = await Promise.allSettled([
+    store.start('web'),
+    store.stop('web'),
+    store.start('web'),
+    store.start('web'),
+    store.pause('web'),
+  ]);
+  t.strictSame(
+    results.map(({ status }) => status),
+    ['fulfilled', 'fulfilled', 'fulfilled', 'rejected', 'fulfilled'],
+  );
+  t.equal(alive().length, 1);
+  t.equal(store.get('web').status, 'paused');
+  t.equal(store.memoryUsedBytes, MIB);
+
+  const last = Promise.allSettled([store.stop('web'), store.undefine('web'), store.start('web')]);
+  t.throws(() => store.checkOutgoing('web'), { code: 'wrong-state', message: /just being/ });
+  t.match(await last, [{ status: 'fulfilled' }, { status: 'fulfilled' }, { reason: { code: 'not-found' } }]);
+  t.strictSame(alive(), []);
+});
+
+void t.test('a guest that boots while its node ends is ended as well', async (t) => {
+  let booting: () => void;
+  const boots = new Promise<void>((resolve) => (booting = resolve));
+  const { store, guests } = await openStore(t, 4 * MIB, () => booting());
+  await store.define(definitionOf('web'), undefined);
+  await store.define(definitionOf('late'), undefined);
+  const starting = store.start('web');
+  await boots;
+  const closing = store.close();
+  await t.rejects(store.start('late'), { code: 'shutting-down' });
+  await starting;
+  t.strictSame(await closing, ['web']);
+  t.strictSame(
+    [...guests.values()].flat().filter((guest) => !guest.destroyed),
+    [],
+  );
+});
+
+void t.test('a VM that has moved is forgotten, also where its files can not be removed', async (t) => {
+  const { store, directory } = await openStore(t);
+  await store.define(definitionOf('web'), undefined);
+  await store.start('web');
+  store.beginOutgoing('web', 'm-00000001');
+  await rm(directory, { recursive: true });
+  await writeFile(directory, 'in the way');
+  await store.endOutgoing('web', { node: 'b', url: 'http://b' });
+  t.throws(() => store.get('web'), { code: 'not-found' });
+  await store.endOutgoing('web', null);
+});
+
+void t.test('input is refused where the guest would not be the one that reads it', async (t) => {
+  const { store } = await openStore(t);
+  const definition = definitionOf('web');
+  await store.createIncoming(definition, regionsOf(definition), 'm-00000001');
+  await t.rejects(store.input('web', Buffer.from('x')), { code: 'wrong-state' });
+  store.adopt('web', undefined);
+  await store.input('web', Buffer.from('x'));
+});
+
+void t.test('a migration away holds the guest until it ends', async (t) => {
   const { store } = await openStore(t);
   await store.define(definitionOf('web'), undefined);
   t.throws(() => store.checkOutgoing('web'), { code: 'wrong-state' });
@@ -109,7 +175,7 @@ t.test('a migration away holds the guest until it ends', async (t) => {
   for (const operation of ['stop', 'pause', 'resume', 'undefine'] as const) {
     await t.rejects(store[operation]('web'), { code: 'wrong-state' }, operation);
   }
-  store.markUnknown('web');
+  store.markUnknown('web', 'm-00000001');
   t.equal(store.get('web').status, 'unknown');
   await t.rejects(store.stop('web'), { code: 'wrong-state', message: /outcome.*not known/ });
   await store.endOutgoing('web', null);
@@ -119,7 +185,7 @@ t.test('a migration away holds the guest until it ends', async (t) => {
   t.throws(() => store.get('web'), { code: 'not-found' });
 });
 
-t.test('a migration to here is adopted or discarded', async (t) => {
+void t.test('a migration to here is adopted or discarded', async (t) => {
   const { store, guests, directory } = await openStore(t);
   const definition = definitionOf('web');
   const guest = await store.createIncoming(definition, regionsOf(definition), 'm-00000001');
@@ -149,7 +215,7 @@ t.test('a migration to here is adopted or discarded', async (t) => {
   t.match(store.checkIncoming(definitionOf('odd'), other), [{ code: 'unsupported-guest' }]);
 });
 
-t.test('a followed console has no gap and tells how it ended', async (t) => {
+void t.test('a followed console has no gap and tells how it ended', async (t) => {
   const { store, guests } = await openStore(t);
   await store.define(definitionOf('web'), undefined);
   t.equal(await all(store.console('web', 0, false, new AbortController().signal)), 'end null');

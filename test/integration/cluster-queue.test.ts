@@ -15,7 +15,7 @@ interface Span {
   result: MigrationResult;
 }
 
-t.test('sixteen nodes, forty guests, forty migrations asked for at once', async (t) => {
+void t.test('sixteen nodes, forty guests, forty migrations asked for at once', async (t) => {
   const names = Array.from({ length: 16 }, (_, i) => `n${String(i).padStart(2, '0')}`);
   const cluster = await Cluster.start(names);
   t.teardown(() => cluster.close());
@@ -77,7 +77,7 @@ t.test('sixteen nodes, forty guests, forty migrations asked for at once', async 
   for (const { agent } of cluster.nodes) while (agent.queue().length > 0) await setImmediate();
 });
 
-t.test('A to B and B to A asked for at the same moment', async (t) => {
+void t.test('A to B and B to A asked for at the same moment', async (t) => {
   const cluster = await Cluster.start(['a', 'b']);
   t.teardown(() => cluster.close());
   await cluster.boot('a', { name: 'there' });

@@ -59,12 +59,16 @@ function subscribe(set: Set<() => void>, listener: () => void): () => void {
   return () => void set.delete(listener);
 }
 
-/** Kinds that make HostedArrayGuests, and keep them for the test by name. */
-export function arrayGuestKinds(): { kinds: GuestKinds; guests: Map<string, HostedArrayGuest[]> } {
+/** Kinds that make HostedArrayGuests, and keep them for the test by name; `onMake` sees each before its node does. */
+export function arrayGuestKinds(onMake: (guest: HostedArrayGuest) => void = () => undefined): {
+  kinds: GuestKinds;
+  guests: Map<string, HostedArrayGuest[]>;
+} {
   const guests = new Map<string, HostedArrayGuest[]>();
   const make = (definition: GuestDefinition) => {
     const guest = new HostedArrayGuest(definition);
     guests.set(definition.name, [...(guests.get(definition.name) ?? []), guest]);
+    onMake(guest);
     return Promise.resolve(guest);
   };
   return {

@@ -1,0 +1,67 @@
+import type { Logger } from 'pino';
+import { toMigrationError } from '../../shared/errors.js';
+import { systemTimers } from '../../shared/timers.js';
+import type { GuestStore, NodeAddress } from '../guest/guest-store.js';
+import type { JournalEntry, OwnershipJournal } from '../journal/ownership-journal.js';
+import { askUntilAnswered } from './outcome-question.js';
+import type { PeerDialer } from './peer-dialer.js';
+import { SOURCE_TIMEOUTS } from './source-context.js';
+
+export interface OpenQuestionsContext {
+  readonly node: string;
+  readonly guests: GuestStore;
+  readonly journal: OwnershipJournal;
+  readonly dialer: PeerDialer;
+  readonly logger: Logger;
+  /** Where the agent of a node is; undefined if the configuration does not say. */
+  address(node: string): NodeAddress | undefined;
+  /** Ends the asking, for the end of the agent. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Commits that an earlier run of this agent sent and never heard the outcome of: their VMs may be running at the target.
+ * Holds those VMs, so that nobody starts them here, and asks until it is known whose they are.
+ */
+export function askOpenQuestions(context: OpenQuestionsContext): void {
+  for (const entry of context.journal.entries()) {
+    if (entry.decision !== 'commit-sent' || entry.vm === null) continue;
+    context.guests.markUnknown(entry.vm, entry.migration);
+    void settle(context, { ...entry, vm: entry.vm });
+  }
+}
+
+async function settle(context: OpenQuestionsContext, entry: JournalEntry & { vm: string }): Promise<void> {
+  const { guests, journal, dialer, node, signal } = context;
+  const { migration, vm, peer } = entry;
+  const logger = context.logger.child({ migration, vm, pair: `${node}->${peer}`, role: 'source' });
+  const target = context.address(peer);
+  if (!target) {
+    logger.error(
+      `VM ${vm} may be running on node ${peer}, which 'peers' does not name: add it and restart this agent`,
+    );
+    return;
+  }
+  logger.warn(
+    `VM ${vm} may be running on node ${peer}: asking, and holding it here until there is an answer`,
+  );
+  try {
+    const outcome = await askUntilAnswered(
+      {
+        subject: { id: migration, vm, from: node, to: peer },
+        askOutcome: (asking) => dialer.askOutcome(target, migration, asking),
+        timeouts: SOURCE_TIMEOUTS,
+        onWarning: (message, error) => logger.warn({ err: error }, message),
+      },
+      systemTimers,
+      signal,
+      () => logger.error(`node ${peer} does not answer: VM ${vm} stays held; bring ${peer} or the link back`),
+    );
+    await guests.endOutgoing(vm, outcome === 'committed' ? target : null);
+    await journal.forget(migration);
+    logger.info({ outcome }, 'the outcome of an earlier migration is known now');
+  } catch (error) {
+    if (!signal.aborted)
+      logger.error({ error: toMigrationError(error).toJSON() }, 'an open outcome could not be settled');
+  }
+}
