@@ -25,13 +25,13 @@ export interface OpenQuestionsContext {
  */
 export function askOpenQuestions(context: OpenQuestionsContext): void {
   for (const entry of context.journal.entries()) {
-    if (entry.decision !== 'commit-sent' || entry.vm === null) continue;
+    if (entry.decision !== 'commit-sent') continue;
     context.guests.markUnknown(entry.vm, entry.migration);
-    void settle(context, { ...entry, vm: entry.vm });
+    void settle(context, entry);
   }
 }
 
-async function settle(context: OpenQuestionsContext, entry: JournalEntry & { vm: string }): Promise<void> {
+async function settle(context: OpenQuestionsContext, entry: JournalEntry): Promise<void> {
   const { guests, journal, dialer, node, signal } = context;
   const { migration, vm, peer } = entry;
   const logger = context.logger.child({ migration, vm, pair: `${node}->${peer}`, role: 'source' });

@@ -251,12 +251,15 @@ export class IncomingMigrations {
 
   /** Enters the migration as active. Throws why a guest can't be prepared for it now. */
   #activate(incoming: Incoming, served: ServedNodeLock): void {
-    const { node } = this.#context;
+    const { node, journal } = this.#context;
     const { id, from, session } = incoming;
     if (this.#closing) throw new MigrationError('shutting-down', `node ${node} is shutting down`);
     const active = this.#active.get(id);
     if (active && active !== incoming) {
       throw new MigrationError('duplicate-migration', `migration ${id} is under way on another connection`);
+    }
+    if (journal.get(id) || this.#abortedAnswers.has(from, id)) {
+      throw new MigrationError('wrong-state', `the outcome of migration ${id} is known: begin another one`);
     }
     // By this connection: the id alone, which anybody can show, gives no right to the node.
     const occupation = served.occupy(() => {

@@ -1,8 +1,15 @@
+import { writeFileSync } from 'node:fs';
 import { mkdtemp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { type Decision, type JournalEntry, OwnershipJournal } from '../../agent/journal/ownership-journal.js';
+import {
+  type Decision,
+  type JournalEntry,
+  MAX_ABORTED_ENTRIES,
+  MAX_JOURNAL_ENTRIES,
+  OwnershipJournal,
+} from '../../agent/journal/ownership-journal.js';
 
 const ID = 'm-00000001';
 
@@ -111,10 +118,10 @@ void t.test('what was decided is there after a restart', async (t) => {
   const directory = await emptyDirectory(t);
   const journal = await OwnershipJournal.open(directory);
   await journal.decide(entry('commit-sent'));
-  await journal.decide({ ...entry('aborted', 'm-00000002'), vm: null });
+  await journal.decide(entry('aborted', 'm-00000002'));
   const reopened = await OwnershipJournal.open(directory);
   t.strictSame(reopened.get(ID), entry('commit-sent'));
-  t.strictSame(reopened.get('m-00000002'), { ...entry('aborted', 'm-00000002'), vm: null });
+  t.strictSame(reopened.get('m-00000002'), entry('aborted', 'm-00000002'));
   t.equal(await reopened.decide(entry('committed')), 'commit-sent');
 });
 
@@ -160,6 +167,41 @@ void t.test('forgetting', async (t) => {
     await t.rejects(journal.forget(ID), { code: 'internal', message: new RegExp(`${ID}.json`) });
     t.equal(journal.get(ID)?.decision, 'committed');
   });
+});
+
+void t.test('of the aborted ones the oldest go, also after a restart; others stay', async (t) => {
+  const directory = await emptyDirectory(t);
+  const idOf = (n: number) => `m-${String(n).padStart(8, '0')}`;
+  const at = (n: number) => new Date(Date.UTC(2026, 0, 2) + n * 1000).toISOString();
+  await writeFile(join(directory, `${idOf(1)}.json`), JSON.stringify(entry('committed', idOf(1))));
+  // a name order that is not that of time
+  for (let n = 2; n < MAX_ABORTED_ENTRIES + 5; n += 1) {
+    const id = idOf(10_000 - n);
+    await writeFile(join(directory, `${id}.json`), JSON.stringify({ ...entry('aborted', id), at: at(n) }));
+  }
+  const journal = await OwnershipJournal.open(directory);
+  await journal.decide({ ...entry('aborted', idOf(20_000)), at: at(9999) });
+  const aborted = () => journal.entries().filter(({ decision }) => decision === 'aborted').length;
+  // in their turn behind those
+  for (let n = 2; n < 6; n += 1) await journal.forget(idOf(10_000 - n));
+  t.equal(aborted(), MAX_ABORTED_ENTRIES);
+  t.equal(journal.get(idOf(10_000 - 2)), undefined);
+  t.ok(journal.get(idOf(10_000 - 6)));
+  t.ok(journal.get(idOf(20_000)));
+  t.ok(journal.get(idOf(1)), 'what was committed stays');
+  t.equal((await readdir(directory)).length, MAX_ABORTED_ENTRIES + 1);
+});
+
+void t.test('a full journal lets no further migration begin', async (t) => {
+  const directory = await emptyDirectory(t);
+  for (let n = 0; n < MAX_JOURNAL_ENTRIES; n += 1) {
+    const id = `m-${String(n).padStart(8, '0')}`;
+    writeFileSync(join(directory, `${id}.json`), JSON.stringify(entry('committed', id)));
+  }
+  const journal = await OwnershipJournal.open(directory);
+  await t.rejects(journal.stage(entry('committed', 'm-10000000')), { code: 'limit-exceeded' });
+  await journal.forget('m-00000007');
+  await journal.stage(entry('committed', 'm-10000000'));
 });
 
 void t.test('what is not readable is refused by name, never guessed at', async (t) => {

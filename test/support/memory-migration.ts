@@ -147,18 +147,12 @@ export class MemoryMigration {
       },
       askOutcome:
         given.askOutcome ??
-        (async () => {
-          // as the agent answers: what is neither on record nor under way is recorded as aborted first
+        (() => {
+          // as the agent answers: what is neither on record nor under way never will be committed
+          const known = this.targetJournal.get('m-00000001')?.decision;
           const underWay = this.target.state.name !== 'aborted';
-          if (!this.targetJournal.get('m-00000001') && underWay) return 'pending';
-          const decision = await this.targetJournal.decide({
-            migration: 'm-00000001',
-            decision: 'aborted',
-            vm: null,
-            peer: 'a',
-            at: new Date().toISOString(),
-          });
-          return decision === 'committed' ? 'committed' : 'aborted';
+          if (!known) return Promise.resolve(underWay ? 'pending' : 'aborted');
+          return Promise.resolve(known === 'committed' ? 'committed' : 'aborted');
         }),
       journal: sourceJournal,
       timeouts: { ...SOURCE_TIMEOUTS, ...given.timeouts },

@@ -357,15 +357,14 @@ function sourceSuccessors(m: Model, next: Next): void {
   }
 }
 
-/** As the agent answers: from the journal; what is neither there nor under way is recorded as aborted first. */
+/** As the agent answers: from the journal; what is neither there nor under way is aborted, and not let in any more. */
 function ask(n: Model): void {
   const underWay = !['none', 'opened', 'running', 'aborted'].includes(n.t);
   if (n.tJournal === '' && underWay) {
     n.answer = 'pending';
     return;
   }
-  if (n.tJournal === '') n.tJournal = 'aborted';
-  n.answer = n.tJournal;
+  n.answer = n.tJournal || 'aborted';
 }
 
 // -- target ---------------------------------------------------------------------------------------------------------
@@ -437,6 +436,9 @@ function targetSuccessors(m: Model, next: Next): void {
     n.tNoticedControl = true;
     n.tNoticedPages = true;
   });
+  if (m.tJournal === 'aborted' && (m.t === 'none' || m.t === 'aborted')) {
+    next('the target drops its record of the abort', (n) => (n.tJournal = ''));
+  }
   if (m.t === 'none') return;
   if (m.toTarget.length > 0 && !m.tNoticedControl) {
     next(`the target hears ${m.toTarget[0]}`, (n) => hearTarget(n, n.toTarget.shift()!));
