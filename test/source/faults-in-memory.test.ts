@@ -669,3 +669,15 @@ void t.test('whatever the guest writes, however it is sent and whatever fails', 
     { numRuns: 150 },
   );
 });
+
+void t.test('a commit is sent only where the journal says so', async (t) => {
+  const { migration, result } = await withFaultIn('source', 'finalizing', async ({ sourceJournal }) => {
+    const at = new Date().toISOString();
+    await sourceJournal.decide({ migration: ID, decision: 'aborted', vm: 'vm', peer: 'stranger', at });
+  });
+  t.match(result, {
+    outcome: 'failed',
+    error: { code: 'internal', message: /is aborted: its commit is not/ },
+  });
+  await assertSound(t, migration, result);
+});

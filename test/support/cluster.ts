@@ -63,6 +63,11 @@ export class Cluster {
     return node.agent;
   }
 
+  /** Where the agent of a node keeps what must outlive it. */
+  stateDirectory(name: string): string {
+    return join(this.#directory, name);
+  }
+
   /** Defines and starts a guest on a node. */
   async boot(node: string, definition: Partial<EmbeddedDefinition> & { name: string }): Promise<void> {
     const full = GuestDefinitionSchema.parse({
