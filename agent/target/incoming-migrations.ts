@@ -108,7 +108,7 @@ export class IncomingMigrations {
       role: 'target',
     });
     const served = serveNodeLock({ lock, control, migration: id, from, refused: refuse });
-    const incoming = this.#open(id, from, control, logger);
+    const incoming = this.#open(id, from, control, served, logger);
     const { session } = incoming;
     let messages = 0;
     const stopWatching = watchSource(
@@ -118,7 +118,10 @@ export class IncomingMigrations {
         silent: () => {
           served.release();
           refuse(
-            new MigrationError('timeout', `node ${from} said nothing for ${SILENT_SOURCE_MS} ms, and it was its turn`),
+            new MigrationError(
+              'timeout',
+              `node ${from} said nothing for ${SILENT_SOURCE_MS} ms, and it was its turn`,
+            ),
           );
         },
       },
@@ -192,7 +195,7 @@ export class IncomingMigrations {
     await Promise.all(sessions.map(({ session }) => session.settled));
   }
 
-  #open(id: string, from: string, control: TargetControl, logger: Logger): Incoming {
+  #open(id: string, from: string, control: TargetControl, served: ServedNodeLock, logger: Logger): Incoming {
     const { guests, journal, timers } = this.#context;
     const session = new TargetSession({
       migration: id,
@@ -230,7 +233,10 @@ export class IncomingMigrations {
       const { state } = session;
       // A guest that has come is compared and its copy destroyed before the source gives the node back.
       incoming.occupation?.end(state.name === 'aborted');
-      if (state.name === 'aborted') control.close(errorToCloseCode(state.error.code), state.error.message);
+      if (state.name !== 'aborted') return;
+      // Without an occupation, too: what the source still says is not heard after the close.
+      served.release();
+      control.close(errorToCloseCode(state.error.code), state.error.message);
     });
     return incoming;
   }
@@ -264,7 +270,10 @@ export class IncomingMigrations {
     // By this connection: the id alone, which anybody can show, gives no right to the node.
     const occupation = served.occupy(() => {
       session.fail(
-        new MigrationError('unexpected-message', `node ${from} released node ${node} in the middle of migration ${id}`),
+        new MigrationError(
+          'unexpected-message',
+          `node ${from} released node ${node} in the middle of migration ${id}`,
+        ),
       );
     });
     if (!occupation) {

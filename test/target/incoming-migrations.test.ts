@@ -181,6 +181,14 @@ void t.test('a source that gives the lock back in the middle has given the migra
   t.strictSame(b.guests.list(), []);
 });
 
+void t.test('a source that gives up before prepare leaves the node free', async (t) => {
+  const b = await node(t);
+  const source = await locked(b.connect('m-1'));
+  source.say(ABORT, RELEASE);
+  await source.closed;
+  t.equal(b.lock.holder, null);
+});
+
 void t.test('a lease that runs out does not free a node that is in use', async (t) => {
   let destroy: () => void = () => undefined;
   const held = new Promise<void>((resolve) => (destroy = resolve));
