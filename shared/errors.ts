@@ -61,6 +61,11 @@ export const ERROR_CODES = {
   'lock-lost': { retryable: true, status: 409, means: 'the pair lock was lost: its lease ran out' },
   'not-converging': { retryable: true, status: 409, means: 'a limit was reached and the options say cancel' },
   'verify-mismatch': { retryable: false, status: 500, means: 'memory on the target differs from the source' },
+  'verify-incomplete': {
+    retryable: false,
+    status: 502,
+    means: 'memory could not be compared to the end',
+  },
   'guest-failed': { retryable: false, status: 500, means: 'the guest or its process failed' },
   'load-failed': { retryable: false, status: 500, means: 'the target could not load the device state' },
   timeout: { retryable: true, status: 504, means: 'a step took longer than its limit' },

@@ -10,6 +10,8 @@ export interface Comparison {
   mismatches: number;
   /** The first page that differs, for the error message. */
   first: { region: string; page: number } | null;
+  /** Why the comparison of a guest that has moved ended early. */
+  failure: MigrationError | null;
 }
 
 /**

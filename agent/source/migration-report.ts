@@ -15,7 +15,7 @@ export interface MigrationSubject {
 
 /** Collects the figures of one migration while it runs, and makes the result of them. */
 export class MigrationReport {
-  readonly comparison: Comparison = { pagesChecked: 0, mismatches: 0, first: null };
+  readonly comparison: Comparison = { pagesChecked: 0, mismatches: 0, first: null, failure: null };
   readonly rounds: RoundResult[] = [];
   readonly figures: RoundFigures[] = [];
   decision: Decision | null = null;

@@ -177,8 +177,8 @@ export class SourceSession {
     if ('error' in state) {
       return outcome === 'unknown' ? unknownOutcome(this.#context.subject, state.error) : state.error;
     }
-    const { mismatches, pagesChecked, first } = this.#report.comparison;
-    if (mismatches === 0) return null;
+    const { mismatches, pagesChecked, first, failure } = this.#report.comparison;
+    if (mismatches === 0) return failure;
     return new MigrationError(
       'verify-mismatch',
       `${mismatches} of ${pagesChecked} pages were not the same on both nodes when the VM ` +

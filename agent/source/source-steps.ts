@@ -1,4 +1,4 @@
-import { MigrationError } from '../../shared/errors.js';
+import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import type { JournalEntry } from '../journal/ownership-journal.js';
 import { countPages, type Run, unionRuns } from '../../shared/page.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
@@ -254,7 +254,7 @@ export class SourceSteps {
   }
 
   async #release(): Promise<SourceEvent> {
-    const { guest, journal, options, subject, onWarning } = this.#context;
+    const { guest, journal, options, report, subject, onWarning } = this.#context;
     try {
       await guest.writeLog.stop();
     } catch (error) {
@@ -263,7 +263,14 @@ export class SourceSteps {
     try {
       if (options.verify === 'after') await this.#compare();
     } catch (error) {
-      onWarning('the guest runs on the target, but its memory could not be compared to the end', error);
+      const { comparison } = report;
+      comparison.failure = new MigrationError(
+        'verify-incomplete',
+        `VM ${subject.vm} runs on node ${subject.to}, but its memory could not be compared to the end ` +
+          `(${comparison.pagesChecked} pages were): ${toMigrationError(error).message}`,
+        { cause: error },
+      );
+      onWarning(comparison.failure.message, error);
     }
     try {
       await guest.destroy();

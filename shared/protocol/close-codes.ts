@@ -26,6 +26,7 @@ export const CLOSE_CODES = {
   'guest-failed': 4023,
   'load-failed': 4024,
   'outcome-unknown': 4025,
+  'verify-incomplete': 4026,
   'unknown-node': 4030,
   'same-node': 4031,
   'target-has-guest': 4032,

@@ -1,5 +1,7 @@
 import t, { type Test } from 'tap';
+import type { Connection } from '../../agent/link/connection.js';
 import { PAGE_SIZE } from '../../shared/page.js';
+import { decodeSourceMessage } from '../../shared/protocol/control-codec.js';
 import { ArrayGuest } from '../support/array-guest.js';
 import { MemoryMigration, type MemoryMigrationOptions } from '../support/memory-migration.js';
 
@@ -137,6 +139,24 @@ void t.test('verification', async (t) => {
     t.equal(result.outcome, 'completed');
     t.equal(result.error?.code, 'verify-mismatch');
     t.equal(result.verify.mismatches, 1);
+    t.strictSame(migration.runnable, [migration.copy]);
+  });
+  await t.test('after: one that could not be done is no success, and the guest has moved', async (t) => {
+    const decorateSourceControl = (connection: Connection): Connection => {
+      const send = connection.send.bind(connection);
+      connection.send = async (data) => {
+        if (decodeSourceMessage(data).type === 'verify-request') throw new Error('the cable is out');
+        await send(data);
+      };
+      return connection;
+    };
+    const { migration, result } = await migrate(t, filledGuest(), {
+      options: { verify: 'after' },
+      decorateSourceControl,
+    });
+    t.equal(result.outcome, 'completed');
+    t.match(result.error, { code: 'verify-incomplete', message: /\(0 pages were\): the cable is out/ });
+    t.match(result.verify, { pagesChecked: 0, mismatches: 0 });
     t.strictSame(migration.runnable, [migration.copy]);
   });
 });
