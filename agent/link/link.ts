@@ -7,7 +7,10 @@ export type { BlobKind } from '../../shared/protocol/frame.js';
 
 /** Both ends of the control connection: validated messages out and in. */
 export interface ControlChannel<Out, In> {
-  /** Rejects with link-lost if the connection has ended. */
+  /**
+   * Rejects with link-lost if the connection has ended; with limit-exceeded, which ends it, if too much was sent that the
+   * peer has not read.
+   */
   send(message: Out): Promise<void>;
   /** Adds a receiver for messages; returns how to remove it. A message that no receiver is there for is kept, bounded. */
   onMessage(listener: (message: In) => void): () => void;
@@ -26,12 +29,17 @@ export type TargetControl = ControlChannel<TargetMessage, SourceMessage>;
 export interface PageSender {
   /** Bytes put on the wire so far, headers included. */
   readonly wireBytes: number;
+  /** Those of them that the connections have taken. */
+  readonly takenBytes: number;
   /** Sends the content of `run`; data.length is run.pageCount pages. Any length: it is split into frames. */
   sendPages(run: Run, data: Uint8Array): Promise<void>;
   /** Sends the run as all zero, with no payload. */
   sendZeroPages(run: Run): Promise<void>;
   sendBlob(kind: BlobKind, data: Uint8Array): Promise<void>;
-  /** Sends the end of the round in band on every stream; the target acknowledges with round-ack. */
+  /**
+   * Sends the end of the round in band on every stream, and resolves once the connections have taken all of it; the
+   * target acknowledges with round-ack.
+   */
   sendRoundEnd(round: number): Promise<void>;
   onClose(listener: (end: ConnectionEnd) => void): void;
   close(): void;

@@ -63,6 +63,10 @@ export class StreamedPageSender implements PageSender {
     return this.#wireBytes;
   }
 
+  get takenBytes(): number {
+    return this.#streams.reduce((sum, stream) => sum + stream.takenBytes, 0);
+  }
+
   async sendPages(run: Run, data: Uint8Array): Promise<void> {
     if (data.length !== run.pageCount * PAGE_SIZE) {
       throw new MigrationError('internal', `${run.pageCount} pages were given with ${data.length} bytes`);
@@ -103,6 +107,7 @@ export class StreamedPageSender implements PageSender {
       await this.#write(number, encodeRoundEnd(round), null);
       stream.flush();
     }
+    await Promise.all(this.#streams.map((stream) => stream.drained()));
   }
 
   onClose(listener: (end: ConnectionEnd) => void): void {

@@ -15,6 +15,11 @@ export const COALESCED_PAYLOAD_BYTES = 16 * 1024;
 /** Size of the buffers in which small frames are gathered. */
 const BATCH_BYTES = 64 * 1024;
 
+interface Waiting {
+  resolve: () => void;
+  reject: (error: MigrationError) => void;
+}
+
 /** The sending end of one page stream: an ordered stream of bytes over a connection, with bounded bytes in flight. */
 export class PageStream {
   readonly #connection: Connection;
@@ -24,8 +29,10 @@ export class PageStream {
   #batchEnd = 0;
   #flushScheduled = false;
   #inFlightBytes = 0;
+  #takenBytes = 0;
   #failure: MigrationError | null = null;
-  #waiting: { resolve: () => void; reject: (error: MigrationError) => void }[] = [];
+  #waiting: Waiting[] = [];
+  #draining: Waiting[] = [];
 
   /** `peer` is named in errors. */
   constructor(connection: Connection, peer: string) {
@@ -50,7 +57,22 @@ export class PageStream {
   /** Lets everything that waits for room, and whatever is written from now on, fail with `error`. */
   fail(error: MigrationError): void {
     this.#failure ??= error;
-    for (const waiting of this.#waiting.splice(0)) waiting.reject(this.#failure);
+    for (const waiting of [...this.#waiting.splice(0), ...this.#draining.splice(0)]) {
+      waiting.reject(this.#failure);
+    }
+  }
+
+  /** Bytes that the connection has taken: it is getting on as long as they grow. */
+  get takenBytes(): number {
+    return this.#takenBytes;
+  }
+
+  /** Hands over what is gathered, and resolves once the connection has taken everything. Throws what ended the stream. */
+  async drained(): Promise<void> {
+    if (this.#failure) throw this.#failure;
+    this.flush();
+    if (this.#inFlightBytes === 0) return;
+    await new Promise<void>((resolve, reject) => this.#draining.push({ resolve, reject }));
   }
 
   /** Null, or a promise to await before anything more is written. Throws what ended the stream. */
@@ -108,6 +130,8 @@ export class PageStream {
     this.#connection.send(data).then(
       () => {
         this.#inFlightBytes -= data.length;
+        this.#takenBytes += data.length;
+        if (this.#inFlightBytes === 0) for (const draining of this.#draining.splice(0)) draining.resolve();
         if (this.#inFlightBytes < MAX_IN_FLIGHT_BYTES) {
           for (const waiting of this.#waiting.splice(0)) waiting.resolve();
         }

@@ -54,23 +54,29 @@ export class Conversation {
     return answer;
   }
 
-  /** Resolves with the next message of that type. Rejects with timeout, or with why the conversation failed. */
-  async expect<T extends TypeOf>(type: T, timeoutMs: number): Promise<MessageOf<T>> {
+  /**
+   * Resolves with the next message of that type. Rejects with timeout, or with why the conversation failed. With
+   * `sent`, the time runs from when that resolves; if it rejects there is no limit.
+   */
+  async expect<T extends TypeOf>(type: T, timeoutMs: number, sent?: Promise<void>): Promise<MessageOf<T>> {
     if (this.#failure) throw this.#failure;
     let cancel: (() => void) | undefined;
+    let over = false;
     try {
       return await new Promise<MessageOf<T>>((resolve, reject) => {
         this.#expected = { type, resolve: (message) => resolve(message as MessageOf<T>), reject };
-        cancel = this.#timers.after(timeoutMs, () => {
-          reject(
-            new MigrationError(
-              'timeout',
-              `node ${this.#peer} did not answer '${type}' within ${timeoutMs} ms`,
-            ),
-          );
-        });
+        const limit = () => {
+          if (over) return;
+          cancel = this.#timers.after(timeoutMs, () => {
+            const text = `node ${this.#peer} did not answer '${type}' within ${timeoutMs} ms`;
+            reject(new MigrationError('timeout', text));
+          });
+        };
+        if (sent) sent.then(limit, () => undefined);
+        else limit();
       });
     } finally {
+      over = true;
       cancel?.();
       this.#expected = null;
     }

@@ -68,9 +68,11 @@ export class PageSending {
 
   /** Ends the round and waits until the target has applied all of it. */
   async barrier(round: number): Promise<void> {
+    // A slow link may take long over what is in flight: the time for the answer runs from the last byte that it took.
+    const sent = this.#watch(() => this.#sender.sendRoundEnd(round));
     const [ack] = await Promise.all([
-      this.#conversation.expect('round-ack', this.#context.timeouts.roundAckMs),
-      this.#watch(() => this.#sender.sendRoundEnd(round)),
+      this.#conversation.expect('round-ack', this.#context.timeouts.roundAckMs, sent),
+      sent,
     ]);
     if (ack.round !== round) {
       throw new MigrationError(
@@ -87,12 +89,12 @@ export class PageSending {
   async #watch<T>(send: () => Promise<T>): Promise<T> {
     const { timers, timeouts, subject, onStall } = this.#context;
     const lookEveryMs = timeouts.stallMs / STALL_LOOKS;
-    let wireBytes = this.#sender.wireBytes;
+    let takenBytes = this.#sender.takenBytes;
     let looks = 0;
     let cancel: () => void;
     const look = () => {
-      looks = this.#sender.wireBytes === wireBytes ? looks + 1 : 0;
-      wireBytes = this.#sender.wireBytes;
+      looks = this.#sender.takenBytes === takenBytes ? looks + 1 : 0;
+      takenBytes = this.#sender.takenBytes;
       if (looks < STALL_LOOKS) {
         cancel = timers.after(lookEveryMs, look);
         return;
