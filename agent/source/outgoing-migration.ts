@@ -142,9 +142,13 @@ export class OutgoingMigration {
         known ? CLOSE_DONE : errorToCloseCode('outcome-unknown'),
         'the migration has ended',
       );
+      // An ended migration is shown for long; what it holds on to is the guest and its image.
+      this.#control = null;
     }
     this.#end(result);
-    if (result.outcome !== 'unknown') this.#settle();
+    if (result.outcome === 'unknown') return;
+    this.#session = null;
+    this.#settle();
   }
 
   async #waitForLock(): Promise<PairHold> {
@@ -226,6 +230,7 @@ export class OutgoingMigration {
       await this.#handOver(final);
       this.#logger.warn({ outcome: final.outcome }, 'the outcome is known now');
       this.#result = this.#timed(final);
+      this.#session = null;
       this.#settle();
     });
     return result;

@@ -1,0 +1,27 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import t from 'tap';
+import { Cluster } from '../support/cluster.js';
+import { arrayGuestKinds, type HostedArrayGuest } from '../support/hosted-array-guest.js';
+
+setFlagsFromString('--expose_gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+void t.test('a migration that is shown after its end does not keep the guest that left', async (t) => {
+  const made: WeakRef<HostedArrayGuest>[] = [];
+  const { kinds, guests } = arrayGuestKinds((guest) => made.push(new WeakRef(guest)));
+  const cluster = await Cluster.start(['a', 'b'], {}, kinds);
+  t.teardown(() => cluster.close());
+  await cluster.boot('a', { name: 'vm' });
+  t.match(await cluster.migrate('vm', 'a', 'b'), { outcome: 'completed' });
+  await cluster.cleared('b', ['vm']);
+  guests.clear();
+  t.match(cluster.agent('a').migrations(), [{ vm: 'vm', phase: 'ended' }], 'it is still shown');
+  // what a turn of the event loop or a timer of the ended session holds goes within a moment
+  for (let turn = 0; turn < 200 && made[0]?.deref(); turn += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    collectGarbage();
+  }
+  t.ok(made[0]?.deref() === undefined, 'it is gone from the source');
+  t.match(cluster.whereIs('vm'), [{ node: 'b', status: 'running' }]);
+});
