@@ -12,6 +12,9 @@ import type { ControlChannel, SourceControl, TargetControl } from './link.js';
 /** Messages kept while no receiver is there; bounds the memory that a peer which talks out of turn can take. */
 export const MAX_BACKLOG_MESSAGES = 64;
 
+/** Bytes of messages that are on their way out; bounds what a peer that asks and does not read can make this side hold. */
+export const MAX_UNSENT_BYTES = 2 ** 20;
+
 /** The source's end of a control connection: says SourceMessages, hears TargetMessages. */
 export function sourceControl(connection: Connection): SourceControl {
   return new MessageChannel(connection, encodeSourceMessage, decodeTargetMessage);
@@ -24,7 +27,7 @@ export function targetControl(connection: Connection): TargetControl {
 
 /**
  * Validated messages over a connection. A message that is not valid ends the connection with the close code of
- * bad-message and the reason in words; so does a backlog that runs over, with limit-exceeded. A receiver that throws
+ * bad-message and the reason in words; so does too much that is not heard or not sent yet, with limit-exceeded. A receiver that throws
  * ends it as well, with the code of what it threw. In all of these the channel's end is local and has that code.
  */
 class MessageChannel<Out, In> implements ControlChannel<Out, In> {
@@ -34,6 +37,7 @@ class MessageChannel<Out, In> implements ControlChannel<Out, In> {
   readonly #listeners = new Set<(message: In) => void>();
   readonly #closeListeners: ((end: ConnectionEnd) => void)[] = [];
   readonly #backlog: In[] = [];
+  #unsentBytes = 0;
   #refused = false;
   #end: ConnectionEnd | null = null;
 
@@ -53,7 +57,19 @@ class MessageChannel<Out, In> implements ControlChannel<Out, In> {
   }
 
   async send(message: Out): Promise<void> {
-    await this.#connection.send(this.#encode(message));
+    const encoded = this.#encode(message);
+    if (this.#unsentBytes + encoded.length > MAX_UNSENT_BYTES) {
+      const text = `the peer does not read: ${this.#unsentBytes} bytes of control messages are waiting for it`;
+      const error = new MigrationError('limit-exceeded', text);
+      this.#refuse(error);
+      throw error;
+    }
+    this.#unsentBytes += encoded.length;
+    try {
+      await this.#connection.send(encoded);
+    } finally {
+      this.#unsentBytes -= encoded.length;
+    }
   }
 
   onMessage(listener: (message: In) => void): () => void {

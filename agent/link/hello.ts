@@ -2,6 +2,7 @@ import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { errorToCloseCode } from '../../shared/protocol/close-codes.js';
 import { PROTOCOL_VERSIONS, type SourceMessage, type TargetMessage } from '../../shared/protocol/messages.js';
 import { connectionError } from './connection-end.js';
+import { errorMessage } from './error-message.js';
 import type { ControlChannel, SourceControl, TargetControl } from './link.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
 
@@ -121,7 +122,7 @@ export async function welcomeSource(control: TargetControl, options: HandshakeOp
     } catch (error) {
       if (error instanceof MigrationError && error.code !== 'link-lost') {
         // the close says the same; the message has room for all of the reason
-        control.send({ type: 'error', ...error.toJSON() }).catch(() => undefined);
+        control.send(errorMessage(error)).catch(() => undefined);
       }
       throw error;
     }

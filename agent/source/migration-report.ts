@@ -24,6 +24,8 @@ export class MigrationReport {
   wireBytes = 0;
   downtime = { pauseMs: 0, residualMs: 0, stateMs: 0, verifyMs: 0, loadMs: 0, resumeMs: 0 };
   downtimeMs = 0;
+  /** Why the guest does not run on the target, whose it is. */
+  resumeFailure: MigrationError | null = null;
   readonly #subject: MigrationSubject;
   readonly #options: MigrationOptions;
   readonly #ramBytes: number;

@@ -100,8 +100,11 @@ export class SourceSession {
     this.#events.push(event);
     if (this.#dispatching) return;
     this.#dispatching = true;
-    for (let next = this.#events.shift(); next; next = this.#events.shift()) this.#take(next);
-    this.#dispatching = false;
+    try {
+      for (let next = this.#events.shift(); next; next = this.#events.shift()) this.#take(next);
+    } finally {
+      this.#dispatching = false;
+    }
   }
 
   #take(event: SourceEvent): void {
@@ -177,6 +180,7 @@ export class SourceSession {
     if ('error' in state) {
       return outcome === 'unknown' ? unknownOutcome(this.#context.subject, state.error) : state.error;
     }
+    if (this.#report.resumeFailure) return this.#report.resumeFailure;
     const { mismatches, pagesChecked, first, failure } = this.#report.comparison;
     if (mismatches === 0) return failure;
     return new MigrationError(

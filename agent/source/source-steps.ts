@@ -238,7 +238,15 @@ export class SourceSteps {
   }
 
   async #commit(): Promise<SourceEvent> {
-    await this.#context.conversation.ask({ type: 'commit' }, 'running', this.#context.timeouts.commitMs);
+    const { conversation, timeouts, report, subject } = this.#context;
+    const { failure } = await conversation.ask({ type: 'commit' }, 'running', timeouts.commitMs);
+    if (failure !== null) {
+      report.resumeFailure = new MigrationError(
+        'guest-failed',
+        `VM ${subject.vm} has moved to node ${subject.to} and is paused there, because it could not be resumed: ` +
+          `${failure}; look at it there, then 'vmferry vm resume ${subject.vm}' or restart it`,
+      );
+    }
     this.#measureDowntime();
     return { type: 'running' };
   }

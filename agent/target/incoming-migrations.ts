@@ -6,6 +6,7 @@ import type { GuestStore } from '../guest/guest-store.js';
 import type { OwnershipJournal } from '../journal/ownership-journal.js';
 import { connectionError } from '../link/connection-end.js';
 import type { Connection } from '../link/connection.js';
+import { errorMessage } from '../link/error-message.js';
 import type { Handshake } from '../link/hello.js';
 import type { PageSink, TargetControl } from '../link/link.js';
 import { receivePages } from '../link/page-receiver.js';
@@ -99,7 +100,7 @@ export class IncomingMigrations {
     const id = handshake.migrationId;
     const from = handshake.peer.node;
     const refuse = (error: MigrationError) => {
-      control.send({ type: 'error', ...error.toJSON() }).catch(() => undefined);
+      control.send(errorMessage(error)).catch(() => undefined);
       control.close(errorToCloseCode(error.code), error.message);
     };
     const logger = this.#context.logger.child({

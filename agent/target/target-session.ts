@@ -5,6 +5,7 @@ import { systemTimers, type Timers } from '../../shared/timers.js';
 import type { Guest } from '../guest/guest.js';
 import { hashHex } from '../guest/page-hash.js';
 import type { JournalEntry, OwnershipJournal } from '../journal/ownership-journal.js';
+import { errorMessage, messageText } from '../link/error-message.js';
 import type { BlobKind, PageSink, TargetControl } from '../link/link.js';
 import { BlobBuffer } from './blob-buffer.js';
 import { ReceivedMemory } from './received-memory.js';
@@ -72,10 +73,12 @@ export class TargetSession {
   #adopted = false;
   #memory: ReceivedMemory | null = null;
   #image: BlobBuffer | null = null;
-  readonly #deviceState = new BlobBuffer('the device state', MAX_DEVICE_STATE_BYTES);
+  #deviceState: BlobBuffer | null = new BlobBuffer('the device state', MAX_DEVICE_STATE_BYTES);
   /** Streams that have ended the round `round`. */
   #barrier = { round: 0, ended: new Set<number>() };
   #pieces = 0;
+  /** A verify-request is being answered: one at a time, for each costs a thousand times of what it takes to ask. */
+  #hashesDue = false;
   #step: Promise<void> = Promise.resolve();
   #cancelCommitTimeout: () => void = () => undefined;
   #settle!: () => void;
@@ -189,17 +192,27 @@ export class TargetSession {
     this.#events.push(event);
     if (this.#dispatching) return;
     this.#dispatching = true;
-    for (let next = this.#events.shift(); next; next = this.#events.shift()) this.#take(next);
-    this.#dispatching = false;
+    try {
+      for (let next = this.#events.shift(); next; next = this.#events.shift()) this.#take(next);
+    } finally {
+      this.#dispatching = false;
+    }
   }
 
   #take(event: TargetEvent): void {
     const step = transition(this.#state, event);
     if (step === null) {
       // The results of steps that an abort overtook mean nothing; a message out of place is the peer's error.
-      const over = this.#state.name === 'aborting' || this.#state.name === 'aborted';
-      if (isFromSource(event) && !over) this.#reject(this.#unexpected(event.type));
+      if (isFromSource(event)) this.#reject(this.#unexpected(event.type));
       return;
+    }
+    if (step.effect?.do === 'send-hashes') {
+      if (this.#hashesDue) {
+        const text = `'verify-request' came before the one before it was answered`;
+        this.#reject(new MigrationError('unexpected-message', text));
+        return;
+      }
+      this.#hashesDue = true;
     }
     if (event.type === 'prepare') this.#prepare = event.message;
     const moved = step.state.name !== this.#state.name;
@@ -225,10 +238,11 @@ export class TargetSession {
     }
   }
 
-  /** Fails the migration, or just says so where the guest is the node's own already. */
+  /** Fails the migration, or just says so where the guest is the node's own already; an end that has begun has its reason. */
   #reject(error: MigrationError): void {
+    const over = this.#state.name === 'aborting' || this.#state.name === 'aborted';
     if (transition(this.#state, { type: 'failed', error })) this.fail(error);
-    else this.#sendError(error);
+    else if (!over) this.#sendError(error);
   }
 
   /** Runs an effect after the one before it, and feeds its outcome back. */
@@ -263,7 +277,8 @@ export class TargetSession {
       case 'resume':
         return await this.#resume();
       case 'send-running':
-        this.#send({ type: 'running', resumeMs: effect.resumeMs });
+        this.#send({ type: 'running', resumeMs: effect.resumeMs, failure: effect.failure });
+        this.#letGo();
         this.#settle();
         return null;
       case 'discard':
@@ -273,7 +288,10 @@ export class TargetSession {
 
   async #create(message: Prepare): Promise<TargetEvent | null> {
     const { host, journal, openStreams } = this.#context;
-    const findings = await host.preflight(message);
+    const findings = (await host.preflight(message)).map((finding) => ({
+      ...finding,
+      message: messageText(finding.message),
+    }));
     if (message.dryRun) {
       this.#send({ type: 'prepared', token: '', findings });
       return { type: 'reported' };
@@ -290,7 +308,17 @@ export class TargetSession {
     return null;
   }
 
+  /** The guest is the node's own, and may end before this connection does: what is still asked for are hashes. */
+  #letGo(): void {
+    this.#guest = null;
+    this.#image = null;
+    this.#deviceState = null;
+    if (this.#prepare?.verify === 'after') this.#memory?.release();
+    else this.#memory = null;
+  }
+
   #sendHashes({ region, firstPage, pageCount }: VerifyRequest): void {
+    this.#hashesDue = false;
     // Of a guest that runs only what was noted on arrival can be told; its memory moves on, and may be gone by then.
     const frozen = this.#state.name === 'receiving' || this.#prepare?.verify === 'after';
     if (!this.#memory || !frozen) throw this.#unexpected('verify-request');
@@ -306,7 +334,7 @@ export class TargetSession {
       const text = `${message.pagesSent} pages were sent and ${applied} arrived: the link lost some`;
       throw new MigrationError('bad-frame', text);
     }
-    const state = this.#deviceState.take();
+    const state = this.#deviceState!.take();
     const imageBytes = this.#image?.take().length ?? 0;
     if (imageBytes !== this.#prepare!.imageBytes) {
       const text = `a program image of ${this.#prepare!.imageBytes} bytes was announced and ${imageBytes} came`;
@@ -335,14 +363,16 @@ export class TargetSession {
     const { host, now, onWarning } = this.#context;
     const startedAt = now();
     const guest = this.#guest!;
+    let failure: string | null = null;
     try {
       await host.adopt(guest, this.#image?.take());
       this.#adopted = true;
       if (this.#finalize!.resume) await guest.resume();
     } catch (error) {
       onWarning('the guest is committed to this node, but did not start: it is paused here', error);
+      failure = messageText(toMigrationError(error).message);
     }
-    return { type: 'resumed', resumeMs: now() - startedAt };
+    return { type: 'resumed', resumeMs: now() - startedAt, failure };
   }
 
   async #discard({ error, record, answer }: Extract<TargetEffect, { do: 'discard' }>): Promise<TargetEvent> {
@@ -372,7 +402,7 @@ export class TargetSession {
   }
 
   #sendError(error: MigrationError): void {
-    this.#send({ type: 'error', ...error.toJSON(), message: error.message.slice(0, 1000) });
+    this.#send(errorMessage(error));
   }
 
   /** A message that can't be sent needs no care: the end of the connection is an event of its own. */

@@ -41,7 +41,8 @@ export type TargetEvent =
   | { readonly type: 'commit-refused' }
   /** The decision could not be written: nothing is on record. */
   | { readonly type: 'record-failed'; readonly error: MigrationError }
-  | { readonly type: 'resumed'; readonly resumeMs: number }
+  /** The guest is the node's own, and runs as it should unless `failure` says why not. */
+  | { readonly type: 'resumed'; readonly resumeMs: number; readonly failure: string | null }
   | { readonly type: 'abort'; readonly error: MigrationError }
   | { readonly type: 'aborted' }
   /** A step failed, the peer broke the protocol or a connection ended. */
@@ -55,7 +56,7 @@ export type TargetEffect =
   | { readonly do: 'send-ready'; readonly loadMs: number }
   | { readonly do: 'record-commit' }
   | { readonly do: 'resume' }
-  | { readonly do: 'send-running'; readonly resumeMs: number }
+  | { readonly do: 'send-running'; readonly resumeMs: number; readonly failure: string | null }
   /**
    * Destroy the copy; with `record`, note durably first that the guest was not taken. The source is told the error,
    * or just 'aborted' where it asked for the abort.
@@ -131,9 +132,9 @@ export const TARGET_TABLE: { readonly [S in StateName]: Row<S> } = {
     'record-failed': (_state, { error }) => discard(error, true),
   },
   resuming: {
-    resumed: (_state, { resumeMs }) => ({
+    resumed: (_state, { resumeMs, failure }) => ({
       state: { name: 'running' },
-      effect: { do: 'send-running', resumeMs },
+      effect: { do: 'send-running', resumeMs, failure },
     }),
   },
   running: { 'verify-request': sendHashes },

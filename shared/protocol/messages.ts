@@ -23,7 +23,10 @@ export const MAX_STREAMS = 16;
 /** Pages whose hashes are asked for at once: 8 bytes each, so that the answer fits a control message. */
 export const MAX_HASHES = 4096;
 
-const Text = z.string().max(1000);
+/** Characters of a text, as an error's: bounds what is logged and shown of a peer's word. */
+export const MAX_TEXT_LENGTH = 1000;
+
+const Text = z.string().max(MAX_TEXT_LENGTH);
 const Count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const Milliseconds = z.number().min(0).max(1e12);
 /** Latest Unix time that a Date can show (ECMA-262, 'Time Values and Time Range'). ms */
@@ -156,7 +159,12 @@ export const TargetMessageSchema = z.discriminatedUnion('type', [
       ),
   }),
   z.strictObject({ type: z.literal('ready'), loadMs: Milliseconds }),
-  z.strictObject({ type: z.literal('running'), resumeMs: Milliseconds }),
+  z.strictObject({
+    type: z.literal('running'),
+    resumeMs: Milliseconds,
+    /** Why the guest, which is the target's now, does not run; null if all is well. */
+    failure: Text.nullable(),
+  }),
   z.strictObject({ type: z.literal('aborted') }),
   z.strictObject({ type: z.literal('answer'), outcome: z.enum(['pending', 'committed', 'aborted']) }),
   z.strictObject({ type: z.literal('error'), code: ErrorCodeSchema, message: Text, retryable: z.boolean() }),

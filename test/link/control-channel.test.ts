@@ -1,5 +1,10 @@
 import t from 'tap';
-import { MAX_BACKLOG_MESSAGES, sourceControl, targetControl } from '../../agent/link/control-channel.js';
+import {
+  MAX_BACKLOG_MESSAGES,
+  MAX_UNSENT_BYTES,
+  sourceControl,
+  targetControl,
+} from '../../agent/link/control-channel.js';
 import { connectedPair } from '../../agent/link/memory-connection.js';
 import { MigrationError } from '../../shared/errors.js';
 import { CLOSE_CODES } from '../../shared/protocol/close-codes.js';
@@ -81,4 +86,28 @@ void t.test('what cannot be said is refused here', async (t) => {
     code: 'bad-message',
     message: /stateDigest: .*pagesSent: /,
   });
+});
+
+void t.test('a peer that asks and does not read is cut off', async (t) => {
+  const { target, near, far } = channels();
+  near.setReadPaused(true);
+  const end = ended(target);
+  const hashes = new Uint8Array(8 * 4096);
+  const answer = { type: 'verify-hashes', region: 0, firstPage: 0, hashes } as const;
+  const answers = Array.from({ length: 100 }, () => target.send(answer));
+  const failures = await Promise.allSettled(answers);
+  t.ok(failures.every(({ status }) => status === 'rejected'));
+  t.match(failures[Math.ceil(MAX_UNSENT_BYTES / hashes.length)], { reason: { code: 'limit-exceeded' } });
+  t.match(await end, { code: CLOSE_CODES['limit-exceeded'], local: true, reason: /does not read/ });
+  t.match(await ended(far), { code: CLOSE_CODES['limit-exceeded'] });
+});
+
+void t.test('messages that the peer reads are not counted any more', async (t) => {
+  const { source, target } = channels();
+  source.onMessage(() => undefined);
+  const hashes = new Uint8Array(8 * 4096);
+  for (let sent = 0; sent < 2 * MAX_UNSENT_BYTES; sent += hashes.length) {
+    await target.send({ type: 'verify-hashes', region: 0, firstPage: 0, hashes });
+  }
+  t.pass('all of them were taken');
 });

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import t from 'tap';
-import { MAX_BACKLOG_MESSAGES } from '../../agent/link/control-channel.js';
+import { MAX_BACKLOG_MESSAGES, MAX_UNSENT_BYTES } from '../../agent/link/control-channel.js';
 import { HEARTBEAT_INTERVAL_MS, HEARTBEAT_TIMEOUT_MS } from '../../agent/link/heartbeat.js';
 import { HANDSHAKE_TIMEOUT_MS } from '../../agent/link/hello.js';
 import { CONNECT_TIMEOUT_MS } from '../../agent/link/link-client.js';
@@ -73,6 +73,8 @@ void t.test('limits', (t) => {
     MAX_CONTROL_PAYLOAD,
     MAX_PAGES_PAYLOAD,
     MAX_BACKLOG_MESSAGES,
+    MAX_UNSENT_BYTES,
+    MAX_TEXT_LENGTH: messages.MAX_TEXT_LENGTH,
     MAX_IN_FLIGHT_BYTES,
     HANDSHAKE_TIMEOUT_MS,
     CONNECT_TIMEOUT_MS,

@@ -298,6 +298,10 @@ void t.test('a call of the incoming guest fails', async (t) => {
   await t.test('resume: it is committed, and stays paused there', async (t) => {
     const { migration, result } = await run(busyGuest(), { createTarget: () => failing('resume') });
     t.equal(result.outcome, 'completed');
+    t.match(result.error, {
+      code: 'guest-failed',
+      message: /has moved to node b and is paused there.*: resume/,
+    });
     t.strictSame(migration.runnable, []);
     t.ok(migration.guest.destroyed);
     t.match(migration.warnings, [/committed to this node, but did not start/]);
@@ -509,7 +513,7 @@ async function waitFor(condition: () => unknown): Promise<void> {
 
 void t.test('the target talks nonsense', async (t) => {
   const nonsense: Record<string, [state: (typeof SOURCE_STATES)[number], message: TargetMessage]> = {
-    'it runs already': ['copying', { type: 'running', resumeMs: 0 }],
+    'it runs already': ['copying', { type: 'running', resumeMs: 0, failure: null }],
     'it is ready already': ['copying', { type: 'ready', loadMs: 0 }],
     'another round': ['copying', { type: 'round-ack', round: 77 }],
     'prepared again': ['copying', { type: 'prepared', token: 'x', findings: [] }],

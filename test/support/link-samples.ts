@@ -66,7 +66,7 @@ export const TARGET_SAMPLES: readonly TargetMessage[] = [
   { type: 'round-ack', round: 3 },
   { type: 'verify-hashes', region: 0, firstPage: 4096, hashes: Uint8Array.from([1, 2, 3, 4, 5, 6, 7, 255]) },
   { type: 'ready', loadMs: 1.5 },
-  { type: 'running', resumeMs: 0.25 },
+  { type: 'running', resumeMs: 0.25, failure: null },
   { type: 'aborted' },
   { type: 'answer', outcome: 'committed' },
   { type: 'error', code: 'wrong-node', message: 'node c answers where b was meant', retryable: false },

@@ -102,7 +102,7 @@ export const TARGET_EVENTS = {
   'commit-recorded': { type: 'commit-recorded' },
   'commit-refused': { type: 'commit-refused' },
   'record-failed': { type: 'record-failed', error: EVENT_ERROR },
-  resumed: { type: 'resumed', resumeMs: 1 },
+  resumed: { type: 'resumed', resumeMs: 1, failure: null },
   abort: { type: 'abort', error: EVENT_ERROR },
   aborted: { type: 'aborted' },
   failed: { type: 'failed', error: EVENT_ERROR },

@@ -1,0 +1,156 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { OwnershipJournal } from '../../agent/journal/ownership-journal.js';
+import type { PageSink, TargetControl } from '../../agent/link/link.js';
+import { hashHex } from '../../agent/guest/page-hash.js';
+import { type TargetContext, TargetSession } from '../../agent/target/target-session.js';
+import { MigrationError } from '../../shared/errors.js';
+import { encodeTargetMessage } from '../../shared/protocol/control-codec.js';
+import { MAX_TEXT_LENGTH, type SourceMessage, type TargetMessage } from '../../shared/protocol/messages.js';
+import { ArrayGuest, definitionOf } from '../support/array-guest.js';
+
+/** A session of its own, and what it says. */
+async function session(t: Test, overrides: Partial<TargetContext> = {}) {
+  const directory = await mkdtemp(join(tmpdir(), 'vmferry-session-'));
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  const said: TargetMessage[] = [];
+  let wake: () => void = () => undefined;
+  const control: TargetControl = {
+    send(message) {
+      // whatever is said must be a valid message
+      encodeTargetMessage(message);
+      said.push(message);
+      wake();
+      return Promise.resolve();
+    },
+    onMessage: () => () => undefined,
+    onClose: () => undefined,
+    close: () => undefined,
+  };
+  const guest = new ArrayGuest('web', 8);
+  guest.state = 'paused';
+  const streams: { sink: PageSink | null } = { sink: null };
+  const target = new TargetSession({
+    migration: 'm-1',
+    peer: 'a',
+    control,
+    host: {
+      preflight: () => Promise.resolve([]),
+      create: () => Promise.resolve(guest),
+      adopt: () => Promise.resolve(),
+      discard: () => Promise.resolve(),
+    },
+    journal: await OwnershipJournal.open(directory),
+    openStreams: (_count, sink) => {
+      streams.sink = sink;
+      return 'token';
+    },
+    closeStreams: () => undefined,
+    now: () => 0,
+    onState: () => undefined,
+    onWarning: () => undefined,
+    ...overrides,
+  });
+  async function hear<T extends TargetMessage['type']>(
+    type: T,
+  ): Promise<Extract<TargetMessage, { type: T }>> {
+    for (;;) {
+      const at = said.findIndex((message) => message.type === type);
+      if (at >= 0) return said.splice(at, 1)[0] as never;
+      await new Promise<void>((resolve) => (wake = resolve));
+    }
+  }
+  return { target, guest, said, hear, sink: () => streams.sink! };
+}
+
+const prepare = (verify: 'off' | 'after' | 'strict'): SourceMessage => ({
+  type: 'prepare',
+  definition: definitionOf('web'),
+  imageBytes: 0,
+  regions: [{ name: 'ram0', bytes: 8 * 4096 }],
+  streams: 1,
+  verify,
+  dryRun: false,
+});
+const question: SourceMessage = { type: 'verify-request', region: 0, firstPage: 0, pageCount: 8 };
+const state = new Uint8Array([1, 2, 3]);
+
+/** Brings the guest to the commit. */
+async function moved({ target, hear, sink }: Awaited<ReturnType<typeof session>>, verify: 'off' | 'after') {
+  target.receive(prepare(verify));
+  await hear('prepared');
+  sink().blob(0, 'device-state', state.length, 0, state);
+  target.receive({ type: 'finalize', stateDigest: hashHex(state), pagesSent: 0, resume: true });
+  await hear('ready');
+  target.receive({ type: 'commit' });
+  return await hear('running');
+}
+
+void t.test('hashes are asked for one piece at a time', async (t) => {
+  const { target, hear, said } = await session(t);
+  target.receive(prepare('strict'));
+  await hear('prepared');
+  for (let times = 0; times < 3; times += 1) {
+    target.receive(question);
+    await hear('verify-hashes');
+  }
+  for (let times = 0; times < 100; times += 1) target.receive(question);
+  t.match(await hear('error'), {
+    code: 'unexpected-message',
+    message: /before the one before it was answered/,
+  });
+  await target.settled;
+  t.ok(said.filter(({ type }) => type === 'verify-hashes').length <= 1);
+});
+
+void t.test('hashes of a guest that runs here, too; and what it was made of is let go', async (t) => {
+  const run = await session(t);
+  t.match(await moved(run, 'after'), { failure: null });
+  run.target.receive(question);
+  t.equal((await run.hear('verify-hashes')).hashes.length, 8 * 8);
+  for (let times = 0; times < 100; times += 1) run.target.receive(question);
+  await run.hear('verify-hashes');
+  t.match(await run.hear('error'), { code: 'unexpected-message' });
+  t.equal(run.target.state.name, 'running', 'the guest is none the worse for it');
+});
+
+void t.test('a guest that is committed and can not be resumed: the source is told why', async (t) => {
+  const run = await session(t);
+  run.guest.failing.add('resume');
+  t.match(await moved(run, 'off'), { failure: /resume/ });
+  t.equal(run.target.state.name, 'running', 'which does not undo the commit');
+});
+
+void t.test('texts that are too long are cut, and what they belong to is said', async (t) => {
+  const long = 'x'.repeat(5000);
+  const overrides: Partial<TargetContext> = {
+    host: {
+      preflight: () => Promise.resolve([{ level: 'refusal', code: 'target-has-guest', message: long }]),
+      create: () => Promise.reject(new MigrationError('guest-failed', long)),
+      adopt: () => Promise.resolve(),
+      discard: () => Promise.resolve(),
+    },
+  };
+  const asked = await session(t, overrides);
+  asked.target.receive({ ...prepare('off'), dryRun: true } as SourceMessage);
+  t.equal((await asked.hear('prepared')).findings[0]?.message.length, MAX_TEXT_LENGTH);
+  const failed = await session(t, overrides);
+  failed.target.receive(prepare('off'));
+  t.equal((await failed.hear('error')).message.length, MAX_TEXT_LENGTH);
+});
+
+void t.test('a listener that fails does not make the session deaf', async (t) => {
+  let failing = true;
+  const fail = () => {
+    if (failing) throw new Error('a test');
+  };
+  const { target, hear } = await session(t, { onState: fail, onWarning: fail });
+  t.throws(() => target.receive(prepare('off')), /a test/);
+  failing = false;
+  target.fail(new MigrationError('link-lost', 'the connection ended'));
+  t.match(await hear('error'), { code: 'link-lost' });
+  await target.settled;
+  t.equal(target.state.name, 'aborted');
+});
