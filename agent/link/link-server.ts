@@ -20,12 +20,21 @@ import { WsConnection } from './ws-connection.js';
 export interface LinkLimits {
   /** Control connections whose handshake is not done: bounds what strangers can hold. */
   maxHandshakes: number;
-  /** Connections of both kinds: bounds sockets and their buffers. */
-  maxConnections: number;
+  /** Control connections: bounds sockets and their buffers. */
+  maxControlConnections: number;
+  /** Page connections; apart from the others, so that those who wait for the node can't shut out the one that has it. */
+  maxPageConnections: number;
 }
 
-/** 40 migrations may arrive at once; each has one control connection and up to 16 page connections. */
-export const DEFAULT_LINK_LIMITS: LinkLimits = { maxHandshakes: 64, maxConnections: 512 };
+/**
+ * Each of the 1024 migrations of a full queue has a control connection, and 256 more may ask something. One migration at a
+ * time has page connections, up to 16; the rest are on their way out.
+ */
+export const DEFAULT_LINK_LIMITS: LinkLimits = {
+  maxHandshakes: 64,
+  maxControlConnections: 1280,
+  maxPageConnections: 64,
+};
 
 export interface LinkServerOptions {
   /** The node's HTTP server; the link answers its upgrade requests. */
@@ -68,7 +77,8 @@ export class LinkServer {
     perMessageDeflate: false,
     maxPayload: MAX_PAGES_PAYLOAD,
   });
-  readonly #connections = new Set<Connection>();
+  readonly #controlConnections = new Set<Connection>();
+  readonly #pageConnections = new Set<Connection>();
   #handshakes = 0;
   #closing = false;
   readonly #onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -84,13 +94,13 @@ export class LinkServer {
 
   /** Open connections of both kinds. */
   get connections(): number {
-    return this.#connections.size;
+    return this.#controlConnections.size + this.#pageConnections.size;
   }
 
   /** Refuses new connections, ends those that are left with shutting-down, and waits until they have ended. */
   async close(): Promise<void> {
     this.#closing = true;
-    const ended = [...this.#connections].map(
+    const ended = [...this.#controlConnections, ...this.#pageConnections].map(
       (connection) =>
         new Promise<void>((resolve) => {
           connection.onClose(() => resolve());
@@ -128,12 +138,6 @@ export class LinkServer {
       // agents send none; a browser always does, and any web page could make it connect
       throw new MigrationError('invalid-request', 'the peer link is for agents, not for browsers');
     }
-    if (this.#connections.size >= this.#limits.maxConnections) {
-      throw new MigrationError(
-        'limit-exceeded',
-        `node ${node} has ${this.#limits.maxConnections} link connections, the most it allows: try again later`,
-      );
-    }
     const url = URL.canParse(request.url ?? '', 'http://agent')
       ? new URL(request.url ?? '', 'http://agent')
       : null;
@@ -144,6 +148,7 @@ export class LinkServer {
 
   #acceptControl(remote: string) {
     const { node, agent, features, versions, handshakeTimeoutMs, timers } = this.#options;
+    this.#refuseMore('control', this.#controlConnections, this.#limits.maxControlConnections);
     if (this.#handshakes >= this.#limits.maxHandshakes) {
       throw new MigrationError(
         'limit-exceeded',
@@ -154,7 +159,7 @@ export class LinkServer {
       this.#control.handleUpgrade(request, socket, head, (webSocket) => {
         this.#handshakes += 1;
         const control = targetControl(
-          this.#connection(new WsConnection(webSocket, socket, this.#about(remote))),
+          entered(this.#controlConnections, new WsConnection(webSocket, socket, this.#about(remote))),
         );
         welcomeSource(control, {
           node,
@@ -181,6 +186,7 @@ export class LinkServer {
   }
 
   #acceptPages(query: URLSearchParams, request: IncomingMessage) {
+    this.#refuseMore('page', this.#pageConnections, this.#limits.maxPageConnections);
     const migration = MigrationIdSchema.safeParse(query.get('migration'));
     if (!migration.success)
       throw new MigrationError('invalid-request', 'migration: is no valid migration id');
@@ -195,7 +201,7 @@ export class LinkServer {
       const siphon = new PayloadSiphon(socket);
       this.#pages.handleUpgrade(request, siphon, Buffer.alloc(0), (webSocket) => {
         const about = { ...this.#about(peer), siphon };
-        const connection = this.#connection(new WsConnection(webSocket, socket, about));
+        const connection = entered(this.#pageConnections, new WsConnection(webSocket, socket, about));
         try {
           take(connection);
         } catch (thrown) {
@@ -213,11 +219,20 @@ export class LinkServer {
     return { peer, timers: timers ?? systemTimers, ...(heartbeat && { heartbeat }) };
   }
 
-  #connection<C extends Connection>(connection: C): C {
-    this.#connections.add(connection);
-    connection.onClose(() => this.#connections.delete(connection));
-    return connection;
+  #refuseMore(kind: string, connections: ReadonlySet<Connection>, most: number): void {
+    if (connections.size < most) return;
+    throw new MigrationError(
+      'limit-exceeded',
+      `node ${this.#options.node} has ${most} ${kind} connections, the most it allows: try again later`,
+    );
   }
+}
+
+/** Adds a connection to a set, for as long as it is open. */
+function entered<C extends Connection>(connections: Set<Connection>, connection: C): C {
+  connections.add(connection);
+  connection.onClose(() => connections.delete(connection));
+  return connection;
 }
 
 /** Answers an upgrade request with the error, in the form of the HTTP API. */

@@ -197,7 +197,9 @@ void t.test('what may not be opened is refused with its error', async (t) => {
 });
 
 void t.test('connections and handshakes are limited', async (t) => {
-  const endpoint = await startEndpoint({ limits: { maxHandshakes: 1, maxConnections: 2 } });
+  const endpoint = await startEndpoint({
+    limits: { maxHandshakes: 1, maxControlConnections: 2, maxPageConnections: 1 },
+  });
   t.teardown(() => endpoint.stop());
   const silent = await rawSocket(`${endpoint.url}/v1/link/control`);
   t.match(await refusedWith(dialControl({ ...SOURCE, url: endpoint.url })), {
@@ -216,8 +218,12 @@ void t.test('connections and handshakes are limited', async (t) => {
   await dialControl({ ...SOURCE, url: endpoint.url });
   t.match(await refusedWith(dialControl({ ...SOURCE, url: endpoint.url })), {
     code: 'limit-exceeded',
-    message: /connections/,
+    message: /2 control connections/,
   });
+  // those who wait have taken all of theirs, and the one that has the node is let in all the same
+  const pages = (streams: number) => dialPageStreams({ ...SOURCE, url: endpoint.url, streams, token: TOKEN });
+  await pages(1);
+  t.match(await refusedWith(pages(1)), { code: 'limit-exceeded', message: /1 page connections/ });
 });
 
 void t.test('a handshake that does not come times out', async (t) => {
