@@ -291,12 +291,13 @@ export class IncomingMigrations {
   #outcome(id: string, from: string): 'pending' | 'committed' | 'aborted' {
     const { journal, node } = this.#context;
     const known = journal.get(id);
+    const active = this.#active.get(id);
     // 'commit-sent' is about a guest that left: only this node itself asks for that.
-    if (known && (known.peer !== from || known.decision === 'commit-sent')) {
+    if ((known?.peer ?? active?.from ?? from) !== from || known?.decision === 'commit-sent') {
       throw new MigrationError('not-found', `migration ${id} did not come to node ${node} from ${from}`);
     }
     if (known) return known.decision === 'committed' ? 'committed' : 'aborted';
-    if (this.#active.has(id)) return 'pending';
+    if (active) return 'pending';
     this.#abortedAnswers.remember(from, id);
     return 'aborted';
   }

@@ -377,17 +377,20 @@ await t.test('guests that cannot come', async (t) => {
 await t.test('who asks for an outcome', async (t) => {
   const peer = await greeted();
   t.match(await peer.say({ type: 'ask' }).hear('answer'), { outcome: 'aborted' }, 'an unknown id is aborted');
-  const other = await (await RawPeer.connect(url, peer.migrationId)).greet({ node: 'other' });
-  t.match(
-    await other.say({ type: 'ask' }).hear('error'),
-    { code: 'not-found' },
-    'another node is told nothing',
-  );
   const late = await (await (await RawPeer.connect(url, peer.migrationId)).greet()).lock();
-  await late.prepare();
-  const pending = await (await RawPeer.connect(url, peer.migrationId)).greet();
-  t.match(await pending.say({ type: 'ask' }).hear('answer'), { outcome: 'aborted' }, 'and stays aborted');
-  late.socket.cut();
+  late.say(prepareMessage());
+  await refused(t, late, 'wrong-state', /outcome of migration/);
+  const again = await (await RawPeer.connect(url, peer.migrationId)).greet();
+  t.match(await again.say({ type: 'ask' }).hear('answer'), { outcome: 'aborted' }, 'and stays aborted');
+  await allIsWell(t);
+
+  const underWay = await locked();
+  await underWay.prepare();
+  const ask = async (node: string) =>
+    (await (await RawPeer.connect(url, underWay.migrationId)).greet({ node })).say({ type: 'ask' });
+  t.match(await (await ask('evil')).hear('answer'), { outcome: 'pending' });
+  t.match(await (await ask('other')).hear('error'), { code: 'not-found' }, 'another node is told nothing');
+  underWay.socket.cut();
   await allIsWell(t);
 });
 
