@@ -25,7 +25,6 @@ export class GuestStore {
   readonly #files: DefinitionFiles;
   readonly #logger: Logger;
   readonly #vms = new Map<string, HostedVm>();
-  readonly #discarding = new Set<Promise<void>>();
   /** Writes of definitions under way, by name, one after the other. */
   readonly #saving = new Map<string, Promise<void>>();
   #closed = false;
@@ -284,20 +283,7 @@ export class GuestStore {
   async discardIncoming(name: string, migration: string): Promise<void> {
     const vm = this.#vms.get(name);
     if (vm?.migration !== migration || vm.hold !== 'incoming') return;
-    const discarding = vm.drop().finally(() => {
-      this.#vms.delete(name);
-      this.#discarding.delete(discarding);
-    });
-    this.#discarding.add(discarding);
-    await discarding;
-  }
-
-  /**
-   * Waits until what discardIncoming has begun is done. A migration that is tried again at once must not be refused for
-   * the remains of the attempt before.
-   */
-  async discarded(): Promise<void> {
-    await Promise.allSettled(this.#discarding);
+    await vm.drop().finally(() => this.#vms.delete(name));
   }
 
   /** Ends all guests, for the end of the agent. Returns the names of those that were alive. */
