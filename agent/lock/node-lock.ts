@@ -157,17 +157,6 @@ export class NodeLock {
     this.#dispatch({ type: 'detach', migration });
   }
 
-  /**
-   * Takes the migration out of the queue, whatever its state there: for this agent when it knows that the
-   * migration has ended. Harmless when repeated. Its coordinator is told lock-lost, if it is still there.
-   */
-  release(migration: string): void {
-    this.#occupied.delete(migration);
-    const speaker = this.#speakers.get(migration);
-    this.#dispatch({ type: 'release', migration });
-    if (speaker) this.#endSpeaker(speaker, this.#lost(migration));
-  }
-
   /** Stops all timers and sets no more: for the end of the agent, when leases do not matter any more. */
   close(): void {
     this.#closed = true;

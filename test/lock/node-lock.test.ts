@@ -149,17 +149,58 @@ void t.test('another node cannot speak for a migration', (t) => {
   t.end();
 });
 
-void t.test('the agent ends a migration: its coordinator hears lock-lost', (t) => {
-  const { lock } = makeLock();
-  const port = lock.localPort('migration-1', 'c');
-  const heard = listen(port);
-  ask(port);
-  for (let times = 0; times < 3; times += 1) lock.release('migration-1');
-  t.match(heard.errors, [{ code: 'lock-lost' }]);
-  say(port, 'lock-try');
-  t.match(heard.errors[1], { code: 'lock-lost' });
-  t.same(lock.entries(), []);
-  t.end();
+void t.test('a node in use is free only when the use has ended', async (t) => {
+  const { lock, timers } = makeLock();
+  const running = (migration: string) => {
+    const session = lock.remoteSession(migration, 'a');
+    const heard = listen(session);
+    ask(session);
+    say(session, 'lock-try', 'lock-confirm');
+    return { session, heard };
+  };
+  let released = 0;
+  const occupy = ({ session }: ReturnType<typeof running>) => session.occupy(() => (released += 1))!;
+
+  const first = running('migration-1');
+  const use = occupy(first);
+  t.equal(
+    first.session.occupy(() => undefined),
+    null,
+    'once is enough',
+  );
+  t.equal(
+    lock.remoteSession('migration-1', 'a').occupy(() => undefined),
+    null,
+    'nor by another connection',
+  );
+  say(first.session, 'lock-release');
+  t.equal(released, 1);
+  t.equal(lock.holder, 'migration-1');
+  for (let times = 0; times < 3; times += 1) use.end(false);
+  t.equal(lock.holder, null, 'it was given back meanwhile');
+
+  const second = running('migration-2');
+  occupy(second).end(false);
+  t.equal(lock.holder, 'migration-2', 'its coordinator has not given it back');
+  say(second.session, 'lock-release');
+  t.equal(lock.holder, null);
+
+  const third = running('migration-3');
+  occupy(third).end(true);
+  t.equal(lock.holder, null, 'nothing of it is left');
+  say(third.session, 'lock-release');
+  t.same(third.heard.errors, []);
+  say(third.session, 'lock-try');
+  t.match(third.heard.errors, [{ code: 'lock-lost' }]);
+
+  const fourth = running('migration-4');
+  const last = occupy(fourth);
+  fourth.session.detach();
+  await timers.advance(2 * GRACE_MS);
+  t.equal(lock.holder, 'migration-4', 'the lease has run out');
+  last.end(false);
+  t.equal(lock.holder, null);
+  t.equal(timers.pending, 0, 'no timer is left');
 });
 
 void t.test('a full queue refuses', (t) => {
