@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --single-threaded-gc
 import { runCommandLine } from './cli/command-line.js';
 
 /** The command `vmferry`: this process, its streams and its exit code around scripts/cli/. */

@@ -17,8 +17,11 @@ const QUICK = { maxRounds: 1, maxDowntimeMs: 5 };
 
 const INSTRUCTIONS_PER_STEP = 20;
 
-/** How long a computation is to take, so that all moves fall into it on a fast host as on a slow one. s */
-const COMPUTING_SECONDS = 8;
+/**
+ * How long a guest is to be busy, so that all moves fall into it. Other work on the host can make the moves slow and the
+ * guest fast; then the same is tried with a guest that is busy for longer. s
+ */
+const BUSY_SECONDS = [8, 24, 72];
 
 function computation(steps: number) {
   return { name: 'traveller', memory: 4 * 2 ** 20, program: 'checksum', parameters: { steps } } as const;
@@ -82,71 +85,101 @@ function watchedKinds() {
   return { kinds, latest };
 }
 
-/** Instructions that the machine executes here in COMPUTING_SECONDS. */
-async function instructionsToBeBusy(): Promise<number> {
+/** Instructions that the machine executes here in a second. */
+async function instructionsPerSecond(): Promise<number> {
   const startedAt = performance.now();
   const { retiredInstructions } = await stay(computation(1_000_000));
-  return Math.ceil((retiredInstructions / (performance.now() - startedAt)) * 1000 * COMPUTING_SECONDS);
+  return Math.ceil((retiredInstructions / (performance.now() - startedAt)) * 1000);
 }
 
-const instructions = await instructionsToBeBusy();
-const COMPUTATION = computation(Math.ceil(instructions / INSTRUCTIONS_PER_STEP));
-const WRITER = {
-  name: 'writer',
-  memory: 4 * 2 ** 20,
-  program: 'dirty',
-  parameters: { workingSetPages: 700, pagesPerSecond: 0 },
-  stopAtInstruction: instructions,
-} as const;
-/** Not at the same time as the guests that move: it would take the time of theirs. */
-let stayed: Promise<Ending> | undefined;
-const stayedComputation = () => (stayed ??= stay(COMPUTATION));
+const speed = await instructionsPerSecond();
+const computing = (seconds: number) => computation(Math.ceil((speed * seconds) / INSTRUCTIONS_PER_STEP));
+const writing = (seconds: number) =>
+  ({
+    name: 'writer',
+    memory: 4 * 2 ** 20,
+    program: 'dirty',
+    parameters: { workingSetPages: 700, pagesPerSecond: 0 },
+    stopAtInstruction: speed * seconds,
+  }) as const;
+
+/** Calls `move` as often as is wanted, each time with the guest running; false if it ended before the last. */
+async function moveWhileRunning(
+  isRunning: () => Promise<boolean>,
+  move: (n: number) => Promise<void>,
+): Promise<boolean> {
+  for (let n = 1; n <= MOVES; n += 1) {
+    if (!(await isRunning())) return false;
+    await move(n);
+  }
+  return true;
+}
 
 await t.test('a computation that moves between two processes ends as one that stays', async (t) => {
   const lab = await AgentLab.start(t, ['a', 'b']);
-  await lab.boot('a', COMPUTATION);
   let [here, there] = ['a', 'b'];
-  for (let move = 1; move <= MOVES; move += 1) {
-    t.equal((await lab.client(here).guest('traveller')).status, 'running', `computing before move ${move}`);
-    const verify = move === 1 ? 'strict' : move === 2 ? 'after' : 'off';
+  const isRunning = async () => (await lab.client(here).guest('traveller')).status === 'running';
+  const move = async (n: number) => {
+    const verify = n === 1 ? 'strict' : n === 2 ? 'after' : 'off';
     const result = await lab.migrate('traveller', here, there, { ...QUICK, verify });
     t.match(result, { outcome: 'completed', error: null, verify: { mode: verify, mismatches: 0 } });
     t.equal(result.verify.pagesChecked, verify === 'off' ? 0 : 1024);
     [here, there] = [there, here];
+  };
+  let moved = false;
+  for (const seconds of BUSY_SECONDS) {
+    const definition = computing(seconds);
+    await lab.boot(here, definition);
+    moved = await moveWhileRunning(isRunning, move);
+    const transcript = await lab.transcript(here, 'traveller');
+    const { status, machine } = await lab.client(here).guest('traveller');
+    // Not at the same time as the guest that moves: it would take the time of that one.
+    const { exitCode, retiredInstructions, transcript: expected } = await stay(definition);
+    t.match(expected, /^checksum\n.*digest [0-9a-f]{8}\n$/s);
+    t.equal(transcript, expected);
+    t.equal(status, 'finished');
+    t.match(machine, { exitCode, retiredInstructions });
+    t.equal(exitCode, 0);
+    t.strictSame(await lab.whereIs('traveller'), { [here]: 'finished' });
+    if (moved) break;
+    await lab.client(here).changeGuest('traveller', 'stop');
+    await lab.client(here).undefineGuest('traveller');
   }
-  const transcript = await lab.transcript(here, 'traveller');
-  const { status, machine } = await lab.client(here).guest('traveller');
-  const { exitCode, retiredInstructions, transcript: expected } = await stayedComputation();
-  t.match(expected, /^checksum\n.*digest [0-9a-f]{8}\n$/s);
-  t.equal(transcript, expected);
-  t.equal(status, 'finished');
-  t.match(machine, { exitCode, retiredInstructions });
-  t.equal(exitCode, 0);
-  t.strictSame(await lab.whereIs('traveller'), { [here]: 'finished' });
+  t.ok(moved, `it computed before each of ${MOVES} moves`);
 });
 
 await t.test('its registers and memory too', async (t) => {
   const { kinds, latest } = watchedKinds();
   const cluster = await Cluster.start(['a', 'b'], {}, kinds);
   t.teardown(() => cluster.close());
-  for (const definition of [COMPUTATION, WRITER]) {
-    const { name } = definition;
-    await cluster.boot('a', definition);
+  for (const make of [computing, writing]) {
+    const { name } = make(1);
     let [here, there] = ['a', 'b'];
-    for (let move = 1; move <= MOVES; move += 1) {
-      t.equal(cluster.agent(here).guest(name).status, 'running', `running before move ${move}`);
+    const isRunning = () => Promise.resolve(cluster.agent(here).guest(name).status === 'running');
+    const move = async () => {
       t.match(await cluster.migrate(name, here, there, QUICK), { outcome: 'completed', error: null });
       [here, there] = [there, here];
+    };
+    let moved = false;
+    for (const seconds of BUSY_SECONDS) {
+      const definition = make(seconds);
+      await cluster.boot(here, definition);
+      moved = await moveWhileRunning(isRunning, move);
+      await stopped(latest.get(name)!);
+      const ending = await stay(definition);
+      t.strictSame(await endingOf(latest.get(name)!), ending);
+      if ('stopAtInstruction' in definition) {
+        t.equal(ending.retiredInstructions, definition.stopAtInstruction, 'paused exactly there');
+        t.match(await cluster.migrate(name, here, there), { outcome: 'completed' });
+        [here, there] = [there, here];
+        t.strictSame(cluster.whereIs(name), [{ node: here, status: 'paused' }], 'and paused after a move');
+        t.strictSame(await endingOf(latest.get(name)!), ending);
+      }
+      if (moved) break;
+      await cluster.agent(here).stopGuest(name);
+      await cluster.agent(here).undefineGuest(name);
     }
-    await stopped(latest.get(name)!);
-    const ending = await (definition === WRITER ? stay(WRITER) : stayedComputation());
-    t.strictSame(await endingOf(latest.get(name)!), ending);
-    if (name === 'traveller') continue;
-
-    t.equal(ending.retiredInstructions, WRITER.stopAtInstruction, 'paused exactly there');
-    t.match(await cluster.migrate(name, here, there), { outcome: 'completed' });
-    t.strictSame(cluster.whereIs(name), [{ node: there, status: 'paused' }], 'and paused after a move');
-    t.strictSame(await endingOf(latest.get(name)!), ending);
+    t.ok(moved, `it ran before each of ${MOVES} moves`);
   }
 });
 
