@@ -207,8 +207,8 @@ export class SourceSteps {
   }
 
   async #finalize(): Promise<SourceEvent> {
-    const { conversation, report, timeouts } = this.#context;
-    const { loadMs } = await conversation.ask(
+    const { conversation, journal, report, timeouts } = this.#context;
+    const loading = conversation.ask(
       {
         type: 'finalize',
         stateDigest: this.#stateDigest,
@@ -218,10 +218,14 @@ export class SourceSteps {
       'ready',
       timeouts.finalizeMs,
     );
+    // The record is written while the target loads, not after it: earlier is safe, since it says no more than that the
+    // target is to be asked, and a target that was never sent a commit answers that it has none.
+    const [{ loadMs }] = await both(loading, journal.decide(this.#commitSent()));
     report.downtime.loadMs = loadMs;
     return { type: 'ready' };
   }
 
+  /** Nothing is left to write, as a rule: what counts is that no other decision came first. */
   async #recordCommit(): Promise<SourceEvent> {
     const { id } = this.#context.subject;
     const decision = await this.#context.journal.decide(this.#commitSent());

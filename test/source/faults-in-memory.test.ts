@@ -675,7 +675,7 @@ void t.test('whatever the guest writes, however it is sent and whatever fails', 
 });
 
 void t.test('a commit is sent only where the journal says so', async (t) => {
-  const { migration, result } = await withFaultIn('source', 'finalizing', async ({ sourceJournal }) => {
+  const { migration, result } = await withFaultIn('source', 'switching-over', async ({ sourceJournal }) => {
     const at = new Date().toISOString();
     await sourceJournal.decide({ migration: ID, decision: 'aborted', vm: 'vm', peer: 'stranger', at });
   });
