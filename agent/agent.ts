@@ -277,7 +277,7 @@ export class Agent implements AgentService {
   }
 
   migrationEvents(id: string, after: number, signal: AbortSignal) {
-    return this.#migration(id).eventsSince(after, signal);
+    return this.#migration(id).events.since(after, signal);
   }
 
   // --

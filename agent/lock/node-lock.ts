@@ -1,5 +1,6 @@
 import type { QueueEntry } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
+import { InOrder } from '../../shared/in-order.js';
 import type { LockAnswer, LockCommand } from './lock-messages.js';
 import type { NodeLockListener, NodeLockPort } from './node-lock-port.js';
 import { lockStatus, queueEntries } from './node-queue-view.js';
@@ -107,8 +108,9 @@ export class NodeLock {
   readonly #leases = new Map<string, () => void>();
   /** Migrations whose entry stays until their occupation ends; `gone`: it was to be removed before. */
   readonly #occupied = new Map<string, { gone: boolean; readonly released: () => void }>();
-  readonly #pending: { event: NodeQueueEvent; speaker: Speaker | undefined }[] = [];
-  #draining = false;
+  readonly #events = new InOrder<{ event: NodeQueueEvent; speaker: Speaker | undefined }>(
+    ({ event, speaker }) => this.#step(event, speaker),
+  );
   #closed = false;
   #stopStatusTimer: (() => void) | undefined;
 
@@ -269,16 +271,7 @@ export class NodeLock {
   }
 
   #dispatch(event: NodeQueueEvent, speaker?: Speaker): void {
-    this.#pending.push({ event, speaker });
-    if (this.#draining) return;
-    this.#draining = true;
-    try {
-      for (let next = this.#pending.shift(); next; next = this.#pending.shift()) {
-        this.#step(next.event, next.speaker);
-      }
-    } finally {
-      this.#draining = false;
-    }
+    this.#events.push({ event, speaker });
     this.#scheduleStatus();
   }
 

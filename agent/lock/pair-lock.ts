@@ -1,5 +1,6 @@
 import type { QueueEntry } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import { InOrder } from '../../shared/in-order.js';
 import type { LockAnswer, LockCommand, LockStatus } from './lock-messages.js';
 import { LEASE_GRACE_MS, OVERTAKE_LIMIT } from './node-lock.js';
 import type { NodeLockPort } from './node-lock-port.js';
@@ -119,9 +120,8 @@ class Acquisition {
   /** Ends attempts to connect when the acquisition has ended. */
   readonly #ended = new AbortController();
   readonly #statuses = new Map<Side, LockStatus>();
-  readonly #pending: PairEvent[] = [];
+  readonly #events = new InOrder<PairEvent>((event) => this.#step(event));
   #state: PairState;
-  #draining = false;
   #remote: NodeLockPort | undefined;
   #attempt = 0;
   #lastFailure: MigrationError | undefined;
@@ -245,18 +245,13 @@ class Acquisition {
   }
 
   #dispatch(event: PairEvent): void {
-    this.#pending.push(event);
-    if (this.#draining) return;
-    this.#draining = true;
-    try {
-      for (let next = this.#pending.shift(); next; next = this.#pending.shift()) {
-        const { state, effects } = transition(this.#state, next);
-        this.#state = state;
-        for (const effect of effects) this.#perform(effect);
-      }
-    } finally {
-      this.#draining = false;
-    }
+    this.#events.push(event);
+  }
+
+  #step(event: PairEvent): void {
+    const { state, effects } = transition(this.#state, event);
+    this.#state = state;
+    for (const effect of effects) this.#perform(effect);
   }
 
   #perform(effect: PairEffect): void {

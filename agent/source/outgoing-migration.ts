@@ -1,6 +1,5 @@
 import type { Logger } from 'pino';
 import type {
-  MigrationEvent,
   MigrationInfo,
   MigrationOptions,
   MigrationPhase,
@@ -287,10 +286,5 @@ export class OutgoingMigration {
   #timed(result: MigrationResult): MigrationResult {
     const queuedMs = (this.#lockedAt ?? performance.now()) - this.#startedAt;
     return { ...result, queuedMs };
-  }
-
-  /** Events after `seq`, for the API. */
-  eventsSince(seq: number, signal: AbortSignal): AsyncGenerator<MigrationEvent> {
-    return this.events.since(seq, signal);
   }
 }

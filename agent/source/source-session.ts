@@ -1,5 +1,6 @@
 import type { MigrationPhase, MigrationResult, Outcome } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import { InOrder } from '../../shared/in-order.js';
 import { systemTimers } from '../../shared/timers.js';
 import { Conversation } from './conversation.js';
 import { MigrationReport, type MigrationSubject } from './migration-report.js';
@@ -36,8 +37,7 @@ export class SourceSession {
   readonly #steps: SourceSteps;
   readonly #startedAt: number;
   readonly #dispose = new AbortController();
-  readonly #events: SourceEvent[] = [];
-  #dispatching = false;
+  readonly #events = new InOrder<SourceEvent>((event) => this.#take(event));
   #state: SourceState = { name: 'preparing' };
   #step: Promise<void> = Promise.resolve();
   #resolveReported!: (result: MigrationResult) => void;
@@ -98,13 +98,6 @@ export class SourceSession {
   /** Events follow each other, also where a listener causes one (a cancel) while another is dealt with. */
   #dispatch(event: SourceEvent): void {
     this.#events.push(event);
-    if (this.#dispatching) return;
-    this.#dispatching = true;
-    try {
-      for (let next = this.#events.shift(); next; next = this.#events.shift()) this.#take(next);
-    } finally {
-      this.#dispatching = false;
-    }
   }
 
   #take(event: SourceEvent): void {

@@ -1,4 +1,5 @@
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import { InOrder } from '../../shared/in-order.js';
 import type { Run } from '../../shared/page.js';
 import type { PreflightFinding, SourceMessage } from '../../shared/protocol/messages.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
@@ -64,8 +65,7 @@ export interface TargetContext {
 /** One migration, on the side that the guest comes to: carries out the effects of target-state.ts. */
 export class TargetSession {
   readonly #context: TargetContext;
-  readonly #events: TargetEvent[] = [];
-  #dispatching = false;
+  readonly #events = new InOrder<TargetEvent>((event) => this.#take(event));
   #state: TargetState = { name: 'opened' };
   #prepare: Prepare | null = null;
   #finalize: Finalize | null = null;
@@ -190,13 +190,6 @@ export class TargetSession {
   /** Events follow each other, also where a listener causes one while another is dealt with. */
   #dispatch(event: TargetEvent): void {
     this.#events.push(event);
-    if (this.#dispatching) return;
-    this.#dispatching = true;
-    try {
-      for (let next = this.#events.shift(); next; next = this.#events.shift()) this.#take(next);
-    } finally {
-      this.#dispatching = false;
-    }
   }
 
   #take(event: TargetEvent): void {
