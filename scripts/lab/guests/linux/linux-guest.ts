@@ -1,0 +1,84 @@
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { buildTool } from '../build-tool.js';
+import { fetchedForGuests, guestSource } from '../checkout.js';
+import { initramfs } from './initramfs.js';
+import { kernelModules } from './kernel-modules.js';
+
+/** Processes that use memory, as in memory-worker.c. */
+export interface MemoryWork {
+  /** 'check': checks all of it in a loop; 'rewrite': writes `hotMiB` in a loop, and rests where that is 0. */
+  readonly mode: 'check' | 'rewrite';
+  readonly mib: number;
+  readonly hotMiB: number;
+}
+
+/** What the guest does, as in its first program, `init`. */
+export interface LinuxWork {
+  readonly memory?: readonly MemoryWork[];
+  /** Writes files to its first virtio disk. */
+  readonly disk?: boolean;
+  /** Address and length of the network's prefix, '10.0.0.2/24': answers pings and echoes on TCP port 7. */
+  readonly address?: string;
+}
+
+/** What boots it: goes into a VM's definition as `boot`. */
+export interface LinuxBoot {
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly append: string;
+}
+
+const MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net', 'ext4'];
+const BUSYBOX = '/bin/busybox';
+
+/** Modes as in stat(2). */
+const FOLDER = 0o040755;
+const PROGRAM = 0o100755;
+const CONSOLE = 0o020600;
+
+/** Builds the first file system of the Linux guest into a file. */
+export async function buildLinuxGuest(file: string): Promise<void> {
+  const modules = await kernelModules(fetchedForGuests('kernel/modules'), MODULES);
+  const folders = ['bin', 'dev', 'proc', 'sys', 'modules'].map((name) => ({ name, mode: FOLDER }));
+  const archive = initramfs([
+    ...folders,
+    { name: 'dev/console', mode: CONSOLE, device: [5, 1] },
+    { name: 'init', mode: PROGRAM, content: await readFile(guestSource('linux/init')) },
+    { name: 'bin/busybox', mode: PROGRAM, content: await readFile(BUSYBOX) },
+    { name: 'bin/memory-worker', mode: PROGRAM, content: await memoryWorker(`${file}.memory-worker`) },
+    ...modules.map(({ name, content }) => ({ name: `modules/${name}.ko`, mode: PROGRAM, content })),
+    {
+      name: 'modules/order',
+      mode: PROGRAM,
+      content: Buffer.from(modules.map(({ name }) => `${name}.ko\n`).join('')),
+    },
+  ]);
+  await writeFile(file, archive);
+}
+
+/** How the guest boots with a file that buildLinuxGuest() made; `more`: other parameters of the kernel. */
+export function linuxBoot(
+  initrd: string,
+  { memory = [], disk = false, address }: LinuxWork,
+  more = '',
+): LinuxBoot {
+  const work = memory.map(({ mode, mib, hotMiB }) => `${mode}:${mib}:${hotMiB}`).join(',');
+  const parameters = [
+    'console=ttyS0 quiet loglevel=1 rdinit=/init mitigations=off',
+    ...(work === '' ? [] : [`work=${work}`]),
+    ...(disk ? ['disk=1'] : []),
+    ...(address === undefined ? [] : [`address=${address}`]),
+    ...(more === '' ? [] : [more]),
+  ];
+  return { kernel: fetchedForGuests('kernel/vmlinuz'), initrd, append: parameters.join(' ') };
+}
+
+async function memoryWorker(program: string): Promise<Buffer> {
+  try {
+    const source = guestSource('linux/memory-worker.c');
+    await buildTool('tcc', '-nostdlib', '-nostdinc', '-static', '-o', program, source);
+    return await readFile(program);
+  } finally {
+    await rm(program, { force: true });
+  }
+}
