@@ -1,0 +1,91 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { qemuArguments } from '../../../agent/guest/qemu/process/command-line.js';
+import { QmpConnection } from '../../../agent/guest/qemu/qmp/qmp-connection.js';
+import { QmpConnectionError } from '../../../agent/guest/qemu/qmp/qmp-errors.js';
+import type { QemuDefinition } from '../../../shared/guest-definition.js';
+
+/** Where the RAM of guests lies. */
+const MEMORY_DIRECTORY = '/dev/shm';
+
+/** Between two looks at what QEMU gives no event for. ms */
+const POLL_MS = 5;
+
+let started = 0;
+
+/** A QEMU with the command line that an agent would give it, on its own: it migrates by itself. */
+export class QemuProcess {
+  readonly monitor: QmpConnection;
+  readonly #child: ChildProcess;
+  readonly #ramFile: string;
+  readonly #console: string;
+
+  /** Starts one in `directory`; it runs at once, or when a migration has come in. */
+  static async start(definition: QemuDefinition, directory: string, incoming: boolean): Promise<QemuProcess> {
+    started += 1;
+    const name = `${definition.name}-${process.pid}-${started}`;
+    const ramFile = join(MEMORY_DIRECTORY, `vmferry-bench-${name}.ram`);
+    const qmpSocket = join(directory, `${name}.qmp`);
+    const consoleLog = join(directory, `${name}.log`);
+    const parameters = qemuArguments({
+      definition,
+      accel: definition.accel === 'kvm' ? 'kvm' : 'tcg',
+      ramFiles: [ramFile],
+      qmpSocket,
+      consoleSocket: join(directory, `${name}.console`),
+      consoleLog,
+      blockDevices: new Set(),
+      incoming,
+    }).filter((parameter) => parameter !== '-S');
+    const child = spawn('qemu-system-x86_64', parameters, { stdio: ['ignore', 'ignore', 'inherit'] });
+    try {
+      return new QemuProcess(child, await connected(child, qmpSocket), ramFile, consoleLog);
+    } catch (error) {
+      child.kill('SIGKILL');
+      await rm(ramFile, { force: true });
+      throw error;
+    }
+  }
+
+  private constructor(child: ChildProcess, monitor: QmpConnection, ramFile: string, console: string) {
+    this.#child = child;
+    this.monitor = monitor;
+    this.#ramFile = ramFile;
+    this.#console = console;
+  }
+
+  async printed(text: RegExp): Promise<void> {
+    while (!text.test(await readFile(this.#console, 'utf8'))) await setTimeout(POLL_MS);
+  }
+
+  /** Resolves with the time of its next event of that name, in Unix ms. */
+  async timeOf(event: string): Promise<number> {
+    return (await this.monitor.nextEvent(({ name }) => name === event)).at;
+  }
+
+  async end(): Promise<void> {
+    this.monitor.close();
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      const exited = once(this.#child, 'exit');
+      this.#child.kill('SIGKILL');
+      await exited;
+    }
+    await rm(this.#ramFile, { force: true });
+  }
+}
+
+/** Its monitor, once it listens. */
+async function connected(child: ChildProcess, socket: string): Promise<QmpConnection> {
+  while (child.exitCode === null) {
+    try {
+      return await QmpConnection.connect(socket);
+    } catch (error) {
+      if (!(error instanceof QmpConnectionError) || error.end !== 'absent') throw error;
+      await setTimeout(POLL_MS);
+    }
+  }
+  throw new Error(`QEMU ended with exit code ${child.exitCode}`);
+}
