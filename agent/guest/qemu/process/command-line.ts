@@ -1,0 +1,119 @@
+import type { QemuDefinition } from '../../../../shared/guest-definition.js';
+
+/** What a QEMU is started from. */
+export interface Launch {
+  readonly definition: QemuDefinition;
+  /** What executes the guest's instructions; the definition may have left the choice open. */
+  readonly accel: 'kvm' | 'tcg';
+  /** One file a memory object, in their order. */
+  readonly ramFiles: readonly string[];
+  readonly qmpSocket: string;
+  readonly consoleSocket: string;
+  readonly consoleLog: string;
+  /** Files among the definition's disks that are block devices. */
+  readonly blockDevices: ReadonlySet<string>;
+  /** Wait for a migration; otherwise boot. Either way nothing runs until it is told to. */
+  readonly incoming: boolean;
+}
+
+type Disk = QemuDefinition['disks'][number];
+type Nic = QemuDefinition['nics'][number];
+
+/**
+ * The arguments of a QEMU. They are a function of the definition alone but for paths, so that both ends of a migration
+ * have the same devices in the same places. Values of the definition stay values: none can add an option.
+ */
+export function qemuArguments(launch: Launch): string[] {
+  const { definition, accel, incoming } = launch;
+  const { boot } = definition;
+  return [
+    ...['-name', `guest=${value(definition.name)}`],
+    ...memoryArguments(launch),
+    ...['-accel', accel],
+    ...(definition.cpu === undefined ? [] : ['-cpu', definition.cpu]),
+    ...['-smp', String(definition.cpus)],
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-vga', 'none'],
+    // A guest that powers itself off stays to be looked at.
+    ...['-no-shutdown', '-S'],
+    ...['-chardev', `socket,id=qmp,path=${value(launch.qmpSocket)},server=on,wait=off`],
+    ...['-mon', 'chardev=qmp,mode=control'],
+    ...(definition.serial ? consoleArguments(launch) : []),
+    ...(boot ? ['-kernel', boot.kernel] : []),
+    ...(boot?.initrd === undefined ? [] : ['-initrd', boot.initrd]),
+    ...(boot?.append === undefined ? [] : ['-append', boot.append]),
+    ...(definition.disks.some((disk) => disk.interface === 'scsi')
+      ? ['-device', 'virtio-scsi-pci,id=scsi']
+      : []),
+    ...definition.disks.flatMap((disk, index) => diskArguments(disk, index, launch.blockDevices)),
+    ...definition.nics.flatMap(nicArguments),
+    ...(incoming ? ['-incoming', 'defer'] : []),
+    ...definition.arguments,
+  ];
+}
+
+function memoryArguments({ definition: { machine, memory, memoryObjects }, ramFiles }: Launch): string[] {
+  const sizes = memoryObjects?.map(({ size }) => size) ?? [memory];
+  const objects = sizes.flatMap((size, index) => [
+    '-object',
+    `memory-backend-file,id=ram${index},size=${size},mem-path=${value(ramFiles[index]!)},share=on`,
+  ]);
+  const one = sizes.length === 1;
+  return [
+    ...['-machine', `type=${value(machine)}${one ? ',memory-backend=ram0' : ''}`],
+    ...['-m', `size=${memory}B`],
+    ...objects,
+    ...(one ? [] : sizes.flatMap((_, index) => ['-numa', `node,nodeid=${index},memdev=ram${index}`])),
+  ];
+}
+
+/** The first serial port, kept in a file whether somebody is connected or not. */
+function consoleArguments({ consoleSocket, consoleLog }: Launch): string[] {
+  const log = `logfile=${value(consoleLog)},logappend=on`;
+  return [
+    ...['-chardev', `socket,id=console,path=${value(consoleSocket)},server=on,wait=off,${log}`],
+    ...['-serial', 'chardev:console'],
+  ];
+}
+
+function diskArguments(disk: Disk, index: number, blockDevices: ReadonlySet<string>): string[] {
+  const { file, format, cache, readonly, serial } = disk;
+  const node = `disk${index}`;
+  const blockdev = {
+    'node-name': node,
+    driver: format,
+    'read-only': readonly,
+    file: {
+      driver: blockDevices.has(file) ? 'host_device' : 'file',
+      filename: file,
+      'read-only': readonly,
+      cache: { direct: cache === 'none' || cache === 'directsync', 'no-flush': cache === 'unsafe' },
+    },
+  };
+  const writeCache = cache === 'writethrough' || cache === 'directsync' ? 'off' : 'on';
+  const device = [
+    DISK_DEVICES[disk.interface],
+    `id=${node}-device`,
+    `drive=${node}`,
+    `write-cache=${writeCache}`,
+    ...(serial === undefined ? [] : [`serial=${value(serial)}`]),
+  ];
+  return ['-blockdev', JSON.stringify(blockdev), '-device', device.join(',')];
+}
+
+const DISK_DEVICES: { readonly [I in Disk['interface']]: string } = {
+  virtio: 'virtio-blk-pci',
+  scsi: 'scsi-hd,bus=scsi.0',
+  ide: 'ide-hd',
+};
+
+function nicArguments({ tap, mac, model }: Nic, index: number): string[] {
+  return [
+    ...['-netdev', `tap,id=nic${index},ifname=${value(tap)},script=no,downscript=no`],
+    ...['-device', `${value(model)},id=nic${index}-device,netdev=nic${index},mac=${mac}`],
+  ];
+}
+
+/** A value inside of an option list: QEMU reads two commas as one that separates nothing. */
+function value(text: string): string {
+  return text.replaceAll(',', ',,');
+}

@@ -1,0 +1,107 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { open } from 'node:fs/promises';
+import { MigrationError } from '../../../../shared/errors.js';
+import { delay, systemTimers } from '../../../../shared/timers.js';
+import { identifyProcess, isAlive, type ProcessIdentity } from './process-identity.js';
+
+/** Between two looks at a process that is no child of ours and about to end. ms */
+const LOOK_MS = 5;
+/** For QEMU to end after SIGTERM; it closes its disks meanwhile. ms */
+const TERMINATION_MS = 5_000;
+/** For the kernel to end a process after SIGKILL; one that waits for a dead disk may never end. ms */
+const KILL_MS = 10_000;
+
+/** A QEMU process, started by this agent or by one before it. It outlives the agent. */
+export class QemuProcess {
+  readonly identity: ProcessIdentity;
+  /** Resolves with how it ended. Of one that is no child of ours the end is noticed by watch() alone. */
+  readonly ended: Promise<string>;
+  #end!: (how: string) => void;
+  readonly #isChild: boolean;
+  #over = false;
+
+  private constructor(identity: ProcessIdentity, child: ChildProcess | null) {
+    this.identity = identity;
+    this.#isChild = child !== null;
+    this.ended = new Promise((resolve) => {
+      this.#end = (how) => {
+        this.#over = true;
+        resolve(how);
+      };
+    });
+    child?.once('exit', (code, signal) =>
+      this.#end(signal ? `was ended by ${signal}` : `ended with exit code ${code}`),
+    );
+  }
+
+  /** Starts QEMU in a session of its own. Throws guest-failed if there is no such program. */
+  static async start(binary: string, parameters: readonly string[], logFile: string): Promise<QemuProcess> {
+    const log = await open(logFile, 'a', 0o600);
+    try {
+      const child = spawn(binary, parameters, {
+        detached: true,
+        cwd: '/',
+        stdio: ['ignore', log.fd, log.fd],
+      });
+      await once(child, 'spawn');
+      child.unref();
+      // A child that is dead already has its identity until it is waited for, which is not before the next turn.
+      const { pid } = child;
+      const identity = identifyProcess(pid!) ?? { pid: pid!, startTime: '0', bootId: '' };
+      return new QemuProcess(identity, child);
+    } catch (error) {
+      const text = `${binary} can't be started: ${(error as Error).message}; install QEMU or set qemu.binary`;
+      throw new MigrationError('guest-failed', text, { cause: error });
+    } finally {
+      await log.close();
+    }
+  }
+
+  /** One that runs already. */
+  static found(identity: ProcessIdentity): QemuProcess {
+    return new QemuProcess(identity, null);
+  }
+
+  get pid(): number {
+    return this.identity.pid;
+  }
+
+  get alive(): boolean {
+    return !this.#over && isAlive(this.identity);
+  }
+
+  /** Watches for the end of a process that is about to end, for at most `ms`; whether it has ended. */
+  async watch(ms: number): Promise<boolean> {
+    const deadline = systemTimers.now() + ms;
+    while (!this.#over) {
+      if (!isAlive(this.identity)) {
+        // Of a child an event tells how it ended.
+        if (this.#isChild) await this.ended;
+        else this.#end('ended');
+      } else if (systemTimers.now() >= deadline) return false;
+      else await Promise.race([this.ended, delay(systemTimers, LOOK_MS)]);
+    }
+    return true;
+  }
+
+  /** Ends it, by force if need be. Harmless when it is dead. Throws guest-failed if it can't be ended. */
+  async terminate(): Promise<void> {
+    if (!this.alive) return;
+    this.#signal('SIGTERM');
+    if (await this.watch(TERMINATION_MS)) return;
+    this.#signal('SIGKILL');
+    if (await this.watch(KILL_MS)) return;
+    const text = `QEMU (pid ${this.pid}) does not end, it hangs in the kernel: look for a disk that does not answer`;
+    throw new MigrationError('guest-failed', text);
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    if (!this.alive) return;
+    try {
+      process.kill(this.pid, signal);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+}

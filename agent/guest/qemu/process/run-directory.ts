@@ -1,0 +1,92 @@
+import { readFileSync } from 'node:fs';
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
+import { MigrationError } from '../../../../shared/errors.js';
+import { validate } from '../../../../shared/validate.js';
+import { type GuestRecord, GuestRecordSchema } from './guest-record.js';
+
+/** Longest path of a unix socket, without its final zero: sun_path in unix(7). bytes */
+const MAX_SOCKET_PATH_BYTES = 107;
+
+/** Characters of QEMU's own messages that an error quotes, from their end. */
+const QUOTED_CHARACTERS = 500;
+
+/**
+ * The directory of one guest's QEMU: sockets, console, what QEMU says, and the record by which a restarted agent finds the
+ * guest. Its files are of use on this host and in this boot of it alone, so nothing is synced to the disk.
+ */
+export class RunDirectory {
+  readonly path: string;
+  /** Where QEMU listens for QMP. */
+  readonly qmpSocket: string;
+  readonly consoleSocket: string;
+  readonly consoleLog: string;
+  /** Where the agent takes what QEMU saves, or QEMU takes what it is to load. */
+  readonly stateSocket: string;
+  /** What QEMU writes to its standard output and error. */
+  readonly qemuLog: string;
+
+  constructor(runDirectory: string, vm: string) {
+    this.path = join(runDirectory, vm);
+    this.qmpSocket = join(this.path, 'qmp.sock');
+    this.consoleSocket = join(this.path, 'console.sock');
+    this.consoleLog = join(this.path, 'console.log');
+    this.stateSocket = join(this.path, 'state.sock');
+    this.qemuLog = join(this.path, 'qemu.log');
+  }
+
+  /** Makes the directory, with nothing in it. Throws guest-failed. */
+  async create(): Promise<void> {
+    const bytes = Buffer.byteLength(this.consoleSocket);
+    if (bytes > MAX_SOCKET_PATH_BYTES) {
+      const text =
+        `${this.consoleSocket} has ${bytes} bytes and a unix socket's path at most ${MAX_SOCKET_PATH_BYTES}: ` +
+        'configure a shorter runDirectory';
+      throw new MigrationError('guest-failed', text);
+    }
+    try {
+      await this.remove();
+      await mkdir(this.path, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      const text = `the run directory ${this.path} can't be made: ${(error as Error).message}; see runDirectory`;
+      throw new MigrationError('guest-failed', text, { cause: error });
+    }
+  }
+
+  async write(record: GuestRecord): Promise<void> {
+    await writeFileAtomic(this.#record, JSON.stringify(record, null, 2) + '\n', {
+      mode: 0o600,
+      fsync: false,
+    });
+  }
+
+  /** Throws guest-failed where the record is missing or not readable. */
+  async read(): Promise<GuestRecord> {
+    try {
+      const value: unknown = JSON.parse(await readFile(this.#record, 'utf8'));
+      return validate(GuestRecordSchema, value, 'guest-failed', this.#record);
+    } catch (error) {
+      if (error instanceof MigrationError) throw error;
+      const text = `${this.#record} is not readable: ${(error as Error).message}`;
+      throw new MigrationError('guest-failed', text, { cause: error });
+    }
+  }
+
+  /** The last of what QEMU has said on its standard error; empty where it said nothing. */
+  lastWords(): string {
+    try {
+      return readFileSync(this.qemuLog, 'utf8').trim().slice(-QUOTED_CHARACTERS);
+    } catch {
+      return '';
+    }
+  }
+
+  async remove(): Promise<void> {
+    await rm(this.path, { recursive: true, force: true });
+  }
+
+  get #record(): string {
+    return join(this.path, 'guest.json');
+  }
+}
