@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import {
+  type DoctorReport,
   type MigrationInfo,
   MigrationOptionsSchema,
   type NodeInfo,
@@ -18,9 +19,9 @@ import { VERSION } from '../shared/version.js';
 import { createHttpServer } from './api/http-server.js';
 import type { AgentService, MigrationRequest } from './api/service.js';
 import { DefinitionFiles } from './guest/definition-files.js';
-import { GUEST_KINDS } from './guest/guest-kinds.js';
+import { guestKinds } from './guest/guest-kinds.js';
 import { GuestStore, type NodeAddress } from './guest/guest-store.js';
-import type { GuestKinds } from './guest/hosted-guest.js';
+import type { GuestKinds, MoveReport } from './guest/hosted-guest.js';
 import { OwnershipJournal } from './journal/ownership-journal.js';
 import { lockStateDirectory, type StateDirectoryLock } from './journal/state-directory.js';
 import { LinkServer } from './link/link-server.js';
@@ -55,13 +56,14 @@ export class Agent implements AgentService {
   #closing: Promise<void> | null = null;
 
   /** Opens the state directory, reads what is there, and serves. */
-  static async start(config: AgentConfig, logger: Logger, kinds: GuestKinds = GUEST_KINDS): Promise<Agent> {
+  static async start(config: AgentConfig, logger: Logger, kinds?: GuestKinds): Promise<Agent> {
     const stateLock = await lockStateDirectory(config.stateDirectory);
     try {
       const journal = await OwnershipJournal.open(join(config.stateDirectory, 'journal'));
       const guests = await GuestStore.open({
         node: config.node,
-        kinds,
+        kinds: kinds ?? guestKinds(config, logger),
+        journal,
         files: new DefinitionFiles(join(config.stateDirectory, 'guests')),
         memoryLimitBytes: config.guestMemory,
         logger,
@@ -200,6 +202,17 @@ export class Agent implements AgentService {
     return await this.#operate(name, 'VM resumed', () => this.#guests.resume(name));
   }
 
+  async adoptGuest(name: string, socket: string) {
+    this.#refuseWhileClosing();
+    return await this.#operate(name, 'VM adopted', () => this.#guests.takeOver(name, socket));
+  }
+
+  async doctor(): Promise<DoctorReport> {
+    const findings = await this.#guests.doctor();
+    const ok = findings.every(({ level }) => level !== 'refusal');
+    return { node: this.#config.node, ok, findings };
+  }
+
   console(name: string, position: number, follow: boolean, signal: AbortSignal) {
     return this.#guests.console(name, position, follow, signal);
   }
@@ -221,13 +234,15 @@ export class Agent implements AgentService {
     this.#guests.beginOutgoing(request.vm, id);
     try {
       const options = this.#options(request);
-      const refusal = (await this.#askTarget(id, target, request)).find(({ level }) => level === 'refusal');
+      const { findings, traits } = await this.#findings(id, target, request);
+      const refusal = findings.find(({ level }) => level === 'refusal');
       if (refusal) throw refusalError(refusal);
       this.#refuseWhileClosing();
       const migration = new OutgoingMigration(this.#outgoingContext, {
         id,
         definition,
         target,
+        traits,
         options,
         requestedAt,
       });
@@ -252,7 +267,7 @@ export class Agent implements AgentService {
         code: 'write-log',
         message: `write-log ${writeLog?.kind}: ${writeLog?.reason}`,
       });
-      findings.push(...(await this.#askTarget(newMigrationId(), target, request)));
+      findings.push(...(await this.#findings(newMigrationId(), target, request)).findings);
     } catch (thrown) {
       const { code, message } = toMigrationError(thrown);
       findings.push({ level: 'refusal', code, message });
@@ -353,11 +368,15 @@ export class Agent implements AgentService {
     );
   }
 
-  async #askTarget(id: string, target: NodeAddress, request: MigrationRequest): Promise<PreflightFinding[]> {
+  /** What both sides say about moving that guest; the target is asked only where this side has nothing against it. */
+  async #findings(id: string, target: NodeAddress, request: MigrationRequest): Promise<MoveReport> {
     const { verify, streams } = this.#options(request);
+    const { findings, traits } = await this.#guests.preflightOutgoing(request.vm);
+    if (findings.some(({ level }) => level === 'refusal')) return { findings, traits };
     const { definition, imageBytes, regions } = this.#guests.outline(request.vm);
-    const prepare = { type: 'prepare', definition, imageBytes, regions, streams, verify } as const;
-    return await this.#dialer.preflight(target, id, prepare, this.#endQuestions.signal);
+    const prepare = { type: 'prepare', definition, imageBytes, regions, traits, streams, verify } as const;
+    const theirs = await this.#dialer.preflight(target, id, prepare, this.#endQuestions.signal);
+    return { findings: [...findings, ...theirs], traits };
   }
 
   #refuseWhileClosing(): void {
@@ -421,6 +440,7 @@ function newMigrationId(): string {
   return `m-${randomBytes(6).toString('hex')}`;
 }
 
-function refusalError({ code, message }: PreflightFinding): MigrationError {
-  return new MigrationError(isErrorCode(code) ? code : 'peer-failed', message);
+function refusalError({ code, message, remedy }: PreflightFinding): MigrationError {
+  const text = remedy === undefined ? message : `${message}: ${remedy}`;
+  return new MigrationError(isErrorCode(code) ? code : 'preflight-refused', text);
 }

@@ -75,6 +75,8 @@ export interface GuestInfo {
   memoryBytes: number;
   /** Id of the migration that it is part of now. */
   migration: string | null;
+  /** Why it can't go on: its machine failed. Null while it is well. */
+  failure: string | null;
   definition: GuestDefinition;
   /** How writes are tracked and why so; null while stopped. */
   writeLog: { kind: string; reason: string } | null;
@@ -128,13 +130,20 @@ export interface MigrationResult {
     /** The rest: the records of the commit on both sides, the round trips, the resume. */
     resumeMs: number;
   };
+  /**
+   * When the guest stood still and when it ran again, in Unix ms, each by its own host's clock: the true downtime where both
+   * clocks are one. Null if it was not reached.
+   */
+  switchover: { stoppedAt: number; resumedAt: number | null } | null;
   /** Why the rounds ended, and the largest residual that the downtime limit allowed. Null if they did not. */
   convergence: { reason: ConvergenceReason; action: 'switch-over' | 'cancel'; thresholdBytes: number } | null;
   rounds: RoundResult[];
   ramBytes: number;
   populatedBytes: number;
   wireBytes: number;
+  /** How writes were tracked, and why so. */
   writeLog: string;
+  writeLogReason: string;
   verify: { mode: VerifyMode; pagesChecked: number; mismatches: number };
 }
 
@@ -220,6 +229,20 @@ export interface PreflightReport {
   ok: boolean;
   findings: PreflightFinding[];
 }
+
+/** What `vmferry doctor --json` prints of one node. */
+export interface DoctorReport {
+  node: string;
+  /** True if no finding is a refusal. */
+  ok: boolean;
+  findings: PreflightFinding[];
+}
+
+/** Takes over a running QEMU that somebody else started. */
+export const AdoptGuestSchema = z.strictObject({
+  /** Absolute path of its QMP socket on the agent's host. */
+  qmp: z.string().min(1).max(107),
+});
 
 export interface ConsoleChunk {
   /** Position of the first byte of `text` in all that the guest ever printed. */

@@ -51,6 +51,19 @@ export const AgentConfigSchema = z.strictObject({
   peers: z.record(NameSchema, UrlSchema).default({}),
   /** VM definitions and the ownership journal. */
   stateDirectory: z.string().min(1).default('/var/lib/vmferry'),
+  /** Sockets, consoles and process ids of QEMU guests; '<stateDirectory>/run' if not given. */
+  runDirectory: z.string().min(1).optional(),
+  /** How QEMU guests run here. */
+  qemu: z
+    .strictObject({
+      /** The program: a path, or a name that is looked for in PATH. */
+      binary: z.string().min(1).default('qemu-system-x86_64'),
+      /** Where the RAM of guests lies, as files: a tmpfs. */
+      memoryDirectory: z.string().min(1).default('/dev/shm'),
+      /** How writes of guests are followed; 'auto': the best that this host can. */
+      writeLog: z.enum(['auto', 'userfaultfd', 'soft-dirty', 'hash']).default('auto'),
+    })
+    .prefault({}),
   /** Most memory of all guests together. bytes */
   guestMemory: bytes.default(4 * 2 ** 30),
   /** Defaults of migrations that start here. */

@@ -33,6 +33,11 @@ export const ERROR_CODES = {
     means: "the VM's memory does not fit on the target",
   },
   'unsupported-guest': { retryable: false, status: 409, means: 'the target cannot run a guest of that kind' },
+  'preflight-refused': {
+    retryable: false,
+    status: 409,
+    means: 'something that preflight found speaks against the migration',
+  },
   'unsupported-option': {
     retryable: false,
     status: 409,
@@ -67,6 +72,11 @@ export const ERROR_CODES = {
     means: 'memory could not be compared to the end',
   },
   'guest-failed': { retryable: false, status: 500, means: 'the guest or its process failed' },
+  'tracking-failed': {
+    retryable: false,
+    status: 500,
+    means: "the guest's writes can't be followed, or no longer",
+  },
   'load-failed': { retryable: false, status: 500, means: 'the target could not load the device state' },
   timeout: { retryable: true, status: 504, means: 'a step took longer than its limit' },
   cancelled: { retryable: false, status: 409, means: 'cancelled on request' },

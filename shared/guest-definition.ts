@@ -39,10 +39,107 @@ export const EmbeddedDefinitionSchema = z.strictObject({
   stopAtInstruction: z.number().int().positive().optional(),
 });
 
-/** A VM as its owner defines it. Other kinds of guests join this union. */
-export const GuestDefinitionSchema = z.discriminatedUnion('kind', [EmbeddedDefinitionSchema]);
+/** Text that becomes a part of a command line: no control characters, bounded. */
+const ArgumentSchema = z
+  .string()
+  .min(1)
+  .max(4096)
+  // eslint-disable-next-line no-control-regex -- these are what must not be there
+  .regex(/^[^\u0000-\u001f\u007f]*$/, 'must not have control characters');
+/** A name that QEMU knows: machine type, CPU model with its features, device model. */
+const ModelSchema = z
+  .string()
+  .min(1)
+  .max(512)
+  .regex(/^[A-Za-z0-9][A-Za-z0-9.,_=+:-]*$/, "must be a name that QEMU knows, e.g. 'q35'");
+const FileSchema = ArgumentSchema.regex(/^\//, 'must be an absolute path: it is opened on other nodes too');
+
+/** Largest memory of a guest that runs in QEMU. bytes */
+const MAX_QEMU_MEMORY = 2 ** 40;
+const QemuMemorySchema = BytesSchema.pipe(
+  z
+    .number()
+    .min(MIB, 'must be at least 1 MiB')
+    .max(MAX_QEMU_MEMORY, 'must be at most 1 TiB')
+    .multipleOf(MIB, 'must be whole MiB'),
+);
+
+const MemoryObjectSchema = z.strictObject({
+  /** bytes */
+  size: QemuMemorySchema,
+  /** Size of the huge pages that back it, in bytes: '2MiB' or '1GiB'; small pages if absent. */
+  hugepages: BytesSchema.pipe(z.union([z.literal(2 * MIB), z.literal(1024 * MIB)])).optional(),
+});
+
+const DiskSchema = z.strictObject({
+  /** Path of an image or a block device, the same on every node that the VM may run on. */
+  file: FileSchema,
+  format: z.enum(['raw', 'qcow2']).default('raw'),
+  interface: z.enum(['virtio', 'scsi', 'ide']).default('virtio'),
+  /** As QEMU's cache modes. Those with O_DIRECT ('none', 'directsync') need the write-log 'hash'. */
+  cache: z.enum(['writeback', 'writethrough', 'none', 'directsync', 'unsafe']).default('writeback'),
+  readonly: z.boolean().default(false),
+  /** Serial number that the guest sees. */
+  serial: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]{1,20}$/, "must be 1 to 20 letters, digits, '_', '.', '-'")
+    .optional(),
+});
+
+const NicSchema = z.strictObject({
+  /** Name of a tap device that exists on every node that the VM may run on. */
+  tap: z.string().regex(/^[A-Za-z0-9_.-]{1,15}$/, 'must be the name of a network interface'),
+  mac: z.string().regex(/^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$/, "must be like '52:54:00:12:34:56'"),
+  model: ModelSchema.default('virtio-net-pci'),
+});
+
+export const QemuDefinitionSchema = z
+  .strictObject({
+    name: NameSchema,
+    kind: z.literal('qemu'),
+    /** Bytes of RAM, all memory objects together. */
+    memory: QemuMemorySchema,
+    /** How the RAM is split, one NUMA node each; one object with small pages if absent. */
+    memoryObjects: z.array(MemoryObjectSchema).min(1).max(16).optional(),
+    cpus: z.number().int().min(1).max(1024).default(1),
+    /** Machine type; one with a version ('pc-q35-7.2') moves between versions of QEMU. */
+    machine: ModelSchema.default('q35'),
+    /** CPU model and features as QEMU names them; QEMU's default if absent. */
+    cpu: ModelSchema.optional(),
+    /** 'auto': kvm where it works, else tcg. */
+    accel: z.enum(['auto', 'kvm', 'tcg']).default('auto'),
+    /** Whether the machine has the serial port that is the VM's console. */
+    serial: z.boolean().default(true),
+    /** Boots this kernel; otherwise the firmware boots from a disk. */
+    boot: z
+      .strictObject({ kernel: FileSchema, initrd: FileSchema.optional(), append: ArgumentSchema.optional() })
+      .optional(),
+    disks: z.array(DiskSchema).max(64).default([]),
+    nics: z.array(NicSchema).max(16).default([]),
+    /** More arguments for QEMU, as they are. */
+    arguments: z.array(ArgumentSchema).max(256).default([]),
+  })
+  .refine(
+    ({ memory, memoryObjects }) =>
+      !memoryObjects || memoryObjects.reduce((sum, { size }) => sum + size, 0) === memory,
+    { path: ['memoryObjects'], message: 'the sizes must add up to memory' },
+  )
+  .refine(
+    ({ memoryObjects = [] }) => memoryObjects.every(({ size, hugepages = 1 }) => size % hugepages === 0),
+    {
+      path: ['memoryObjects'],
+      message: 'each size must be whole huge pages',
+    },
+  );
+
+/** A VM as its owner defines it. */
+export const GuestDefinitionSchema = z.discriminatedUnion('kind', [
+  EmbeddedDefinitionSchema,
+  QemuDefinitionSchema,
+]);
 
 export type EmbeddedDefinition = z.output<typeof EmbeddedDefinitionSchema>;
+export type QemuDefinition = z.output<typeof QemuDefinitionSchema>;
 export type GuestDefinition = z.output<typeof GuestDefinitionSchema>;
 
 /** Largest program image (ELF file) that a definition may bring, in bytes; bounds what a peer can make us hold. */

@@ -1,6 +1,12 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
-import { DefineGuestSchema, type ConsoleChunk, type ConsoleEnd, type GuestInfo } from '../../shared/api.js';
+import {
+  AdoptGuestSchema,
+  DefineGuestSchema,
+  type ConsoleChunk,
+  type ConsoleEnd,
+  type GuestInfo,
+} from '../../shared/api.js';
 import { validate } from '../../shared/validate.js';
 import { answer } from './answer.js';
 import type { EventStreams, StreamEvent } from './event-streams.js';
@@ -49,6 +55,13 @@ export function guestRoutes(
   app.post('/guests/:name/stop', async (request) => await service.stopGuest(guestName(request)));
   app.post('/guests/:name/pause', async (request) => await service.pauseGuest(guestName(request)));
   app.post('/guests/:name/resume', async (request) => await service.resumeGuest(guestName(request)));
+  app.post('/guests/:name/adopt', async (request, reply): Promise<GuestInfo> => {
+    const name = guestName(request);
+    const { qmp } = validate(AdoptGuestSchema, request.body, 'invalid-request', 'the request to adopt a VM');
+    const guest = await service.adoptGuest(name, qmp);
+    reply.status(201);
+    return guest;
+  });
 
   app.get('/guests/:name/console', async (request, reply): Promise<ConsoleChunk | undefined> => {
     const name = guestName(request);

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import type { NodeInfo, QueueEntry, StatusReport } from '../../shared/api.js';
+import type { DoctorReport, NodeInfo, QueueEntry, StatusReport } from '../../shared/api.js';
 import { answer } from './answer.js';
 import type { AgentService } from './service.js';
 
@@ -7,5 +7,6 @@ import type { AgentService } from './service.js';
 export function nodeRoutes(app: FastifyInstance, service: AgentService): void {
   app.get('/node', (_request, reply) => answer<NodeInfo>(reply, service.node()));
   app.get('/status', (_request, reply) => answer<StatusReport>(reply, service.status()));
+  app.get('/doctor', async (): Promise<DoctorReport> => await service.doctor());
   app.get('/queue', (_request, reply) => answer<QueueEntry[]>(reply, service.queue()));
 }

@@ -1,6 +1,7 @@
 import type {
   ConsoleChunk,
   ConsoleEnd,
+  DoctorReport,
   GuestInfo,
   MigrationEvent,
   MigrationInfo,
@@ -23,6 +24,8 @@ export interface AgentService {
   node(): NodeInfo;
   status(): StatusReport;
   queue(): QueueEntry[];
+  /** How fit this node is for guests and for migrations. */
+  doctor(): Promise<DoctorReport>;
 
   guests(): GuestInfo[];
   guest(name: string): GuestInfo;
@@ -33,6 +36,8 @@ export interface AgentService {
   stopGuest(name: string): Promise<GuestInfo>;
   pauseGuest(name: string): Promise<GuestInfo>;
   resumeGuest(name: string): Promise<GuestInfo>;
+  /** Makes a running machine that somebody else started a VM of this node, by its control socket. */
+  adoptGuest(name: string, socket: string): Promise<GuestInfo>;
   /** Console output from `position` on (clamped to what is kept); with `follow`, on and on until it ends. */
   console(
     name: string,

@@ -1,29 +1,10 @@
-import { MigrationError } from '../../shared/errors.js';
-import { loadElf } from './embedded/elf.js';
-import { EmbeddedGuest } from './embedded/embedded-guest.js';
-import { buildProgram } from './embedded/programs/catalogue.js';
+import type { Logger } from 'pino';
+import type { AgentConfig } from '../../shared/config.js';
+import { embeddedKind } from './embedded/embedded-kind.js';
 import type { GuestKinds } from './hosted-guest.js';
+import { qemuKind } from './qemu/qemu-kind.js';
 
-/** The kinds of guests that this agent can host. */
-export const GUEST_KINDS: GuestKinds = {
-  embedded: {
-    check(definition, image) {
-      if (definition.program === 'image') {
-        if (!image) {
-          const text = `VM ${definition.name} has program 'image' and no image came with it: give the ELF file`;
-          throw new MigrationError('invalid-definition', text);
-        }
-        loadElf(image, new Uint8Array(definition.memory));
-        return;
-      }
-      if (image) {
-        const text = `VM ${definition.name} has program '${definition.program}' and an image: leave one of them out`;
-        throw new MigrationError('invalid-definition', text);
-      }
-      buildProgram(definition.program, definition.parameters, definition.memory);
-    },
-    boot: (definition, image) => EmbeddedGuest.boot(definition, image),
-    incoming: (definition) => EmbeddedGuest.incoming(definition),
-    regions: ({ memory }) => [{ name: 'ram', bytes: memory }],
-  },
-};
+/** The kinds of guests that an agent of that configuration hosts. */
+export function guestKinds(config: AgentConfig, logger: Logger): GuestKinds {
+  return { embedded: embeddedKind, qemu: qemuKind(config, logger) };
+}

@@ -2,14 +2,19 @@ import type { Logger } from 'pino';
 import type { ConsoleChunk, ConsoleEnd, GuestInfo } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
+import type { PreflightFinding } from '../../shared/protocol/messages.js';
 import { formatBytes } from '../../shared/units.js';
+import type { OwnershipJournal } from '../journal/ownership-journal.js';
 import type { DefinitionFiles } from './definition-files.js';
 import type { Guest } from './guest.js';
-import type { GuestKind, GuestKinds, HostedGuest } from './hosted-guest.js';
+import type { GuestKind, GuestKinds, HostedGuest, MoveReport, Survivor } from './hosted-guest.js';
 import { HostedVm } from './hosted-vm.js';
 
 /** Guests that one node may have defined; bounds what clients and peers can make an agent keep. */
 export const MAX_GUESTS = 1024;
+
+/** What the store asks of the ownership journal. */
+export type Decisions = Pick<OwnershipJournal, 'get' | 'entries'>;
 
 /** Where a node's guests go on: another node and its agent. */
 export interface NodeAddress {
@@ -37,10 +42,16 @@ export class GuestStore {
     this.#logger = options.logger;
   }
 
+  /** Reads the definitions and takes up the guests that outlived an earlier run of the agent. */
   static async open(options: GuestStoreOptions): Promise<GuestStore> {
     const store = new GuestStore(options);
     for (const { definition, image } of await options.files.load()) {
       store.#vms.set(definition.name, new HostedVm(definition, image));
+    }
+    for (const kind of Object.values(options.kinds)) {
+      for (const survivor of (await kind.survivors?.()) ?? []) {
+        await store.#takeUp(survivor, options.journal);
+      }
     }
     return store;
   }
@@ -100,6 +111,26 @@ export class GuestStore {
     });
   }
 
+  /** Makes a machine that somebody else started a VM of this node. Throws name-taken, unsupported-guest. */
+  async takeOver(name: string, socket: string): Promise<void> {
+    this.#refuseTaken(name, 'name-taken');
+    const guest = await this.#kinds.qemu.adopt?.(name, socket);
+    if (!guest)
+      throw new MigrationError('unsupported-guest', 'machines of others can not be taken over here');
+    try {
+      this.#refuseTaken(name, 'name-taken');
+      const vm = new HostedVm(guest.definition, undefined);
+      this.#takeMemory(vm);
+      vm.guest = this.#watch(name, guest);
+      this.#vms.set(name, vm);
+      await this.#save(vm);
+    } catch (error) {
+      this.#vms.delete(name);
+      await guest.detach?.();
+      throw error;
+    }
+  }
+
   /** Ends the guest's execution; harmless when it is stopped. */
   async stop(name: string): Promise<void> {
     await this.#operate(name, (vm) => vm.drop());
@@ -110,7 +141,7 @@ export class GuestStore {
   }
 
   async resume(name: string): Promise<void> {
-    await this.#operate(name, (vm) => vm.started().resume());
+    await this.#operate(name, async (vm) => void (await vm.started().resume()));
   }
 
   async input(name: string, data: Uint8Array): Promise<void> {
@@ -181,6 +212,20 @@ export class GuestStore {
     return { guest, image };
   }
 
+  /** What its kind says about moving the guest away. */
+  async preflightOutgoing(name: string): Promise<MoveReport> {
+    const vm = this.#vm(name);
+    const report = await this.#kind(vm.definition).preflightSource?.(vm.started());
+    return report ?? { findings: [], traits: {} };
+  }
+
+  /** How fit this host is for the kinds of guests that need something of it. */
+  async doctor(): Promise<PreflightFinding[]> {
+    const findings: PreflightFinding[] = [];
+    for (const kind of Object.values(this.#kinds)) findings.push(...((await kind.doctor?.()) ?? []));
+    return findings;
+  }
+
   /** The VM may be running at the target: nobody but the outcome of `migration` may touch it. */
   markUnknown(name: string, migration: string): void {
     const vm = this.#vms.get(name);
@@ -212,7 +257,20 @@ export class GuestStore {
     }
   }
 
+  /** Lets a guest that was held for the outcome of a migration be again what its operator wanted. */
+  async settle(name: string): Promise<void> {
+    await this.#vms.get(name)?.guest?.settle();
+  }
+
   // -- migrations to here
+
+  /** What the kind of that guest says about its coming here; changes nothing. */
+  async preflightIncoming(
+    definition: GuestDefinition,
+    traits: Record<string, string>,
+  ): Promise<PreflightFinding[]> {
+    return (await this.#kind(definition).preflightTarget?.(definition, traits)) ?? [];
+  }
 
   /** Why a guest of that definition can't come here; empty if it can. */
   checkIncoming(
@@ -256,7 +314,7 @@ export class GuestStore {
     this.#takeMemory(vm);
     this.#vms.set(vm.name, vm);
     try {
-      const guest = await this.#kind(definition).incoming(definition);
+      const guest = await this.#kind(definition).incoming(definition, migration);
       vm.guest = this.#watch(vm.name, guest);
       return guest;
     } catch (error) {
@@ -265,18 +323,24 @@ export class GuestStore {
     }
   }
 
-  /** The guest is this node's own now. Its definition is written in the background: the guest is not to wait. */
-  adopt(name: string, image: Uint8Array | undefined): void {
+  /**
+   * The guest is this node's own now. What a later run of the agent must know of that is written in the background, since
+   * the guest is not to wait: the promise resolves with whether it is on disk.
+   */
+  adopt(name: string, image: Uint8Array | undefined): { kept: Promise<boolean> } {
     const vm = this.#vm(name);
     vm.image = image;
     vm.migration = null;
     vm.hold = null;
-    this.#save(vm).catch((error: unknown) => {
-      this.#logger.error(
-        { vm: name, err: error },
-        'the definition of a VM that moved here could not be saved',
-      );
-    });
+    const kept = Promise.all([this.#save(vm), vm.guest?.own?.()]).then(
+      () => true,
+      (error: unknown) => {
+        const text = `what belongs to VM ${name}, which moved here, could not be saved: free the disk, then stop and start it`;
+        this.#logger.error({ vm: name, err: error }, text);
+        return false;
+      },
+    );
+    return { kept };
   }
 
   /** Destroys an incoming guest that was not committed. */
@@ -286,19 +350,57 @@ export class GuestStore {
     await vm.drop().finally(() => this.#vms.delete(name));
   }
 
-  /** Ends all guests, for the end of the agent. Returns the names of those that were alive. */
+  /**
+   * Lets go of guests that live on without the agent and ends the others, for the end of the agent. Returns the names of
+   * those that were ended.
+   */
   async close(): Promise<string[]> {
     this.#closed = true;
-    const alive: string[] = [];
+    const ended: string[] = [];
     const endings = [...this.#vms.values()].map((vm) =>
       vm.inTurn(async () => {
-        if (vm.guest) alive.push(vm.name);
+        if (vm.guest?.detach) {
+          await vm.detach();
+          return;
+        }
+        if (vm.guest) ended.push(vm.name);
         await vm.drop();
       }),
     );
     await Promise.allSettled(endings);
     await Promise.allSettled(this.#saving.values());
-    return alive;
+    return ended;
+  }
+
+  /**
+   * A guest that an earlier run left behind. One that was coming here is this node's own if and only if the journal has its
+   * commit; one whose commit was sent to another node stays as it is until the outcome is known.
+   */
+  async #takeUp(survivor: Survivor, journal: Decisions): Promise<void> {
+    const { definition, incoming } = survivor;
+    const { name } = definition;
+    const logger = this.#logger.child({ vm: name });
+    try {
+      if (incoming !== null && journal.get(incoming)?.decision !== 'committed') {
+        await survivor.destroy();
+        logger.info({ migration: incoming }, 'what was left of a guest that did not come here is removed');
+        return;
+      }
+      let vm = this.#vms.get(name);
+      if (!vm) {
+        vm = new HostedVm(definition, undefined);
+        this.#vms.set(name, vm);
+        await this.#save(vm);
+      }
+      vm.guest = this.#watch(name, await survivor.takeUp());
+      vm.memoryTaken = true;
+      if (incoming !== null) await vm.guest.own?.();
+      const held = journal.entries().some((entry) => entry.decision === 'commit-sent' && entry.vm === name);
+      if (!held) await vm.guest.settle();
+      logger.info({ state: vm.guest.state, held }, 'VM taken up: it outlived the agent');
+    } catch (error) {
+      logger.error({ err: error }, `VM ${name} outlived the agent, but could not be taken up whole`);
+    }
   }
 
   #vm(name: string): HostedVm {
@@ -323,6 +425,7 @@ export class GuestStore {
   }
 
   #kind(definition: GuestDefinition): GuestKind {
+    // A kind is asked about its own definitions alone.
     return this.#kinds[definition.kind];
   }
 
@@ -387,6 +490,7 @@ export interface GuestStoreOptions {
   node: string;
   kinds: GuestKinds;
   files: DefinitionFiles;
+  journal: Decisions;
   /** Most memory of all guests together. */
   memoryLimitBytes: number;
   logger: Logger;

@@ -1,11 +1,29 @@
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import type { Run } from '../../shared/page.js';
 
+/** Consecutive pages of one region. */
+export interface PageRange {
+  readonly firstPage: number;
+  readonly pageCount: number;
+}
+
 /** One contiguous range of guest physical memory, mapped: reads and writes go to the guest's own memory. */
 export interface Region {
   readonly name: string;
   /** Whole pages; may be shared with a running guest, so its content can change at any moment. */
   readonly memory: Uint8Array;
+  /**
+   * The parts of a range that hold data, ascending; the rest are holes, which are zero, and which a look through `memory`
+   * would fill with memory. Absent where a region has no holes.
+   */
+  populated?(firstPage: number, pageCount: number): PageRange[];
+  /** Makes a range zero by giving its memory back. Absent where a region has no holes. */
+  clear?(firstPage: number, pageCount: number): void;
+}
+
+/** The parts of a range that hold data: all of it where the region has no holes. */
+export function populatedRanges(region: Region, firstPage: number, pageCount: number): PageRange[] {
+  return region.populated?.(firstPage, pageCount) ?? [{ firstPage, pageCount }];
 }
 
 /** The record of pages written since it was last harvested. */
@@ -20,6 +38,11 @@ export interface WriteLog {
   harvest(): Promise<Run[]>;
   /** Ends tracking. Harmless when not started. */
   stop(): Promise<void>;
+  /**
+   * The content of a run that is about to be sent, as a copy that stands still. There where the log compares memory with
+   * what was sent: it must know exactly that. Absent where memory is sent as it is.
+   */
+  capture?(run: Run): Uint8Array;
 }
 
 export type GuestState = 'running' | 'paused' | 'finished';
@@ -36,11 +59,22 @@ export interface Guest {
   readonly state: GuestState;
   /** Pages that may differ from zero: what round 0 copies. To be called after writeLog.start(). */
   populated(): Promise<Run[]>;
-  /** Stops all virtual CPUs; memory and state stand still once it resolves. Harmless when paused. */
+  /** Why the guest can't go on: its machine failed. Null while it is well. */
+  readonly failure: Error | null;
+  /** Calls `listener` when `state` or `failure` has changed. Returns how to end that. */
+  onChange(listener: () => void): () => void;
+  /** Stops all virtual CPUs, as its operator asked for. Harmless when paused. */
   pause(): Promise<void>;
-  /** Lets the guest run. Harmless when running; no effect on a finished one. */
-  resume(): Promise<void>;
-  /** CPU and device state of a paused guest, without its memory. */
+  /**
+   * Stops all virtual CPUs for saveState(); memory and state stand still once it resolves. Returns when they stopped, in
+   * Unix ms by this host's clock: the work before that does not count as downtime. A paused or finished guest stays so.
+   */
+  pauseForSwitchover(): Promise<number>;
+  /** Takes pauseForSwitchover() back, how ever far it came: a guest that ran before runs again. Harmless otherwise. */
+  settle(): Promise<void>;
+  /** Lets the guest run; returns since when, in Unix ms. Harmless when running; no effect on a finished one. */
+  resume(): Promise<number>;
+  /** CPU and device state after pauseForSwitchover(), without its memory. */
   saveState(): Promise<Uint8Array>;
   /** Gives a paused guest that state; its regions hold the matching memory by then. */
   loadState(state: Uint8Array): Promise<void>;

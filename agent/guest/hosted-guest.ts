@@ -1,4 +1,5 @@
 import type { GuestDefinition } from '../../shared/guest-definition.js';
+import type { PreflightFinding } from '../../shared/protocol/messages.js';
 import type { Guest } from './guest.js';
 
 /** What a guest has printed, by position: byte n of all that it ever printed, on whichever node. */
@@ -20,22 +21,52 @@ export interface HostedGuest extends Guest {
   readonly console: GuestConsole;
   /** Figures of the kind, for `vm show`. */
   figures(): Record<string, number | null>;
-  /** Calls `listener` when `state` has changed by itself (powered off, stopped at its instruction, failed). */
-  onChange(listener: () => void): () => void;
-  /** Why the guest can't go on: its machine failed. Null while it is well. */
-  readonly failure: Error | null;
+  /** Remembers durably that an incoming guest is the node's own. Absent where a guest ends with the agent. */
+  own?(): Promise<void>;
+  /** Lets go of a guest that lives on without the agent. Absent where it can't. */
+  detach?(): Promise<void>;
+}
+
+/** A guest that an earlier run of the agent has left behind. */
+export interface Survivor {
+  readonly definition: GuestDefinition;
+  /** The migration that was bringing it here; null for one of the node's own. */
+  readonly incoming: string | null;
+  /** The guest, as it is; settle() makes it what its operator wanted. */
+  takeUp(): Promise<HostedGuest>;
+  /** Ends it and frees all that it holds. */
+  destroy(): Promise<void>;
+}
+
+/** What a kind says about moving one of its guests. */
+export interface MoveReport {
+  readonly findings: PreflightFinding[];
+  /** What the target must know beside the definition. */
+  readonly traits: Record<string, string>;
 }
 
 /** One kind of guest: how to bring it to life. */
-export interface GuestKind {
+export interface GuestKind<Definition extends GuestDefinition = GuestDefinition> {
   /** Throws invalid-image or invalid-definition if a guest can't be made of that. */
-  check(definition: GuestDefinition, image: Uint8Array | undefined): void;
+  check(definition: Definition, image: Uint8Array | undefined): void;
   /** A guest that boots, paused. Throws invalid-image, target-out-of-memory, guest-failed. */
-  boot(definition: GuestDefinition, image: Uint8Array | undefined): Promise<HostedGuest>;
-  /** A paused guest with empty memory that a migration fills. Throws target-out-of-memory, guest-failed. */
-  incoming(definition: GuestDefinition): Promise<HostedGuest>;
+  boot(definition: Definition, image: Uint8Array | undefined): Promise<HostedGuest>;
+  /** A paused guest with empty memory that `migration` fills. Throws target-out-of-memory, guest-failed. */
+  incoming(definition: Definition, migration: string): Promise<HostedGuest>;
   /** Names and sizes of the regions that a guest of that definition has. */
-  regions(definition: GuestDefinition): { name: string; bytes: number }[];
+  regions(definition: Definition): { name: string; bytes: number }[];
+  /** Guests that outlived the agent; remains of those that did not are removed. Absent where guests end with it. */
+  survivors?(): Promise<Survivor[]>;
+  /** What speaks for or against moving that guest away. */
+  preflightSource?(guest: HostedGuest): Promise<MoveReport>;
+  /** What speaks for or against a guest of that definition and those traits coming here; changes nothing. */
+  preflightTarget?(definition: Definition, traits: Record<string, string>): Promise<PreflightFinding[]>;
+  /** Takes up a running machine by its control socket. Throws unsupported-guest, saying why, where that can't be. */
+  adopt?(name: string, socket: string): Promise<HostedGuest>;
+  /** How fit this host is for guests of the kind. */
+  doctor?(): Promise<PreflightFinding[]>;
 }
 
-export type GuestKinds = { readonly [K in GuestDefinition['kind']]: GuestKind };
+export type GuestKinds = {
+  readonly [K in GuestDefinition['kind']]: GuestKind<Extract<GuestDefinition, { kind: K }>>;
+};

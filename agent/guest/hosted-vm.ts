@@ -84,6 +84,14 @@ export class HostedVm {
     this.memoryTaken = false;
   }
 
+  /** Lets go of a guest that lives on. */
+  async detach(): Promise<void> {
+    const { guest } = this;
+    this.guest = null;
+    for (const notify of this.onGone) notify();
+    await guest?.detach?.();
+  }
+
   /** Types into the console. Throws wrong-state where the guest would not be the one that reads it. */
   async input(data: Uint8Array): Promise<void> {
     const guest = this.started();
@@ -117,6 +125,7 @@ export class HostedVm {
       status: this.status,
       memoryBytes: definition.memory,
       migration: this.migration,
+      failure: guest?.failure?.message ?? null,
       definition,
       writeLog: guest ? { kind: guest.writeLog.kind, reason: guest.writeLog.reason } : null,
       consoleBytes: guest?.console.end ?? 0,

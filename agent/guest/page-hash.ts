@@ -1,5 +1,6 @@
 import xxhash from 'xxhash-wasm';
 import { PAGE_SIZE } from '../../shared/page.js';
+import { populatedRanges, type Region } from './guest.js';
 
 const hasher = await xxhash();
 
@@ -20,3 +21,14 @@ export function hashPage(memory: Uint8Array, page: number): bigint {
 
 /** What an untouched page hashes to. */
 export const ZERO_PAGE_HASH = hashBytes(new Uint8Array(PAGE_SIZE));
+
+/** xxHash64 of each page of a range; its holes are not touched. */
+export function hashPages(region: Region, firstPage: number, pageCount: number): BigUint64Array {
+  const hashes = new BigUint64Array(pageCount).fill(ZERO_PAGE_HASH);
+  for (const data of populatedRanges(region, firstPage, pageCount)) {
+    for (let page = data.firstPage; page < data.firstPage + data.pageCount; page += 1) {
+      hashes[page - firstPage] = hashPage(region.memory, page);
+    }
+  }
+  return hashes;
+}

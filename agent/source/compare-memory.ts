@@ -2,7 +2,7 @@ import { MigrationError } from '../../shared/errors.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import { MAX_HASHES } from '../../shared/protocol/messages.js';
 import type { Region } from '../guest/guest.js';
-import { hashPage } from '../guest/page-hash.js';
+import { hashPages } from '../guest/page-hash.js';
 import type { Conversation } from './conversation.js';
 
 export interface Comparison {
@@ -36,9 +36,10 @@ export async function compareMemory(
           `the target sent hashes of other pages than it was asked for`,
         );
       }
+      const own = hashPages(region, firstPage, pageCount);
       const view = new DataView(hashes.buffer, hashes.byteOffset, hashes.byteLength);
       for (let i = 0; i < pageCount; i += 1) {
-        if (hashPage(region.memory, firstPage + i) === view.getBigUint64(i * 8, true)) continue;
+        if (own[i] === view.getBigUint64(i * 8, true)) continue;
         into.mismatches += 1;
         into.first ??= { region: region.name, page: firstPage + i };
       }

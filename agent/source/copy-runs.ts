@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { PAGE_SIZE, type Run, unionRuns } from '../../shared/page.js';
-import type { Region } from '../guest/guest.js';
+import { type Guest, populatedRanges, type Region, type WriteLog } from '../guest/guest.js';
 import { isZeroPage, zeroRunEnd } from '../guest/zero-pages.js';
 import type { PageSender } from '../link/link.js';
 
@@ -20,13 +20,13 @@ export interface CopyFigures {
 }
 
 /**
- * Sends the content of `runs`: pages that are all zero as such, the others as views of the guest's memory.
- * `onStep` hears how far it is, and says false to stop. Throws the signal's reason when aborted, and what the sender
- * throws.
+ * Sends the content of `runs`: pages that are all zero as such, the others as views of the guest's memory, or of what
+ * its write-log captured of it. `onStep` hears how far it is, and says false to stop. Throws the signal's reason when
+ * aborted, and what the sender throws.
  */
 export async function copyRuns(
   runs: readonly Run[],
-  regions: readonly Region[],
+  { regions, writeLog }: Pick<Guest, 'regions' | 'writeLog'>,
   sender: PageSender,
   signal: AbortSignal,
   onStep: (pagesDone: number) => boolean,
@@ -34,26 +34,19 @@ export async function copyRuns(
   const figures: CopyFigures = { pages: 0, zeroPages: 0, bytes: 0, left: [] };
   let sinceYield = 0;
   for (const [index, run] of runs.entries()) {
-    const memory = regions[run.region]!.memory;
-    const end = run.firstPage + run.pageCount;
-    let page = run.firstPage;
-    while (page < end) {
+    for (const { content, ...step } of stepsOf(run, regions[run.region]!, writeLog)) {
       signal.throwIfAborted();
-      const zero = isZeroPage(memory, page);
-      const limit = Math.min(end, page + STEP_PAGES);
-      const next = zeroRunEnd(memory, page, limit);
-      const step: Run = { region: run.region, firstPage: page, pageCount: next - page };
-      if (zero) {
+      if (content) {
+        await sender.sendPages(step, content);
+        figures.bytes += step.pageCount * PAGE_SIZE;
+      } else {
         await sender.sendZeroPages(step);
         figures.zeroPages += step.pageCount;
-      } else {
-        await sender.sendPages(step, memory.subarray(page * PAGE_SIZE, next * PAGE_SIZE));
-        figures.bytes += step.pageCount * PAGE_SIZE;
       }
       figures.pages += step.pageCount;
-      page = next;
       if (!onStep(figures.pages)) {
-        const rest = { region: run.region, firstPage: page, pageCount: end - page };
+        const firstPage = step.firstPage + step.pageCount;
+        const rest = { region: run.region, firstPage, pageCount: run.firstPage + run.pageCount - firstPage };
         figures.left = unionRuns([rest, ...runs.slice(index + 1)]);
         return figures;
       }
@@ -65,4 +58,43 @@ export async function copyRuns(
     }
   }
   return figures;
+}
+
+/** Pages that go over the link together. `content`: null where they are all zero. */
+interface Step extends Run {
+  readonly content: Uint8Array | null;
+}
+
+/** A run in the pieces that it is sent in. Holes are told as zero pages without a look at them. */
+function* stepsOf(run: Run, region: Region, writeLog: WriteLog): Generator<Step> {
+  const end = run.firstPage + run.pageCount;
+  for (let page = run.firstPage; page < end; page += STEP_PAGES) {
+    const chunkEnd = Math.min(end, page + STEP_PAGES);
+    let done = page;
+    const hole = (until: number): Step => ({
+      region: run.region,
+      firstPage: done,
+      pageCount: until - done,
+      content: null,
+    });
+    for (const { firstPage, pageCount } of populatedRanges(region, page, chunkEnd - page)) {
+      if (firstPage > done) yield hole(firstPage);
+      const data = { region: run.region, firstPage, pageCount };
+      const start = firstPage * PAGE_SIZE;
+      const memory = writeLog.capture?.(data) ?? region.memory.subarray(start, start + pageCount * PAGE_SIZE);
+      for (let first = 0; first < pageCount;) {
+        const zero = isZeroPage(memory, first);
+        const next = zeroRunEnd(memory, first, pageCount);
+        yield {
+          region: run.region,
+          firstPage: firstPage + first,
+          pageCount: next - first,
+          content: zero ? null : memory.subarray(first * PAGE_SIZE, next * PAGE_SIZE),
+        };
+        first = next;
+      }
+      done = firstPage + pageCount;
+    }
+    if (done < chunkEnd) yield hole(chunkEnd);
+  }
 }

@@ -1,7 +1,7 @@
 import type { MigrationOptions, MigrationResult, Outcome, RoundResult } from '../../shared/api.js';
 import type { MigrationError } from '../../shared/errors.js';
 import { PAGE_SIZE } from '../../shared/page.js';
-import type { Guest } from '../guest/guest.js';
+import type { Guest, WriteLog } from '../guest/guest.js';
 import type { Comparison } from './compare-memory.js';
 import type { Decision, RoundFigures } from './convergence.js';
 
@@ -24,18 +24,19 @@ export class MigrationReport {
   wireBytes = 0;
   downtime = { pauseMs: 0, residualMs: 0, stateMs: 0, verifyMs: 0, loadMs: 0, resumeMs: 0 };
   downtimeMs = 0;
+  switchover: MigrationResult['switchover'] = null;
   /** Why the guest does not run on the target, whose it is. */
   resumeFailure: MigrationError | null = null;
   readonly #subject: MigrationSubject;
   readonly #options: MigrationOptions;
   readonly #ramBytes: number;
-  readonly #writeLog: string;
+  readonly #writeLog: WriteLog;
 
   constructor(subject: MigrationSubject, guest: Guest, options: MigrationOptions) {
     this.#subject = subject;
     this.#options = options;
     this.#ramBytes = guest.regions.reduce((sum, region) => sum + region.memory.length, 0);
-    this.#writeLog = guest.writeLog.kind;
+    this.#writeLog = guest.writeLog;
   }
 
   addRound(
@@ -64,6 +65,7 @@ export class MigrationReport {
       downtimeMs: this.downtimeMs,
       // copies: the result of an unknown outcome is read while this goes on
       downtime: { ...this.downtime },
+      switchover: this.switchover,
       convergence:
         decision === null || decision.next === 'round' || decision.reason === 'above-threshold'
           ? null
@@ -72,7 +74,8 @@ export class MigrationReport {
       ramBytes: this.#ramBytes,
       populatedBytes: this.populatedPages * PAGE_SIZE,
       wireBytes: this.wireBytes,
-      writeLog: this.#writeLog,
+      writeLog: this.#writeLog.kind,
+      writeLogReason: this.#writeLog.reason,
       verify: {
         mode: this.#options.verify,
         pagesChecked: this.comparison.pagesChecked,

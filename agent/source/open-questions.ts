@@ -59,6 +59,7 @@ async function settle(context: OpenQuestionsContext, entry: JournalEntry): Promi
     );
     await guests.endOutgoing(vm, outcome === 'committed' ? target : null);
     await journal.forget(migration);
+    if (outcome === 'aborted') await guests.settle(vm);
     logger.info({ outcome }, 'the outcome of an earlier migration is known now');
   } catch (error) {
     if (!signal.aborted)

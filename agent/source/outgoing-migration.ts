@@ -35,6 +35,8 @@ export interface OutgoingRequest {
   readonly id: string;
   readonly definition: GuestDefinition;
   readonly target: NodeAddress;
+  /** What the target must know of the guest beside its definition. */
+  readonly traits: Record<string, string>;
   readonly options: MigrationOptions;
   /** Unix time in ms. */
   readonly requestedAt: number;
@@ -180,13 +182,14 @@ export class OutgoingMigration {
       throw new MigrationError('cancelled', `migration ${this.id} was cancelled as it got its nodes`);
     }
     const { guests, dialer, journal, node } = this.#context;
-    const { target, options } = this.#request;
+    const { target, options, traits } = this.#request;
     const { guest, image } = guests.outgoing(this.vm, this.id);
     const control = this.#control!;
     this.#session = new SourceSession({
       subject: { id: this.id, vm: this.vm, from: node, to: target.node },
       guest,
       image,
+      traits,
       options,
       control,
       openPages: async (token, signal) => {
@@ -253,12 +256,14 @@ export class OutgoingMigration {
       queuedMs: 0,
       downtimeMs: 0,
       downtime: { pauseMs: 0, residualMs: 0, stateMs: 0, verifyMs: 0, loadMs: 0, resumeMs: 0 },
+      switchover: null,
       convergence: null,
       rounds: [],
       ramBytes: definition.memory,
       populatedBytes: 0,
       wireBytes: 0,
       writeLog: '',
+      writeLogReason: '',
       verify: { mode: options.verify, pagesChecked: 0, mismatches: 0 },
     };
   }

@@ -54,7 +54,7 @@ export class PageSending {
     const wireBefore = this.#sender.wireBytes;
     let reportedAt = startedAt;
     return await this.#watch(() =>
-      copyRuns(runs, guest.regions, this.#sender, signal, (pagesDone) => {
+      copyRuns(runs, guest, this.#sender, signal, (pagesDone) => {
         const at = now();
         if (at - reportedAt >= PROGRESS_EVERY_MS) {
           reportedAt = at;

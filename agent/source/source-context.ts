@@ -50,6 +50,8 @@ export interface SourceContext {
   readonly guest: Guest;
   /** The program image that belongs to the definition, if it has one. */
   readonly image: Uint8Array | undefined;
+  /** What the target must know beside the definition. */
+  readonly traits: Record<string, string>;
   readonly options: MigrationOptions;
   readonly control: SourceControl;
   /** Opens the page streams that `prepared` gave the token for. */

@@ -6,6 +6,7 @@ import { Conversation } from './conversation.js';
 import { MigrationReport, type MigrationSubject } from './migration-report.js';
 import type { SourceContext } from './source-context.js';
 import {
+  canAbort,
   canCancel,
   type SourceEffect,
   type SourceEvent,
@@ -38,6 +39,7 @@ export class SourceSession {
   readonly #startedAt: number;
   readonly #dispose = new AbortController();
   readonly #events = new InOrder<SourceEvent>((event) => this.#take(event));
+  readonly #unwatchGuest: () => void;
   #state: SourceState = { name: 'preparing' };
   #step: Promise<void> = Promise.resolve();
   #resolveReported!: (result: MigrationResult) => void;
@@ -66,6 +68,7 @@ export class SourceSession {
       fail: (error) => this.#fail(error),
       dispose: this.#dispose.signal,
     });
+    this.#unwatchGuest = context.guest.onChange(() => this.#guestChanged());
     this.#announce();
     this.#perform({ do: 'prepare' });
   }
@@ -93,6 +96,12 @@ export class SourceSession {
   /** Gives up asking for an outcome; the journal still has the question. For the shutdown of the agent. */
   dispose(): void {
     this.#dispose.abort(new MigrationError('shutting-down', 'the agent is shutting down'));
+  }
+
+  /** A guest that dies before it is given away takes the migration with it; afterwards its death is what was wanted. */
+  #guestChanged(): void {
+    const { failure } = this.#context.guest;
+    if (failure && canAbort(this.#state)) this.#fail(toMigrationError(failure, 'guest-failed'));
   }
 
   /** Events follow each other, also where a listener causes one (a cancel) while another is dealt with. */
@@ -153,6 +162,7 @@ export class SourceSession {
   }
 
   #end(): void {
+    this.#unwatchGuest();
     this.#conversation.end(null);
     const { state } = this;
     const result =

@@ -170,3 +170,8 @@ export function transition(state: SourceState, event: SourceEvent): SourceStep |
 export function canCancel(state: SourceState): boolean {
   return 'cancel' in SOURCE_TABLE[state.name];
 }
+
+/** Whether a failure still leaves the guest here. */
+export function canAbort(state: SourceState): boolean {
+  return canCancel(state) || state.name === 'recording-commit';
+}

@@ -1,6 +1,7 @@
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import type { JournalEntry } from '../journal/ownership-journal.js';
 import { countPages, type Run, unionRuns } from '../../shared/page.js';
+import { unixNow } from '../../shared/unix-clock.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
 import { hashHex } from '../guest/page-hash.js';
 import { compareMemory } from './compare-memory.js';
@@ -98,6 +99,7 @@ export class SourceSteps {
         definition: guest.definition,
         imageBytes: image?.length ?? 0,
         regions: guest.regions.map(({ name, memory }) => ({ name, bytes: memory.length })),
+        traits: this.#context.traits,
         streams: options.streams,
         verify: options.verify,
         dryRun: false,
@@ -150,9 +152,14 @@ export class SourceSteps {
 
   async #pause(): Promise<SourceEvent> {
     const { guest, now, report } = this.#context;
-    this.#pausedAt = now();
-    await guest.pause();
-    report.downtime.pauseMs = now() - this.#pausedAt;
+    const askedAt = now();
+    this.#pausedAt = askedAt;
+    const stoppedAt = await guest.pauseForSwitchover();
+    // What is done before the guest stands still is no downtime. Two clocks meet here: never before it was asked.
+    const ms = Math.min(Math.max(0, unixNow() - stoppedAt), now() - askedAt);
+    this.#pausedAt = now() - ms;
+    report.downtime.pauseMs = ms;
+    report.switchover = { stoppedAt, resumedAt: null };
     return { type: 'paused' };
   }
 
@@ -243,7 +250,9 @@ export class SourceSteps {
 
   async #commit(): Promise<SourceEvent> {
     const { conversation, timeouts, report, subject } = this.#context;
-    const { failure } = await conversation.ask({ type: 'commit' }, 'running', timeouts.commitMs);
+    const answer = await conversation.ask({ type: 'commit' }, 'running', timeouts.commitMs);
+    const { failure, resumedAt } = answer;
+    if (report.switchover) report.switchover = { ...report.switchover, resumedAt };
     if (failure !== null) {
       report.resumeFailure = new MigrationError(
         'guest-failed',
@@ -299,7 +308,8 @@ export class SourceSteps {
     const { guest, journal, subject, onWarning } = this.#context;
     let error: MigrationError | null = null;
     try {
-      if (this.#guestRan && this.#pausedAt !== null) await guest.resume();
+      // One that has failed can't be set right by that, and why the migration ended says what became of it.
+      if (this.#pausedAt !== null && !guest.failure) await guest.settle();
     } catch (failure) {
       const reason = failure instanceof Error ? failure.message : String(failure);
       error = new MigrationError(

@@ -15,23 +15,26 @@ export function incomingHost(
   cleared: (vm: string) => Promise<void>,
 ): IncomingHost {
   return {
-    async preflight({ definition, regions }) {
+    async preflight({ definition, regions, traits }) {
       await cleared(definition.name);
-      const refusals = guests.checkIncoming(definition, regions);
-      if (refusals.length > 0) {
-        return refusals.map(({ code, message }): PreflightFinding => ({ level: 'refusal', code, message }));
-      }
+      const findings = [
+        ...guests
+          .checkIncoming(definition, regions)
+          .map(({ code, message }): PreflightFinding => ({ level: 'refusal', code, message })),
+        ...(await guests.preflightIncoming(definition, traits)),
+      ];
+      if (findings.some(({ level }) => level === 'refusal')) return findings;
       const free = formatBytes(guests.memoryLimitBytes - guests.memoryUsedBytes);
       const message = `the target can take ${definition.name}: ${formatBytes(definition.memory)} of ${free} free for guests`;
-      return [{ level: 'ok', code: 'target-ready', message }];
+      return [...findings, { level: 'ok', code: 'target-ready', message }];
     },
     async create({ definition, regions }) {
       return await guests.createIncoming(definition, regions, migration);
     },
     adopt(guest, image) {
-      guests.adopt(guest.definition.name, image);
+      const { kept } = guests.adopt(guest.definition.name, image);
       logger.info({ vm: guest.definition.name }, 'the guest is committed to this node');
-      return Promise.resolve();
+      return kept;
     },
     async discard(guest) {
       if (guest) await guests.discardIncoming(guest.definition.name, migration);

@@ -148,7 +148,7 @@ export class IncomingMigrations {
     control.onClose((end) => {
       stopWatching();
       served.stop();
-      const heardOfRunning = session.state.name === 'running' && session.adopted;
+      const heardOfRunning = session.state.name === 'running';
       session.fail(connectionError(end, `node ${from}`));
       // The source knows the outcome, and will not ask.
       if (end.code === CLOSE_DONE) void this.#forget(id, from, session, heardOfRunning, logger);
@@ -308,7 +308,9 @@ export class IncomingMigrations {
     await session.settled;
     const known = journal.get(id);
     if (!known || known.peer !== from) return;
-    if (known.decision !== 'aborted' && !(known.decision === 'committed' && heardOfRunning)) return;
+    if (known.decision !== 'aborted') {
+      if (known.decision !== 'committed' || !heardOfRunning || !(await session.kept)) return;
+    }
     try {
       await journal.forget(id);
     } catch (error) {

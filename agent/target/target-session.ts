@@ -36,8 +36,11 @@ export interface IncomingHost {
   preflight(prepare: Prepare): Promise<PreflightFinding[]>;
   /** Creates the guest, paused and empty, and keeps its name and memory for it. Throws what preflight refuses. */
   create(prepare: Prepare): Promise<Guest>;
-  /** Makes the guest one of the node's own: it was committed. */
-  adopt(guest: Guest, image: Uint8Array | undefined): Promise<void>;
+  /**
+   * Makes the guest one of the node's own: it was committed. At once; the promise tells later whether that is on disk, and
+   * does not reject.
+   */
+  adopt(guest: Guest, image: Uint8Array | undefined): Promise<boolean>;
   /** Destroys a guest that was not committed and frees its name and memory. */
   discard(guest: Guest | null): Promise<void>;
 }
@@ -70,7 +73,8 @@ export class TargetSession {
   #prepare: Prepare | null = null;
   #finalize: Finalize | null = null;
   #guest: Guest | null = null;
-  #adopted = false;
+  #unwatchGuest: () => void = () => undefined;
+  #kept = Promise.resolve(false);
   #memory: ReceivedMemory | null = null;
   #image: BlobBuffer | null = null;
   #deviceState: BlobBuffer | null = new BlobBuffer('the device state', MAX_DEVICE_STATE_BYTES);
@@ -95,11 +99,11 @@ export class TargetSession {
   }
 
   /**
-   * Whether the guest is one of the node's own. Only then may the journal forget the commit, and only once the source
-   * will not ask any more.
+   * Whether the node will know the guest as its own after a restart, once that is certain. Only then may the journal
+   * forget the commit, and only once the source will not ask any more.
    */
-  get adopted(): boolean {
-    return this.#adopted;
+  get kept(): Promise<boolean> {
+    return this.#kept;
   }
 
   /** Grows with each piece that the page streams deliver. */
@@ -139,16 +143,21 @@ export class TargetSession {
 
   /** Where the page streams deliver. */
   readonly sink: PageSink = {
-    pages: (_stream, run) => this.#receiving('pages').check(run),
-    payload: (_stream, region, offset, chunk) => this.#receiving('pages').write(region, offset, chunk),
-    pagesEnd: (_stream, run) => this.#receiving('pages').applied(run),
+    pages: (_stream, run) => this.#receiving('pages')?.check(run),
+    payload: (_stream, region, offset, chunk) => this.#receiving('pages')?.write(region, offset, chunk),
+    pagesEnd: (_stream, run) => this.#receiving('pages')?.applied(run),
     zeroPages: (_stream, run) => this.#zeroPages(run),
     blob: (_stream, kind, total, offset, chunk) => this.#blob(kind, total, offset, chunk),
     roundEnd: (stream, round) => this.#roundEnd(stream, round),
   };
 
-  #receiving(what: string): ReceivedMemory {
+  /**
+   * The memory to write to; null where the migration is being given up: what is still on its way is dropped, and the
+   * control connection says why.
+   */
+  #receiving(what: string): ReceivedMemory | null {
     this.#pieces += 1;
+    if (this.#state.name === 'aborting' || this.#state.name === 'aborted') return null;
     if (this.#state.name !== 'receiving' || !this.#memory) throw this.#unexpected(what);
     return this.#memory;
   }
@@ -163,20 +172,21 @@ export class TargetSession {
 
   #zeroPages(run: Run): void {
     const memory = this.#receiving('zero-pages');
+    if (!memory) return;
     memory.check(run);
     memory.writeZeros(run);
     memory.applied(run);
   }
 
   #blob(kind: BlobKind, total: number, offset: number, chunk: Uint8Array): void {
-    this.#receiving('blob');
+    if (!this.#receiving('blob')) return;
     const buffer = kind === 'device-state' ? this.#deviceState : this.#image;
     if (!buffer) throw this.#unexpected('a program image that was not announced');
     buffer.add(total, offset, chunk);
   }
 
   #roundEnd(stream: number, round: number): void {
-    this.#receiving('round-end');
+    if (!this.#receiving('round-end')) return;
     const { ended } = this.#barrier;
     if (round !== this.#barrier.round || ended.has(stream)) {
       throw new MigrationError('unexpected-message', `stream ${stream} ended round ${round} out of order`);
@@ -270,7 +280,7 @@ export class TargetSession {
       case 'resume':
         return await this.#resume();
       case 'send-running':
-        this.#send({ type: 'running', resumeMs: effect.resumeMs, failure: effect.failure });
+        this.#sendRunning(effect);
         this.#letGo();
         this.#settle();
         return null;
@@ -291,6 +301,10 @@ export class TargetSession {
     }
     const guest = await host.create(message);
     this.#guest = guest;
+    this.#unwatchGuest = guest.onChange(() => {
+      // Once it is committed the node watches it as one of its own.
+      if (guest.failure) this.fail(toMigrationError(guest.failure, 'guest-failed'));
+    });
     await journal.stage(this.#decision('committed'));
     this.#memory = new ReceivedMemory(guest.regions, message.verify);
     if (message.imageBytes > 0) this.#image = new BlobBuffer('the program image', message.imageBytes);
@@ -301,8 +315,13 @@ export class TargetSession {
     return null;
   }
 
+  #sendRunning({ resumeMs, resumedAt, failure }: Extract<TargetEffect, { do: 'send-running' }>): void {
+    this.#send({ type: 'running', resumeMs, resumedAt, failure });
+  }
+
   /** The guest is the node's own, and may end before this connection does: what is still asked for are hashes. */
   #letGo(): void {
+    this.#unwatchGuest();
     this.#guest = null;
     this.#image = null;
     this.#deviceState = null;
@@ -357,15 +376,15 @@ export class TargetSession {
     const startedAt = now();
     const guest = this.#guest!;
     let failure: string | null = null;
+    let resumedAt: number | null = null;
     try {
-      await host.adopt(guest, this.#image?.take());
-      this.#adopted = true;
-      if (this.#finalize!.resume) await guest.resume();
+      this.#kept = host.adopt(guest, this.#image?.take());
+      if (this.#finalize!.resume) resumedAt = await guest.resume();
     } catch (error) {
       onWarning('the guest is committed to this node, but did not start: it is paused here', error);
       failure = messageText(toMigrationError(error).message);
     }
-    return { type: 'resumed', resumeMs: now() - startedAt, failure };
+    return { type: 'resumed', resumeMs: now() - startedAt, resumedAt, failure };
   }
 
   async #discard({ error, record, answer }: Extract<TargetEffect, { do: 'discard' }>): Promise<TargetEvent> {

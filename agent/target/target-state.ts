@@ -42,7 +42,13 @@ export type TargetEvent =
   /** The decision could not be written: nothing is on record. */
   | { readonly type: 'record-failed'; readonly error: MigrationError }
   /** The guest is the node's own, and runs as it should unless `failure` says why not. */
-  | { readonly type: 'resumed'; readonly resumeMs: number; readonly failure: string | null }
+  | {
+      readonly type: 'resumed';
+      readonly resumeMs: number;
+      /** Unix ms; null if it does not run, or was not to. */
+      readonly resumedAt: number | null;
+      readonly failure: string | null;
+    }
   | { readonly type: 'abort'; readonly error: MigrationError }
   | { readonly type: 'aborted' }
   /** A step failed, the peer broke the protocol or a connection ended. */
@@ -56,7 +62,12 @@ export type TargetEffect =
   | { readonly do: 'send-ready'; readonly loadMs: number }
   | { readonly do: 'record-commit' }
   | { readonly do: 'resume' }
-  | { readonly do: 'send-running'; readonly resumeMs: number; readonly failure: string | null }
+  | {
+      readonly do: 'send-running';
+      readonly resumeMs: number;
+      readonly resumedAt: number | null;
+      readonly failure: string | null;
+    }
   /**
    * Destroy the copy; with `record`, note durably first that the guest was not taken. The source is told the error,
    * or just 'aborted' where it asked for the abort.
@@ -132,9 +143,9 @@ export const TARGET_TABLE: { readonly [S in StateName]: Row<S> } = {
     'record-failed': (_state, { error }) => discard(error, true),
   },
   resuming: {
-    resumed: (_state, { resumeMs, failure }) => ({
+    resumed: (_state, { resumeMs, resumedAt, failure }) => ({
       state: { name: 'running' },
-      effect: { do: 'send-running', resumeMs, failure },
+      effect: { do: 'send-running', resumeMs, resumedAt, failure },
     }),
   },
   running: { 'verify-request': sendHashes },

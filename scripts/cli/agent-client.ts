@@ -2,6 +2,7 @@ import type { EventSourceMessage } from 'eventsource-parser';
 import type {
   ConsoleChunk,
   ConsoleEnd,
+  DoctorReport,
   ErrorAnswer,
   GuestInfo,
   MigrationEvent,
@@ -47,6 +48,14 @@ export class AgentClient {
 
   async queue(): Promise<QueueEntry[]> {
     return await this.#json<QueueEntry[]>('GET', '/v1/queue');
+  }
+
+  async doctor(): Promise<DoctorReport> {
+    return await this.#json<DoctorReport>('GET', '/v1/doctor');
+  }
+
+  async adoptGuest(name: string, qmp: string): Promise<GuestInfo> {
+    return await this.#json<GuestInfo>('POST', `${guestPath(name)}/adopt`, { qmp });
   }
 
   async guests(): Promise<GuestInfo[]> {

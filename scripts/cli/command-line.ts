@@ -7,12 +7,13 @@ import { type ExitCode, exitCodeOfError } from './exit-code.js';
 import { migrateCommand } from './migrate-command.js';
 import { Output } from './output.js';
 import type { GlobalOptions, Run, Terminal } from './session.js';
+import { doctorCommand } from './doctor-command.js';
 import { statusCommands } from './status-commands.js';
 import { vmCommands } from './vm-commands.js';
 
 export const DEFAULT_AGENT_URL = 'http://127.0.0.1:7800';
 
-const COMMANDS = ['agent', 'vm', 'migrate', 'status', 'queue', 'cancel'];
+const COMMANDS = ['agent', 'vm', 'migrate', 'status', 'queue', 'cancel', 'doctor'];
 
 const EPILOGUE = `Exit codes: 0 done; 1 the operation failed and the VM is where it was; 2 wrong usage;
 3 refused by preflight; 4 cancelled; 5 outcome unknown, an operator is needed.`;
@@ -81,7 +82,10 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
     .fail((message: string | null, error: Error | undefined) => {
       throw error ?? new UsageError(message ?? 'the command line is not understood');
     });
-  return statusCommands(migrateCommand(vmCommands(agentCommand(globals, run), run), run), run);
+  return [agentCommand, vmCommands, migrateCommand, statusCommands, doctorCommand].reduce(
+    (commands, add) => add(commands, run),
+    globals,
+  );
 }
 
 /** The words of the line that name a command with a help of its own. */

@@ -59,7 +59,7 @@ export async function readDefinition(file: string, stdin: Readable): Promise<Def
     image = await readImage(resolve(file === '-' ? '.' : dirname(file), path));
   }
   const definition = validate(GuestDefinitionSchema, fields, 'invalid-definition', what);
-  if (definition.program === 'image' && image === undefined) {
+  if (definition.kind === 'embedded' && definition.program === 'image' && image === undefined) {
     throw new MigrationError(
       'invalid-definition',
       `${what}: program 'image' needs 'elf: PATH', its ELF file`,

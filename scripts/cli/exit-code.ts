@@ -14,6 +14,7 @@ const REFUSALS = new Set<ErrorCode>([
   'target-out-of-memory',
   'unsupported-guest',
   'unsupported-option',
+  'preflight-refused',
 ]);
 
 /** Codes that refuse a migration only when the agent answers the request itself: the VM is not one that can be moved now. */

@@ -1,4 +1,5 @@
 import type { GuestInfo } from '../../shared/api.js';
+import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { formatBytes } from '../../shared/units.js';
 import { formatTable } from './table.js';
 
@@ -26,14 +27,14 @@ export function guestTable(guests: readonly GuestInfo[]): string {
 /** One VM for people, a fact a line. */
 export function guestText(guest: GuestInfo): string {
   const { definition } = guest;
-  const parameters = Object.entries(definition.parameters).map(([name, value]) => `${name}=${value}`);
   const facts: [string, string][] = [
     ['name', guest.name],
     ['kind', guest.kind],
     ['status', guest.status],
     ['memory', formatBytes(guest.memoryBytes)],
-    ['program', [definition.program, ...parameters].join(' ')],
+    ...definitionFacts(definition),
     ['migration', guest.migration ?? 'none'],
+    ...(guest.failure === null ? [] : ([['failure', guest.failure]] as [string, string][])),
     ['write-log', guest.writeLog === null ? 'none' : `${guest.writeLog.kind}: ${guest.writeLog.reason}`],
     ['console', `${guest.consoleBytes} bytes`],
     ...Object.entries(guest.machine).map(([name, value]): [string, string] => [
@@ -43,4 +44,21 @@ export function guestText(guest: GuestInfo): string {
   ];
   const width = Math.max(...facts.map(([name]) => name.length));
   return facts.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n');
+}
+
+function definitionFacts(definition: GuestDefinition): [string, string][] {
+  if (definition.kind === 'embedded') {
+    const parameters = Object.entries(definition.parameters).map(([name, value]) => `${name}=${value}`);
+    return [['program', [definition.program, ...parameters].join(' ')]];
+  }
+  const { machine, cpus, cpu, accel, boot, disks, nics } = definition;
+  return [
+    [
+      'machine',
+      `${machine}, ${cpus} vCPU${cpus === 1 ? '' : 's'}${cpu === undefined ? '' : ` ${cpu}`}, accel ${accel}`,
+    ],
+    ['boots', boot?.kernel ?? 'from its disks'],
+    ['disks', disks.map(({ file }) => file).join(', ') || 'none'],
+    ['networks', nics.map(({ tap, mac }) => `${tap} (${mac})`).join(', ') || 'none'],
+  ];
 }

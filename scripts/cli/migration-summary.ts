@@ -1,5 +1,6 @@
 import type { MigrationResult, PreflightReport } from '../../shared/api.js';
 import { formatBytes, formatDuration, formatRate } from '../../shared/units.js';
+import { findingLines } from './finding-lines.js';
 import { formatTable } from './table.js';
 
 /** The result of a migration for people: outcome, rounds, downtime in one line, what was sent. */
@@ -47,8 +48,14 @@ function downtimeLine({ downtimeMs, downtime }: MigrationResult): string {
   return `downtime ${formatDuration(downtimeMs)}: ${parts.join(', ')}`;
 }
 
-function sentLine({ wireBytes, populatedBytes, ramBytes, writeLog }: MigrationResult): string {
-  return `sent ${formatBytes(wireBytes)} for ${formatBytes(populatedBytes)} in use of ${formatBytes(ramBytes)}; write-log: ${writeLog}`;
+function sentLine({
+  wireBytes,
+  populatedBytes,
+  ramBytes,
+  writeLog,
+  writeLogReason,
+}: MigrationResult): string {
+  return `sent ${formatBytes(wireBytes)} for ${formatBytes(populatedBytes)} in use of ${formatBytes(ramBytes)}; write-log: ${writeLog}, ${writeLogReason}`;
 }
 
 function roundTable({ rounds }: MigrationResult): string {
@@ -82,9 +89,5 @@ export function preflightSummary({ vm, from, to, ok, findings }: PreflightReport
   const verdict = ok
     ? `${vm} can move from ${from} to ${to}; nothing was changed`
     : `${vm} can't move from ${from} to ${to}; nothing was changed`;
-  const lines = findings.map(({ level, code, message, remedy }) => {
-    const what = `${level}: ${message} (${code})`;
-    return remedy === undefined ? what : `${what}\n  ${remedy}`;
-  });
-  return [...lines, verdict].join('\n');
+  return [...findingLines(findings), verdict].join('\n');
 }

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import type { Argv } from 'yargs';
 import { EXIT } from '../../shared/api.js';
 import { consoleCommand } from './console-command.js';
@@ -18,6 +19,7 @@ export function vmCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalOpt
   return yargs.command('vm', 'define, start, stop and look at VMs', (vm) => {
     defineCommands(vm, run);
     changeCommands(vm, run);
+    adoptCommand(vm, run);
     lookCommands(vm, run);
     consoleCommand(vm, run);
     return vm.demandCommand(1, 'say what to do: define, start, stop, list, show, console, …');
@@ -36,6 +38,10 @@ function defineCommands(vm: Argv<GlobalOptions>, run: Run): void {
           describe: "its definition, YAML or JSON; '-' reads standard input",
         })
         .example('$0 vm define web-1.yaml', 'name: web-1, kind: embedded, memory: 64MiB, program: ticker')
+        .example(
+          '$0 vm define vm.yaml',
+          'name: db-1, kind: qemu, memory: 1GiB, boot: {kernel: …}, disks: […]',
+        )
         .example('$0 vm define mine.yaml', "with 'elf: mine.elf' in it: boots that file, beside mine.yaml"),
     async (args) => {
       await run(args, async ({ client, output, terminal }) => {
@@ -81,6 +87,32 @@ function changeCommands(vm: Argv<GlobalOptions>, run: Run): void {
       },
     );
   }
+}
+
+function adoptCommand(vm: Argv<GlobalOptions>, run: Run): void {
+  vm.command(
+    'adopt <vm>',
+    'take over a running QEMU that somebody else started',
+    (command) =>
+      withName(command)
+        .option('qmp', {
+          type: 'string',
+          requiresArg: true,
+          demandOption: true,
+          describe: "its QMP socket, a path on the agent's host",
+        })
+        .example(
+          '$0 vm adopt web-1 --qmp /run/web-1.qmp',
+          'its RAM must be a shared file; if not, it says so',
+        ),
+    async (args) => {
+      await run(args, async ({ client, output }) => {
+        const guest = await client.adoptGuest(checkedName(args.vm), resolve(args.qmp));
+        output.result(guest, () => `${guest.name} is adopted: it is ${guest.status}`);
+        return EXIT.done;
+      });
+    },
+  );
 }
 
 function lookCommands(vm: Argv<GlobalOptions>, run: Run): void {

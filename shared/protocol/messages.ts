@@ -14,8 +14,11 @@ export const PROTOCOL_VERSIONS = { min: 1, max: 1 } as const;
 /** Largest encoded control message in bytes; bounds what one message makes the receiver allocate and validate. */
 export const MAX_CONTROL_MESSAGE_BYTES = 64 * 1024;
 
-/** Regions a guest may have: bounds the work of `prepare`. */
-export const MAX_REGIONS = 64;
+/** Regions a guest may have: bounds the work of `prepare`. 1 TiB in windows of 2 GiB has 512. */
+export const MAX_REGIONS = 512;
+
+/** Traits of a guest that its target is told: bounds the work of `prepare`. */
+export const MAX_TRAITS = 32;
 
 /** Page streams (connections) of one migration. */
 export const MAX_STREAMS = 16;
@@ -72,6 +75,10 @@ export const SourceMessageSchema = z.discriminatedUnion('type', [
       .array(z.strictObject({ name: Text, bytes: Count }))
       .min(1)
       .max(MAX_REGIONS),
+    /** What the guest relies on at the source beside its definition, by name: version of the hypervisor, machine type. */
+    traits: z
+      .record(z.string().max(64), Text)
+      .refine((traits) => Object.keys(traits).length <= MAX_TRAITS, `must be at most ${MAX_TRAITS}`),
     streams: z.number().int().min(1).max(MAX_STREAMS),
     verify: VerifyModeSchema,
     /** Report findings and forget: nothing is created. */
@@ -162,6 +169,8 @@ export const TargetMessageSchema = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('running'),
     resumeMs: Milliseconds,
+    /** Unix time at which the guest ran, by the target's clock. ms */
+    resumedAt: z.number().min(0).max(MAX_UNIX_MS).nullable(),
     /** Why the guest, which is the target's now, does not run; null if all is well. */
     failure: Text.nullable(),
   }),

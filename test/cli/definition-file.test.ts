@@ -25,7 +25,7 @@ await t.test('definitions as people write them', async (t) => {
   });
   t.match(await readDefinition(join(folder, 'same.json'), nothing), { definition: { memory: 67_108_864 } });
   const own = await readDefinition(join(folder, 'own.yaml'), nothing);
-  t.equal(own.definition.program, 'image', 'an ELF file is the program');
+  t.match(own.definition, { program: 'image' }, 'an ELF file is the program');
   t.equal(Buffer.from(own.image ?? []).toString(), '\u007fELF', 'found beside the definition');
   const piped = await readDefinition(
     '-',

@@ -23,6 +23,7 @@ await t.test('errors of a command', (t) => {
     'target-has-guest',
     'target-out-of-memory',
     'unsupported-guest',
+    'preflight-refused',
     'unsupported-option',
   ]);
   t.same(withExit(exit, EXIT.cancelled), ['cancelled']);
@@ -43,6 +44,7 @@ await t.test('a refused start of a migration', (t) => {
       'target-has-guest',
       'target-out-of-memory',
       'unsupported-guest',
+      'preflight-refused',
       'unsupported-option',
       'duplicate-migration',
     ].sort(),

@@ -21,6 +21,7 @@ async function openStore(t: Test, memoryLimitBytes = 4 * MIB, onMake?: (guest: H
       node: 'a',
       kinds: fakes.kinds,
       files: new DefinitionFiles(directory),
+      journal: { get: () => undefined, entries: () => [] },
       memoryLimitBytes,
       logger: pino({ level: 'silent' }),
     });

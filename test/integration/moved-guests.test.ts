@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import t from 'tap';
 import { EmbeddedGuest } from '../../agent/guest/embedded/embedded-guest.js';
-import { GUEST_KINDS } from '../../agent/guest/guest-kinds.js';
-import type { GuestKinds, HostedGuest } from '../../agent/guest/hosted-guest.js';
+import { embeddedKind } from '../../agent/guest/embedded/embedded-kind.js';
+import type { GuestKind, GuestKinds, HostedGuest } from '../../agent/guest/hosted-guest.js';
+import type { EmbeddedDefinition } from '../../shared/guest-definition.js';
 import { hashHex } from '../../agent/guest/page-hash.js';
 import { AgentLab, definitionOf, vmferry } from '../support/agent-lab.js';
 import { Cluster } from '../support/cluster.js';
@@ -74,14 +75,13 @@ function watchedKinds() {
     latest.set(guest.definition.name, guest);
     return guest;
   };
-  const { embedded } = GUEST_KINDS;
-  const kinds: GuestKinds = {
-    embedded: {
-      ...embedded,
-      boot: (definition, image) => watch(embedded.boot(definition, image)),
-      incoming: (definition) => watch(embedded.incoming(definition)),
-    },
+  const embedded: GuestKind<EmbeddedDefinition> = {
+    ...embeddedKind,
+    boot: (definition, image) => watch(embeddedKind.boot(definition, image)),
+    incoming: (definition, migration) => watch(embeddedKind.incoming(definition, migration)),
   };
+  // Whatever it is asked for, this cluster has guests of one kind.
+  const kinds: GuestKinds = { embedded, qemu: embedded as GuestKind };
   return { kinds, latest };
 }
 

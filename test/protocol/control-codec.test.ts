@@ -218,7 +218,7 @@ function msgpackOfProto(): Buffer {
 }
 
 void t.test('the reason names the field', (t) => {
-  const encoded = msgpack.encode({ type: 'verify-request', region: 64, firstPage: -1, pageCount: 5000 });
+  const encoded = msgpack.encode({ type: 'verify-request', region: 512, firstPage: -1, pageCount: 5000 });
   t.throws(() => decodeSourceMessage(encoded), {
     code: 'bad-message',
     message: /control message of the source is not valid: region: .*firstPage: .*pageCount: /,
@@ -263,6 +263,7 @@ function hugePrepare() {
     },
     imageBytes: 0,
     regions: [{ name: 'ram', bytes: 2 ** 20 }],
+    traits: {},
     streams: 1,
     verify: 'off' as const,
     dryRun: false,

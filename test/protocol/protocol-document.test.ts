@@ -62,6 +62,7 @@ void t.test('limits', (t) => {
     MAX_DEPTH,
     MAX_VALUES,
     MAX_REGIONS: messages.MAX_REGIONS,
+    MAX_TRAITS: messages.MAX_TRAITS,
     MAX_STREAMS: messages.MAX_STREAMS,
     MAX_HASHES: messages.MAX_HASHES,
     MAX_IMAGE_BYTES,

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { AgentClient } from '../../scripts/cli/agent-client.js';
 import { type AgentProcess, startAgent, startAgents } from '../../scripts/lab/agent-process.js';
 import type { MigrationEvent, MigrationOptions, MigrationResult } from '../../shared/api.js';
-import { type EmbeddedDefinition, GuestDefinitionSchema } from '../../shared/guest-definition.js';
+import { type EmbeddedDefinition, EmbeddedDefinitionSchema } from '../../shared/guest-definition.js';
 
 const SCRIPT = fileURLToPath(new URL('../../scripts/vmferry.js', import.meta.url));
 
@@ -28,7 +28,7 @@ export interface CommandOutcome {
 export type Guest = Partial<EmbeddedDefinition> & { name: string };
 
 export function definitionOf(guest: Guest) {
-  return GuestDefinitionSchema.parse({ kind: 'embedded', memory: '1MiB', program: 'idle', ...guest });
+  return EmbeddedDefinitionSchema.parse({ kind: 'embedded', memory: '1MiB', program: 'idle', ...guest });
 }
 
 /** Some agents in processes of their own that know each other, driven as their users do: by HTTP and by the command. */

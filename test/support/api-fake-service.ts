@@ -2,6 +2,7 @@ import type { AgentService, MigrationRequest } from '../../agent/api/service.js'
 import type {
   ConsoleChunk,
   ConsoleEnd,
+  DoctorReport,
   GuestInfo,
   MigrationEvent,
   MigrationInfo,
@@ -27,6 +28,7 @@ export class FakeAgentService implements AgentService {
   /** Events after which a stream ends early: one entry for each stream that is opened. */
   readonly streamLimits: number[] = [];
   queueEntries: QueueEntry[] = [];
+  health: DoctorReport = { node: 'a', ok: true, findings: [] };
   report: PreflightReport = { vm: 'web-1', from: 'a', to: 'b', ok: true, findings: [] };
   current: MigrationInfo = migrationInfo();
   info: NodeInfo = nodeInfo;
@@ -83,6 +85,18 @@ export class FakeAgentService implements AgentService {
 
   async resumeGuest(name: string): Promise<GuestInfo> {
     return await this.#become('resumeGuest', name, 'running');
+  }
+
+  async adoptGuest(name: string, socket: string): Promise<GuestInfo> {
+    await this.#called('adoptGuest', name, socket);
+    const guest = guestInfo({ name });
+    this.guestsByName.set(name, guest);
+    return guest;
+  }
+
+  async doctor(): Promise<DoctorReport> {
+    await this.#called('doctor');
+    return this.health;
   }
 
   async *console(

@@ -35,6 +35,7 @@ export function guestInfo(changes: Partial<GuestInfo> = {}): GuestInfo {
     status: 'running',
     memoryBytes: 67_108_864,
     migration: null,
+    failure: null,
     definition,
     writeLog: { kind: 'store-path', reason: 'the machine marks each page that it stores to' },
     consoleBytes: 0,
@@ -62,6 +63,7 @@ export function migrationResult(changes: Partial<MigrationResult> = {}): Migrati
     queuedMs: 0,
     downtimeMs: 6.5,
     downtime: { pauseMs: 0.5, residualMs: 2, stateMs: 1, verifyMs: 0, loadMs: 1, resumeMs: 2 },
+    switchover: { stoppedAt: 1_767_225_600_000, resumedAt: 1_767_225_600_011.5 },
     convergence: { reason: 'below-threshold', action: 'switch-over', thresholdBytes: 30_000_000 },
     rounds: [
       {
@@ -91,6 +93,7 @@ export function migrationResult(changes: Partial<MigrationResult> = {}): Migrati
     populatedBytes: 67_108_864,
     wireBytes: 41_820_000,
     writeLog: 'store-path',
+    writeLogReason: 'the machine marks each page that it stores to',
     verify: { mode: 'off', pagesChecked: 0, mismatches: 0 },
     ...changes,
   };

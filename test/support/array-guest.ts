@@ -3,6 +3,7 @@ import { isZeroPage } from '../../agent/guest/zero-pages.js';
 import { MigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { PAGE_SIZE, type Run, unionRuns } from '../../shared/page.js';
+import { unixNow } from '../../shared/unix-clock.js';
 
 /** A definition that stands for any: the engine does not look inside. */
 export function definitionOf(name: string): GuestDefinition {
@@ -11,7 +12,7 @@ export function definitionOf(name: string): GuestDefinition {
 
 /** Calls recorded in order, and calls told to fail, by name. */
 export type GuestCall =
-  'start' | 'harvest' | 'stop' | 'populated' | 'pause' | 'resume' | 'save' | 'load' | 'destroy';
+  'start' | 'harvest' | 'stop' | 'populated' | 'pause' | 'settle' | 'resume' | 'save' | 'load' | 'destroy';
 
 /** A guest whose memory is plain arrays and whose writes the test scripts; it keeps a log of what is asked of it. */
 export class ArrayGuest implements Guest {
@@ -22,12 +23,15 @@ export class ArrayGuest implements Guest {
   /** Called before each harvest of a running guest, with its number: the guest's writes of that round. */
   onHarvest: (harvest: number) => void = () => undefined;
   state: GuestState = 'running';
+  failure: Error | null = null;
   deviceState: Uint8Array = new Uint8Array([1, 2, 3]);
   loadedState: Uint8Array | null = null;
   destroyed = false;
   #written: Run[] = [];
   #tracking = false;
   #harvests = 0;
+  #resumeToSettle = false;
+  readonly #changes = new Set<() => void>();
 
   constructor(name: string, ...pagesOfRegions: number[]) {
     this.regions = pagesOfRegions.map((pages, index) => ({
@@ -81,8 +85,43 @@ export class ArrayGuest implements Guest {
     return this.#call('pause', () => void (this.state = 'paused'));
   }
 
-  resume(): Promise<void> {
-    return this.#call('resume', () => void (this.state = 'running'));
+  pauseForSwitchover(): Promise<number> {
+    const ran = this.state === 'running';
+    return this.#call('pause', () => {
+      if (ran) this.state = 'paused';
+      this.#resumeToSettle ||= ran;
+      return unixNow();
+    });
+  }
+
+  settle(): Promise<void> {
+    return this.#call('settle', () => {
+      if (this.#resumeToSettle) this.state = 'running';
+      this.#resumeToSettle = false;
+    });
+  }
+
+  resume(): Promise<number> {
+    return this.#call('resume', () => {
+      if (this.state === 'paused') this.state = 'running';
+      return unixNow();
+    });
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#changes.add(listener);
+    return () => void this.#changes.delete(listener);
+  }
+
+  /** The machine dies. */
+  die(reason: string): void {
+    this.failure = new MigrationError('guest-failed', reason);
+    this.state = 'paused';
+    this.changed();
+  }
+
+  protected changed(): void {
+    for (const listener of [...this.#changes]) listener();
   }
 
   saveState(): Promise<Uint8Array> {

@@ -1,4 +1,4 @@
-import type { GuestConsole, GuestKinds, HostedGuest } from '../../agent/guest/hosted-guest.js';
+import type { GuestConsole, GuestKind, GuestKinds, HostedGuest } from '../../agent/guest/hosted-guest.js';
 import { MigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { PAGE_SIZE } from '../../shared/page.js';
@@ -7,9 +7,7 @@ import { ArrayGuest } from './array-guest.js';
 /** An ArrayGuest that a node can host: its console prints what the test makes it print. */
 export class HostedArrayGuest extends ArrayGuest implements HostedGuest {
   override readonly definition: GuestDefinition;
-  failure: Error | null = null;
   readonly #output = new Set<() => void>();
-  readonly #changes = new Set<() => void>();
   #printed = Buffer.alloc(0);
   readonly typed: Uint8Array[] = [];
 
@@ -27,7 +25,7 @@ export class HostedArrayGuest extends ArrayGuest implements HostedGuest {
   /** The guest powers itself off. */
   finish(): void {
     this.state = 'finished';
-    for (const listener of this.#changes) listener();
+    this.changed();
   }
 
   readonly console: GuestConsole = this.#console();
@@ -48,10 +46,6 @@ export class HostedArrayGuest extends ArrayGuest implements HostedGuest {
   figures(): Record<string, number | null> {
     return { harvests: this.calls.filter((call) => call === 'harvest').length };
   }
-
-  onChange(listener: () => void): () => void {
-    return subscribe(this.#changes, listener);
-  }
 }
 
 function subscribe(set: Set<() => void>, listener: () => void): () => void {
@@ -71,17 +65,16 @@ export function arrayGuestKinds(onMake: (guest: HostedArrayGuest) => void = () =
     onMake(guest);
     return Promise.resolve(guest);
   };
+  const kind: GuestKind = {
+    check: (_definition, image) => {
+      if (image?.length === 0) throw new MigrationError('invalid-image', 'the image is empty');
+    },
+    boot: make,
+    incoming: make,
+    regions: ({ memory }) => [{ name: 'ram0', bytes: memory }],
+  };
   return {
     guests,
-    kinds: {
-      embedded: {
-        check: (_definition, image) => {
-          if (image?.length === 0) throw new MigrationError('invalid-image', 'the image is empty');
-        },
-        boot: make,
-        incoming: make,
-        regions: ({ memory }) => [{ name: 'ram0', bytes: memory }],
-      },
-    },
+    kinds: { embedded: kind, qemu: kind },
   };
 }

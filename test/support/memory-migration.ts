@@ -99,7 +99,7 @@ export class MemoryMigration {
       adopt: (taken, image) => {
         this.adopted.push(taken as ArrayGuest);
         this.adoptedImage = image;
-        return Promise.resolve();
+        return Promise.resolve(true);
       },
       discard: async (copy) => {
         this.discarded.push(copy as ArrayGuest | null);
@@ -135,6 +135,7 @@ export class MemoryMigration {
       guest,
       image: given.image,
       options,
+      traits: {},
       control,
       openPages: (_token, signal) => {
         const ends = Array.from({ length: options.streams }, (_, stream) => {

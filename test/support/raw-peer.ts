@@ -137,6 +137,7 @@ export function prepareMessage(
     },
     imageBytes: 0,
     regions: [{ name: 'ram', bytes: 2 ** 20 }],
+    traits: {},
     streams: 1,
     verify: 'off',
     dryRun: false,

@@ -42,6 +42,7 @@ async function node(t: Test, onMake?: (guest: HostedArrayGuest) => void) {
   const guests = await GuestStore.open({
     ...{ node: 'b', kinds: arrayGuestKinds(onMake).kinds, logger, memoryLimitBytes: 2 ** 30 },
     files: new DefinitionFiles(join(directory, 'guests')),
+    journal,
   });
   const incoming = new IncomingMigrations({ node: 'b', guests, lock, journal, logger, timers });
 
@@ -88,6 +89,7 @@ const prepare = (overrides: Partial<Prepare> = {}): Prepare => ({
   definition,
   imageBytes: 0,
   regions: [{ name: 'ram0', bytes: definition.memory }],
+  traits: {},
   streams: 1,
   verify: 'off',
   dryRun: false,

@@ -39,7 +39,7 @@ async function session(t: Test, overrides: Partial<TargetContext> = {}) {
     host: {
       preflight: () => Promise.resolve([]),
       create: () => Promise.resolve(guest),
-      adopt: () => Promise.resolve(),
+      adopt: () => Promise.resolve(true),
       discard: () => Promise.resolve(),
     },
     journal: await OwnershipJournal.open(directory),
@@ -70,6 +70,7 @@ const prepare = (verify: 'off' | 'after' | 'strict'): SourceMessage => ({
   definition: definitionOf('web'),
   imageBytes: 0,
   regions: [{ name: 'ram0', bytes: 8 * 4096 }],
+  traits: {},
   streams: 1,
   verify,
   dryRun: false,
@@ -129,7 +130,7 @@ void t.test('texts that are too long are cut, and what they belong to is said', 
     host: {
       preflight: () => Promise.resolve([{ level: 'refusal', code: 'target-has-guest', message: long }]),
       create: () => Promise.reject(new MigrationError('guest-failed', long)),
-      adopt: () => Promise.resolve(),
+      adopt: () => Promise.resolve(true),
       discard: () => Promise.resolve(),
     },
   };

@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { MigrationError } from '../../../shared/errors.js';
 import type { EmbeddedDefinition } from '../../../shared/guest-definition.js';
 import { PAGE_SIZE, type Run } from '../../../shared/page.js';
+import { unixNow } from '../../../shared/unix-clock.js';
 import { formatBytes } from '../../../shared/units.js';
 import type { GuestState, Region, WriteLog } from '../guest.js';
 import type { GuestConsole, HostedGuest } from '../hosted-guest.js';
@@ -35,6 +36,8 @@ export class EmbeddedGuest implements HostedGuest {
   readonly #changeListeners = new Set<() => void>();
   readonly #outputListeners = new Set<OutputListener>();
   #state: GuestState = 'paused';
+  /** It ran before pauseForSwitchover(). */
+  #resumeToSettle = false;
   #exitCode: number | null = null;
   #failure: MigrationError | undefined;
   #destroyed = false;
@@ -162,8 +165,23 @@ export class EmbeddedGuest implements HostedGuest {
     await this.#command({ type: 'pause' });
   }
 
-  async resume(): Promise<void> {
+  async pauseForSwitchover(): Promise<number> {
+    // The machine stops when the command reaches it: counted from before that, the downtime is never told too short.
+    const askedAt = unixNow();
+    const ran = this.#state === 'running';
+    await this.#command({ type: 'pause' });
+    this.#resumeToSettle ||= ran;
+    return askedAt;
+  }
+
+  async settle(): Promise<void> {
+    if (this.#resumeToSettle) await this.resume();
+  }
+
+  async resume(): Promise<number> {
+    this.#resumeToSettle = false;
     await this.#command({ type: 'resume' });
+    return unixNow();
   }
 
   async saveState(): Promise<Uint8Array> {

@@ -1,0 +1,28 @@
+import { MigrationError } from '../../../shared/errors.js';
+import type { EmbeddedDefinition } from '../../../shared/guest-definition.js';
+import type { GuestKind } from '../hosted-guest.js';
+import { loadElf } from './elf.js';
+import { EmbeddedGuest } from './embedded-guest.js';
+import { buildProgram } from './programs/catalogue.js';
+
+/** Guests on the built-in machine: they need nothing of the host, and end with the agent. */
+export const embeddedKind: GuestKind<EmbeddedDefinition> = {
+  check(definition, image) {
+    if (definition.program === 'image') {
+      if (!image) {
+        const text = `VM ${definition.name} has program 'image' and no image came with it: give the ELF file`;
+        throw new MigrationError('invalid-definition', text);
+      }
+      loadElf(image, new Uint8Array(definition.memory));
+      return;
+    }
+    if (image) {
+      const text = `VM ${definition.name} has program '${definition.program}' and an image: leave one of them out`;
+      throw new MigrationError('invalid-definition', text);
+    }
+    buildProgram(definition.program, definition.parameters, definition.memory);
+  },
+  boot: (definition, image) => EmbeddedGuest.boot(definition, image),
+  incoming: (definition) => EmbeddedGuest.incoming(definition),
+  regions: ({ memory }) => [{ name: 'ram', bytes: memory }],
+};
