@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import type { QemuDefinition } from '../../../shared/guest-definition.js';
 import { type Contender, DOWNTIME_LIMIT_MS, type Move, type Traveller, WORK_BEFORE_MS } from './contender.js';
-import { QemuProcess } from './qemu-process.js';
+import { QemuProcess, type QemuSetting } from './qemu-process.js';
 
 const MULTIFD_CHANNELS = 4;
 
@@ -11,19 +11,20 @@ const NO_BANDWIDTH_LIMIT = 1e11;
 /** QEMU's own migration, from one QEMU to another one over TCP on loopback. */
 export class QemuContender implements Contender {
   readonly name: string;
-  readonly #directory: string;
+  readonly #setting: Omit<QemuSetting, 'definition'>;
   readonly #multifd: boolean;
   readonly #travellers: QemuTraveller[] = [];
 
-  constructor(directory: string, { multifd }: { multifd: boolean }) {
-    this.name = multifd ? 'QEMU multifd' : 'QEMU precopy';
-    this.#directory = directory;
+  constructor(directory: string, { multifd, privateRam }: { multifd: boolean; privateRam: boolean }) {
+    this.name = `${multifd ? 'QEMU multifd' : 'QEMU precopy'}${privateRam ? ', private RAM' : ''}`;
+    this.#setting = { directory, privateRam };
     this.#multifd = multifd;
   }
 
   async boot(definition: QemuDefinition, ready: RegExp): Promise<Traveller> {
-    const qemu = await QemuProcess.start(definition, this.#directory, false);
-    const traveller = new QemuTraveller(definition, this.#directory, this.#multifd, qemu);
+    const setting = { ...this.#setting, definition };
+    const qemu = await QemuProcess.start(setting, false);
+    const traveller = new QemuTraveller(setting, this.#multifd, qemu);
     this.#travellers.push(traveller);
     await qemu.printed(ready);
     await qemu.monitor.execute('stop');
@@ -36,14 +37,12 @@ export class QemuContender implements Contender {
 }
 
 class QemuTraveller implements Traveller {
-  readonly #definition: QemuDefinition;
-  readonly #directory: string;
+  readonly #setting: QemuSetting;
   readonly #multifd: boolean;
   #qemu: QemuProcess;
 
-  constructor(definition: QemuDefinition, directory: string, multifd: boolean, qemu: QemuProcess) {
-    this.#definition = definition;
-    this.#directory = directory;
+  constructor(setting: QemuSetting, multifd: boolean, qemu: QemuProcess) {
+    this.#setting = setting;
     this.#multifd = multifd;
     this.#qemu = qemu;
   }
@@ -53,7 +52,7 @@ class QemuTraveller implements Traveller {
     await source.monitor.execute('cont');
     await setTimeout(WORK_BEFORE_MS);
     const requestedAt = Date.now();
-    const target = await QemuProcess.start(this.#definition, this.#directory, true);
+    const target = await QemuProcess.start(this.#setting, true);
     try {
       const address = await this.#prepare(source, target);
       const readyAt = Date.now();

@@ -8,6 +8,14 @@ import { QmpConnection } from '../../../agent/guest/qemu/qmp/qmp-connection.js';
 import { QmpConnectionError } from '../../../agent/guest/qemu/qmp/qmp-errors.js';
 import type { QemuDefinition } from '../../../shared/guest-definition.js';
 
+export interface QemuSetting {
+  readonly definition: QemuDefinition;
+  /** For its sockets and its console. */
+  readonly directory: string;
+  /** Whether its RAM is its own, as QEMU's users have it, instead of a shared file, as vmferry needs it. */
+  readonly privateRam: boolean;
+}
+
 /** Where the RAM of guests lies. */
 const MEMORY_DIRECTORY = '/dev/shm';
 
@@ -23,8 +31,11 @@ export class QemuProcess {
   readonly #ramFile: string;
   readonly #console: string;
 
-  /** Starts one in `directory`; it runs at once, or when a migration has come in. */
-  static async start(definition: QemuDefinition, directory: string, incoming: boolean): Promise<QemuProcess> {
+  /** Starts one; it runs at once, or when a migration has come in. */
+  static async start(
+    { definition, directory, privateRam }: QemuSetting,
+    incoming: boolean,
+  ): Promise<QemuProcess> {
     started += 1;
     const name = `${definition.name}-${process.pid}-${started}`;
     const ramFile = join(MEMORY_DIRECTORY, `vmferry-bench-${name}.ram`);
@@ -39,7 +50,13 @@ export class QemuProcess {
       consoleLog,
       blockDevices: new Set(),
       incoming,
-    }).filter((parameter) => parameter !== '-S');
+    })
+      .filter((parameter) => parameter !== '-S')
+      .map((parameter) =>
+        privateRam && parameter.startsWith('memory-backend-file,')
+          ? `memory-backend-ram,id=ram0,size=${definition.memory}`
+          : parameter,
+      );
     const child = spawn('qemu-system-x86_64', parameters, { stdio: ['ignore', 'ignore', 'inherit'] });
     try {
       return new QemuProcess(child, await connected(child, qmpSocket), ramFile, consoleLog);
