@@ -99,6 +99,7 @@ export class GuestStore {
   async start(name: string): Promise<void> {
     await this.#operate(name, async (vm) => {
       if (vm.guest) throw new MigrationError('wrong-state', `VM ${name} is ${vm.status} already`);
+      if (vm.stray) throw new MigrationError('wrong-state', vm.stray.reason);
       if (this.#closed) throw new MigrationError('shutting-down', `node ${this.#node} is shutting down`);
       this.#takeMemory(vm);
       try {
@@ -359,11 +360,9 @@ export class GuestStore {
     const ended: string[] = [];
     const endings = [...this.#vms.values()].map((vm) =>
       vm.inTurn(async () => {
-        if (vm.guest?.detach) {
-          await vm.detach();
-          return;
-        }
-        if (vm.guest) ended.push(vm.name);
+        if (vm.guest?.detach) await vm.detach();
+        if (!vm.guest) return;
+        ended.push(vm.name);
         await vm.drop();
       }),
     );
@@ -380,13 +379,13 @@ export class GuestStore {
     const { definition, incoming } = survivor;
     const { name } = definition;
     const logger = this.#logger.child({ vm: name });
+    let vm = this.#vms.get(name);
     try {
       if (incoming !== null && journal.get(incoming)?.decision !== 'committed') {
         await survivor.destroy();
         logger.info({ migration: incoming }, 'what was left of a guest that did not come here is removed');
         return;
       }
-      let vm = this.#vms.get(name);
       if (!vm) {
         vm = new HostedVm(definition, undefined);
         this.#vms.set(name, vm);
@@ -399,7 +398,12 @@ export class GuestStore {
       if (!held) await vm.guest.settle();
       logger.info({ state: vm.guest.state, held }, 'VM taken up: it outlived the agent');
     } catch (error) {
-      logger.error({ err: error }, `VM ${name} outlived the agent, but could not be taken up whole`);
+      const { message } = toMigrationError(error);
+      const reason =
+        `the machine of VM ${name} outlived the agent and could not be taken up: ${message}; it may be running: ` +
+        `mend that and restart the agent, or end the machine with 'vmferry vm stop ${name}'`;
+      logger.error({ err: error }, reason);
+      if (vm && !vm.guest) vm.stray = { reason, destroy: () => survivor.destroy() };
     }
   }
 

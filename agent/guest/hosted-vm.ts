@@ -12,6 +12,8 @@ export class HostedVm {
   readonly definition: GuestDefinition;
   image: Uint8Array | undefined;
   guest: HostedGuest | null = null;
+  /** A machine that outlived the agent and could not be taken up: it may run, so no other may be started. */
+  stray: { readonly reason: string; destroy(): Promise<void> } | null = null;
   /** Its memory is counted: the guest exists, is being made or being ended. */
   memoryTaken = false;
   /** Id of the migration that it is part of. */
@@ -81,6 +83,8 @@ export class HostedVm {
     this.guest = null;
     for (const notify of this.onGone) notify();
     await guest?.destroy();
+    await this.stray?.destroy();
+    this.stray = null;
     this.memoryTaken = false;
   }
 
@@ -125,7 +129,7 @@ export class HostedVm {
       status: this.status,
       memoryBytes: definition.memory,
       migration: this.migration,
-      failure: guest?.failure?.message ?? null,
+      failure: guest?.failure?.message ?? this.stray?.reason ?? null,
       definition,
       writeLog: guest ? { kind: guest.writeLog.kind, reason: guest.writeLog.reason } : null,
       consoleBytes: guest?.console.end ?? 0,

@@ -72,6 +72,21 @@ await t.test('defines a guest with its image and drives it', async (t) => {
   t.notOk(service.guestsByName.has('web-1'));
 });
 
+await t.test('adopts a machine, and says how fit the node is', async (t) => {
+  const service = new FakeAgentService();
+  const app = quietServer(service);
+  t.teardown(() => app.close());
+  const url = '/v1/guests/db-1/adopt';
+  const adopted = await app.inject({ method: 'POST', url, payload: { qmp: '/run/db.qmp' } });
+  t.equal(adopted.statusCode, 201);
+  t.match(adopted.json(), { name: 'db-1' });
+  t.same(service.calls.at(-1), ['adoptGuest', 'db-1', '/run/db.qmp']);
+  const wrong = await app.inject({ method: 'POST', url, payload: { qmp: 7 } });
+  t.match(wrong.json(), { error: { code: 'invalid-request', message: /qmp/ } });
+  const health = await app.inject({ method: 'GET', url: '/v1/doctor' });
+  t.same(health.json(), service.health);
+});
+
 await t.test('starts, checks and cancels migrations', async (t) => {
   const service = new FakeAgentService();
   const app = quietServer(service);

@@ -99,6 +99,42 @@ await t.test('what goes on', async (t) => {
   });
 });
 
+await t.test('a machine of somebody else is adopted', async (t) => {
+  const { service, vmferry } = await agent(t);
+  t.match(await vmferry('vm adopt db-1 --qmp /run/db.qmp'), {
+    exitCode: 0,
+    stdout: /db-1 is adopted: it is running/,
+  });
+  t.same(service.calls.at(-1), ['adoptGuest', 'db-1', '/run/db.qmp']);
+  service.failures.set('adoptGuest', new MigrationError('unsupported-guest', 'its RAM is no shared file'));
+  t.match(await vmferry('vm adopt db-2 --qmp /run/db.qmp'), {
+    exitCode: EXIT.refused,
+    stderr: /no shared file/,
+  });
+  t.match(await vmferry('vm adopt db-2'), { exitCode: EXIT.usage, stderr: /qmp/ });
+});
+
+await t.test('doctor', async (t) => {
+  const here = await agent(t);
+  const there = await agent(t);
+  here.service.info = { ...here.service.info, peers: [{ node: 'b', url: there.url }] };
+  here.service.health.findings.push({ level: 'ok', code: 'qemu', message: 'QEMU 7.2.0' });
+  t.match(await here.vmferry('doctor'), {
+    exitCode: 0,
+    stdout: /node a\nok: QEMU 7\.2\.0 \(qemu\)\nnode a can run and move VMs/,
+  });
+  const refusal = { level: 'refusal', code: 'kvm', message: 'no kvm', remedy: 'load kvm' } as const;
+  there.service.health = { node: 'b', ok: false, findings: [refusal] };
+  const both = await here.vmferry('doctor --to b');
+  t.match(both, {
+    exitCode: EXIT.refused,
+    stdout: /node b\nrefusal: no kvm \(kvm\)\n {2}load kvm\nnode b is not fit/,
+  });
+  const json = JSON.parse((await here.vmferry('doctor --to b --json')).stdout) as unknown;
+  t.same(json, [here.service.health, there.service.health]);
+  t.match(await here.vmferry('doctor --to c'), { exitCode: EXIT.refused, stderr: /known: b/ });
+});
+
 await t.test('a migration that is followed', async (t) => {
   const { service, vmferry } = await agent(t);
   service.eventLog.push(...completedMigration()).end(null);

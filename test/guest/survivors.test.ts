@@ -1,0 +1,151 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import t, { type Test } from 'tap';
+import { DefinitionFiles } from '../../agent/guest/definition-files.js';
+import { type Decisions, GuestStore } from '../../agent/guest/guest-store.js';
+import type { GuestKind, Survivor } from '../../agent/guest/hosted-guest.js';
+import type { JournalEntry } from '../../agent/journal/ownership-journal.js';
+import { definitionOf } from '../support/array-guest.js';
+import { HostedArrayGuest } from '../support/hosted-array-guest.js';
+
+/** A guest that lives outside of the agent, as one run of the agent after the other sees it. */
+class LastingGuest extends HostedArrayGuest {
+  owned = 0;
+  detached = 0;
+
+  own(): Promise<void> {
+    this.owned += 1;
+    return Promise.resolve();
+  }
+
+  detach(): Promise<void> {
+    this.detached += 1;
+    return Promise.resolve();
+  }
+}
+
+const entry = (migration: string, decision: JournalEntry['decision'], vm = 'web'): JournalEntry => ({
+  migration,
+  decision,
+  vm,
+  peer: 'b',
+  at: '2026-01-01T00:00:00.000Z',
+});
+
+/** A store that opens on a host where `guest` was left running. */
+async function openOn(
+  t: Test,
+  incoming: string | null,
+  entries: JournalEntry[] = [],
+  takeUp?: () => Promise<never>,
+) {
+  const directory = await mkdtemp(join(tmpdir(), 'vmferry-survivors-'));
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  const guest = new LastingGuest(definitionOf('web'));
+  const survivor: Survivor = {
+    definition: guest.definition,
+    incoming,
+    takeUp: takeUp ?? (() => Promise.resolve(guest)),
+    destroy: () => guest.destroy(),
+  };
+  const kind: GuestKind = {
+    check: () => undefined,
+    boot: (definition) => Promise.resolve(new LastingGuest(definition)),
+    incoming: (definition) => Promise.resolve(new LastingGuest(definition)),
+    regions: ({ memory }) => [{ name: 'ram0', bytes: memory }],
+    survivors: () => Promise.resolve([survivor]),
+  };
+  const journal: Decisions = {
+    get: (migration) => entries.find((candidate) => candidate.migration === migration),
+    entries: () => entries,
+  };
+  const log: { level: number; msg: string }[] = [];
+  const store = await GuestStore.open({
+    node: 'a',
+    kinds: { embedded: { ...kind, survivors: () => Promise.resolve([]) }, qemu: kind },
+    files: new DefinitionFiles(directory),
+    journal,
+    memoryLimitBytes: 4 * 2 ** 20,
+    logger: pino({}, { write: (line: string) => void log.push(JSON.parse(line) as never) }),
+  });
+  return { store, guest, directory, log };
+}
+
+void t.test("the node's own guest is taken up and is as its operator wanted it", async (t) => {
+  const { store, guest, directory } = await openOn(t, null);
+  t.strictSame(guest.calls, ['settle']);
+  t.equal(store.get('web').status, guest.state);
+  t.equal(store.memoryUsedBytes, guest.definition.memory, 'its memory counts');
+  t.strictSame(await readdir(directory), ['web.json'], 'a definition that was lost is written again');
+  t.strictSame(await store.close(), [], 'the end of the agent does not end it');
+  t.equal(guest.detached, 1);
+  t.notOk(guest.destroyed);
+});
+
+void t.test('a guest whose commit was sent stays as it is until the outcome is known', async (t) => {
+  const { store, guest } = await openOn(t, null, [entry('m-00000001', 'commit-sent')]);
+  t.strictSame(guest.calls, [], 'it may be running elsewhere');
+  store.markUnknown('web', 'm-00000001');
+  await t.rejects(store.resume('web'), { code: 'wrong-state' });
+  await store.endOutgoing('web', null);
+  await store.settle('web');
+  t.strictSame(guest.calls, ['settle'], 'it was not');
+});
+
+void t.test('the commit of another VM holds nothing up', async (t) => {
+  const { guest } = await openOn(t, null, [entry('m-00000001', 'commit-sent', 'other')]);
+  t.strictSame(guest.calls, ['settle']);
+});
+
+void t.test('a guest that had come here is the own one, if the journal says so', async (t) => {
+  const { store, guest, directory } = await openOn(t, 'm-00000001', [entry('m-00000001', 'committed')]);
+  t.equal(guest.owned, 1, 'what it is does not depend on the journal any more');
+  t.strictSame(guest.calls, ['settle']);
+  t.equal(store.get('web').migration, null);
+  t.strictSame(await readdir(directory), ['web.json']);
+});
+
+for (const [what, entries] of [
+  ['nothing is on record', []],
+  ['it is on record as aborted', [entry('m-00000001', 'aborted')]],
+  ['another one is committed', [entry('m-00000002', 'committed')]],
+] as const) {
+  void t.test(`a guest that was coming here is destroyed where ${what}`, async (t) => {
+    const { store, guest } = await openOn(t, 'm-00000001', [...entries]);
+    t.strictSame(guest.calls, ['destroy']);
+    t.throws(() => store.get('web'), { code: 'not-found' });
+  });
+}
+
+void t.test('one that can not be taken up does not keep the agent from starting', async (t) => {
+  const { store, guest, log } = await openOn(t, null, [], () =>
+    Promise.reject(new Error('its socket is gone')),
+  );
+  t.match(store.get('web'), { status: 'stopped', failure: /its socket is gone/ });
+  await t.rejects(store.start('web'), { code: 'wrong-state', message: /vm stop web/ }, 'no second copy');
+  t.notOk(guest.destroyed);
+  await store.stop('web');
+  t.ok(guest.destroyed);
+  await store.start('web');
+  t.match(
+    log.filter(({ level }) => level === 50),
+    [{ err: { message: 'its socket is gone' } }],
+  );
+});
+
+void t.test('a VM that came here is known to be kept only when it is on disk', async (t) => {
+  const { store } = await openOn(t, 'm-00000009');
+  const definition = definitionOf('moved');
+  const regions = [{ name: 'ram0', bytes: definition.memory }];
+  const guest = (await store.createIncoming(definition, regions, 'm-00000003')) as LastingGuest;
+  t.equal(await store.adopt('moved', undefined).kept, true);
+  t.equal(guest.owned, 1);
+
+  const second = definitionOf('second');
+  const failing = (await store.createIncoming(second, regions, 'm-00000004')) as LastingGuest;
+  failing.own = () => Promise.reject(new Error('no space left'));
+  t.equal(await store.adopt('second', undefined).kept, false);
+  await store.close();
+});
