@@ -45,7 +45,7 @@ export async function buildLinuxGuest(file: string): Promise<void> {
     { name: 'dev/console', mode: CONSOLE, device: [5, 1] },
     { name: 'init', mode: PROGRAM, content: await readFile(guestSource('linux/init')) },
     { name: 'bin/busybox', mode: PROGRAM, content: await readFile(BUSYBOX) },
-    { name: 'bin/memory-worker', mode: PROGRAM, content: await memoryWorker(`${file}.memory-worker`) },
+    { name: 'bin/memory-worker', mode: PROGRAM, content: await memoryWorker(file) },
     ...modules.map(({ name, content }) => ({ name: `modules/${name}.ko`, mode: PROGRAM, content })),
     {
       name: 'modules/order',
@@ -73,10 +73,16 @@ export function linuxBoot(
   return { kernel: fetchedForGuests('kernel/vmlinuz'), initrd, append: parameters.join(' ') };
 }
 
-async function memoryWorker(program: string): Promise<Buffer> {
+/** Builds the program that works on memory, which runs on any Linux of this architecture. */
+export async function buildMemoryWorker(program: string): Promise<void> {
+  const source = guestSource('linux/memory-worker.c');
+  await buildTool('tcc', '-nostdlib', '-nostdinc', '-static', '-o', program, source);
+}
+
+async function memoryWorker(archive: string): Promise<Buffer> {
+  const program = `${archive}.memory-worker`;
   try {
-    const source = guestSource('linux/memory-worker.c');
-    await buildTool('tcc', '-nostdlib', '-nostdinc', '-static', '-o', program, source);
+    await buildMemoryWorker(program);
     return await readFile(program);
   } finally {
     await rm(program, { force: true });
