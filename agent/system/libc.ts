@@ -1,0 +1,70 @@
+import { createRequire } from 'node:module';
+import { MigrationError } from '../../shared/errors.js';
+
+/**
+ * The functions of the C library that system-calls.ts wraps. They return -1 and set errno on failure; addresses are
+ * numbers, since those of user space fit into 47 bits, and a buffer stands for a pointer to its bytes.
+ */
+export interface Libc {
+  mmap(address: number, bytes: number, protection: number, flags: number, fd: number, offset: number): number;
+  munmap(address: number, bytes: number): number;
+  lseek(fd: number, offset: number, whence: number): number;
+  fallocate(fd: number, mode: number, offset: number, bytes: number): number;
+  ioctl(fd: number, request: number, argument: Uint8Array): number;
+  ptrace(request: number, tid: number, address: number, data: number): number;
+  /** ptrace with a pointer to data. */
+  ptraceData(request: number, tid: number, address: number, data: Uint8Array): number;
+  waitid(idType: number, id: number, info: Uint8Array, options: number): number;
+  syscall(number: number, first: number, second: number, third: number): number;
+  errno(): number;
+  /** The memory at `address`, not copied. */
+  view(address: number, bytes: number): ArrayBuffer;
+  address(buffer: Uint8Array): number;
+}
+
+let loaded: Libc | undefined;
+
+/**
+ * Loaded with the first call, so that an agent which maps no memory needs no native code. Throws unsupported-guest where
+ * there is none for the platform.
+ */
+export function libc(): Libc {
+  return (loaded ??= load());
+}
+
+function load(): Libc {
+  const platform = `${process.platform} ${process.arch}`;
+  if (process.platform !== 'linux') {
+    throw new MigrationError('unsupported-guest', `QEMU guests need an agent on Linux: this is ${platform}`);
+  }
+  let koffi: typeof import('koffi').default;
+  try {
+    koffi = createRequire(import.meta.url)('koffi') as typeof koffi;
+  } catch (cause) {
+    throw new MigrationError(
+      'unsupported-guest',
+      `koffi, by which system calls are made, has no binary for ${platform}: reinstall with npm ci --include=optional, or use another machine`,
+      { cause },
+    );
+  }
+  // The library that node itself uses, whichever it is.
+  const library = koffi.load(null);
+  const declare = <K extends keyof Libc>(symbol: string, result: string, parameters: string[]): Libc[K] =>
+    library.func(symbol, result, parameters) as unknown as Libc[K];
+  const ptrace = (data: string): string[] => ['int', 'int', 'intptr_t', data];
+  return {
+    mmap: declare<'mmap'>('mmap', 'intptr_t', ['intptr_t', 'size_t', 'int', 'int', 'int', 'int64_t']),
+    munmap: declare<'munmap'>('munmap', 'int', ['intptr_t', 'size_t']),
+    lseek: declare<'lseek'>('lseek', 'int64_t', ['int', 'int64_t', 'int']),
+    fallocate: declare<'fallocate'>('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']),
+    // Variadic in C. Its arguments are declared, since the calling conventions of Linux pass these alike.
+    ioctl: declare<'ioctl'>('ioctl', 'int', ['int', 'ulong', 'void *']),
+    ptrace: declare<'ptrace'>('ptrace', 'long', ptrace('intptr_t')),
+    ptraceData: declare<'ptraceData'>('ptrace', 'long', ptrace('void *')),
+    waitid: declare<'waitid'>('waitid', 'int', ['int', 'int', 'void *', 'int']),
+    syscall: declare<'syscall'>('syscall', 'long', ['long', 'intptr_t', 'intptr_t', 'intptr_t']),
+    errno: () => koffi.errno(),
+    view: (address, bytes) => koffi.view(BigInt(address), bytes),
+    address: (buffer) => Number(koffi.address(buffer)),
+  };
+}

@@ -1,0 +1,92 @@
+import { libc } from './libc.js';
+import { SystemCallError } from './system-call-error.js';
+
+/** The system calls that node has no function for. Each throws SystemCallError; numbers are those of Linux' headers. */
+
+const PROT_READ_WRITE = 1 | 2;
+const MAP_SHARED = 0x01;
+const MAP_PRIVATE = 0x02;
+const MAP_FIXED = 0x10;
+const MAP_ANONYMOUS = 0x20;
+const MAP_NORESERVE = 0x4000;
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
+const ENXIO = 6;
+const FALLOC_FL_KEEP_SIZE = 1;
+const FALLOC_FL_PUNCH_HOLE = 2;
+// The same number on every architecture: they came after the tables were unified.
+const SYS_PIDFD_OPEN = 434;
+const SYS_PIDFD_GETFD = 438;
+
+function check(call: string, result: number): number {
+  if (result === -1) throw new SystemCallError(call, libc().errno());
+  return result;
+}
+
+/** Maps part of an open file, readable and writable, shared with its other users. Returns the address. */
+export function mapShared(fd: number, offset: number, bytes: number): number {
+  return check('mmap', libc().mmap(0, bytes, PROT_READ_WRITE, MAP_SHARED | MAP_NORESERVE, fd, offset));
+}
+
+/** Maps zeroed memory of this process alone: where the kernel likes, or in the place of what is at `address`. */
+export function mapAnonymous(bytes: number, address = 0): number {
+  const fixed = address === 0 ? 0 : MAP_FIXED;
+  const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed;
+  return check('mmap', libc().mmap(address, bytes, PROT_READ_WRITE, flags, -1, 0));
+}
+
+export function unmap(address: number, bytes: number): void {
+  check('munmap', libc().munmap(address, bytes));
+}
+
+/**
+ * The memory at an address, not copied. It must stay mapped for as long as the buffer, or any view of it, can be reached:
+ * an access after that ends the process.
+ */
+export function memoryAt(address: number, bytes: number): ArrayBuffer {
+  return libc().view(address, bytes);
+}
+
+/** Where `buffer` is in memory: for structures that hold pointers. The buffer must outlive the call that uses it. */
+export function addressOf(buffer: Uint8Array): number {
+  return libc().address(buffer);
+}
+
+/** The first data at or after `offset`; undefined if only holes follow. Moves the position of `fd`. */
+export function seekData(fd: number, offset: number): number | undefined {
+  const data = libc().lseek(fd, offset, SEEK_DATA);
+  if (data !== -1) return data;
+  const errno = libc().errno();
+  if (errno === ENXIO) return undefined;
+  throw new SystemCallError('lseek', errno);
+}
+
+/** The first hole at or after `offset`; the end of a file counts as one. Moves the position of `fd`. */
+export function seekHole(fd: number, offset: number): number {
+  return check('lseek', libc().lseek(fd, offset, SEEK_HOLE));
+}
+
+/** Gives back the memory of part of a file, which reads as zero then. */
+export function punchHole(fd: number, offset: number, bytes: number): void {
+  check('fallocate', libc().fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes));
+}
+
+/** An ioctl whose argument is a structure, updated in place. `name` is for the error. */
+export function ioctl(name: string, fd: number, request: number, argument: Uint8Array): number {
+  return check(`ioctl ${name}`, libc().ioctl(fd, request, argument));
+}
+
+/** System call `number` of this machine, by number. */
+export function systemCall(name: string, number: number, first: number, second = 0, third = 0): number {
+  return check(name, libc().syscall(number, first, second, third));
+}
+
+/** A descriptor that stands for a process. Linux 5.3 or newer. */
+export function pidfdOpen(pid: number): number {
+  return systemCall('pidfd_open', SYS_PIDFD_OPEN, pid);
+}
+
+/** A duplicate of descriptor `foreignFd` of that process, closed on exec. Linux 5.6 or newer, CAP_SYS_PTRACE. */
+export function pidfdGetfd(pidfd: number, foreignFd: number): number {
+  return systemCall('pidfd_getfd', SYS_PIDFD_GETFD, pidfd, foreignFd);
+}
