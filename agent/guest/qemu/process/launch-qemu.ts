@@ -1,0 +1,112 @@
+import { stat } from 'node:fs/promises';
+import { MigrationError } from '../../../../shared/errors.js';
+import { delay, systemTimers } from '../../../../shared/timers.js';
+import { QmpConnection } from '../qmp/qmp-connection.js';
+import { QmpConnectionError } from '../qmp/qmp-errors.js';
+import { QemuControl } from '../qemu-control.js';
+import { qemuArguments } from './command-line.js';
+import type { GuestRecord } from './guest-record.js';
+import { QemuProcess } from './qemu-process.js';
+import { createRamFiles, type RamFile, removeRamFiles } from './ram-files.js';
+import type { RunDirectory } from './run-directory.js';
+
+/** For QEMU to make its socket: it reads kernel and disks first. ms */
+const START_MS = 30_000;
+/** Between two tries to connect to it. ms */
+const TRY_MS = 3;
+
+/** A QEMU that has just been started, or was found, and answers. */
+export interface StartedQemu {
+  readonly record: GuestRecord;
+  readonly control: QemuControl;
+}
+
+/**
+ * Starts the QEMU of a guest in its run directory. The record is there before the process, so that an agent after this
+ * one can clear away whatever is left. Throws guest-failed, with what QEMU said, or target-out-of-memory; nothing is left
+ * then.
+ */
+export async function launchQemu(
+  binary: string,
+  directory: RunDirectory,
+  outline: Omit<GuestRecord, 'process' | 'ramFiles' | 'qmpSocket' | 'version'>,
+  ramFiles: readonly RamFile[],
+): Promise<StartedQemu> {
+  const { definition } = outline;
+  const paths = ramFiles.map(({ path }) => path);
+  let record: GuestRecord = {
+    ...outline,
+    version: 1,
+    process: null,
+    ramFiles: paths,
+    qmpSocket: directory.qmpSocket,
+  };
+  const parameters = qemuArguments({
+    definition,
+    accel: outline.accel,
+    ramFiles: paths,
+    qmpSocket: directory.qmpSocket,
+    consoleSocket: directory.consoleSocket,
+    consoleLog: directory.consoleLog,
+    blockDevices: await blockDevicesAmong(definition.disks.map(({ file }) => file)),
+    incoming: outline.incoming !== null,
+  });
+  await directory.create();
+  let process: QemuProcess | null = null;
+  try {
+    await directory.write(record);
+    await createRamFiles(ramFiles);
+    process = await QemuProcess.start(binary, parameters, directory.qemuLog);
+    record = { ...record, process: process.identity };
+    await directory.write(record);
+    const control = await connectQemu(definition.name, directory, process, directory.qmpSocket);
+    return { record, control };
+  } catch (error) {
+    await process?.terminate();
+    await removeRamFiles(paths);
+    await directory.remove();
+    throw error;
+  }
+}
+
+/** Connects to a QEMU that starts or runs. Throws guest-failed, with what QEMU said where it has ended. */
+export async function connectQemu(
+  vm: string,
+  directory: RunDirectory,
+  process: QemuProcess,
+  qmpSocket: string,
+): Promise<QemuControl> {
+  const deadline = systemTimers.now() + START_MS;
+  for (;;) {
+    try {
+      return new QemuControl(vm, directory, process, await QmpConnection.connect(qmpSocket));
+    } catch (error) {
+      const absent = error instanceof QmpConnectionError && error.end !== 'silent';
+      if (!absent || systemTimers.now() >= deadline) throw error;
+      if (!process.alive) throw await failureToStart(vm, directory, process, error);
+    }
+    await Promise.race([process.ended, delay(systemTimers, TRY_MS)]);
+  }
+}
+
+async function failureToStart(
+  vm: string,
+  directory: RunDirectory,
+  process: QemuProcess,
+  cause: unknown,
+): Promise<MigrationError> {
+  await process.watch(0);
+  const words = directory.lastWords() || 'it said nothing';
+  const text = `QEMU of VM ${vm} ${await process.ended} before it was ready: ${words}`;
+  return new MigrationError('guest-failed', text, { cause });
+}
+
+/** Disks that are devices: QEMU opens those with another driver. One that is missing is QEMU's to complain about. */
+async function blockDevicesAmong(files: readonly string[]): Promise<Set<string>> {
+  const found = new Set<string>();
+  for (const file of files) {
+    const info = await stat(file).catch(() => null);
+    if (info?.isBlockDevice()) found.add(file);
+  }
+  return found;
+}

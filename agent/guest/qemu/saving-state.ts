@@ -1,0 +1,175 @@
+import { rm } from 'node:fs/promises';
+import { createServer, type Server, type Socket } from 'node:net';
+import { MigrationError } from '../../../shared/errors.js';
+import type { QemuControl } from './qemu-control.js';
+import type { QmpEvent } from './qmp/qmp-message.js';
+
+/** Most that QEMU's stream may have without RAM; the video memory of a few adapters is part of it. bytes */
+const MAX_STREAM_BYTES = 256 * 2 ** 20;
+
+/** QEMU's limits for its own migration, put out of the way: it is the agent that decides when to switch over. */
+const NO_LIMITS = { 'max-bandwidth': 2 ** 40, 'downtime-limit': 2_000_000 };
+
+/** With these QEMU leaves RAM that is shared out of its stream, and pauses for us before it saves the devices. */
+const CAPABILITIES = ['events', 'pause-before-switchover', 'x-ignore-shared'];
+
+/** QEMU's statuses of a migration that is under way: MigrationStatus in QEMU's qapi/migration.json. */
+const UNDER_WAY = ['setup', 'cancelling', 'active', 'pre-switchover', 'device', 'wait-unplug'];
+
+/**
+ * QEMU's own migration, used to save CPUs and devices: to a socket of the agent, in two steps. Between them the guest
+ * stands still and QEMU waits.
+ */
+export class SavingState {
+  readonly #control: QemuControl;
+  readonly #path: string;
+  #stream: ReceivedStream | null = null;
+
+  /** `path`: where the socket is to be. */
+  constructor(control: QemuControl, path: string) {
+    this.#control = control;
+    this.#path = path;
+  }
+
+  /** Saves what can be saved of a running guest, and pauses it. Returns when QEMU had come so far, in Unix ms. */
+  async begin(): Promise<number> {
+    const control = this.#control;
+    await setCapabilities(control, CAPABILITIES, true);
+    await control.execute('migrate-set-parameters', NO_LIMITS);
+    await rm(this.#path, { force: true });
+    const stream = await ReceivedStream.listen(this.#path);
+    this.#stream = stream;
+    const halted = this.#status(['pre-switchover', 'failed', 'cancelled', 'completed']);
+    try {
+      await control.execute('migrate', { uri: `unix:${this.#path}` });
+      const event = await control.guard(halted.event);
+      if (event.data.status !== 'pre-switchover') throw await this.#failure(event);
+      return event.at;
+    } catch (error) {
+      this.#drop();
+      throw error;
+    } finally {
+      halted.forget();
+    }
+  }
+
+  /** Saves the rest of it. Returns the whole stream. */
+  async finish(): Promise<Buffer> {
+    const stream = this.#stream;
+    if (!stream)
+      throw new MigrationError(
+        'internal',
+        'the state of a QEMU guest is saved before it was paused for that',
+      );
+    const ended = this.#status(['completed', 'failed', 'cancelled']);
+    try {
+      await this.#control.execute('migrate-continue', { state: 'pre-switchover' });
+      const event = await this.#control.guard(ended.event);
+      if (event.data.status !== 'completed') throw await this.#failure(event);
+      return await this.#control.guard(stream.bytes);
+    } finally {
+      ended.forget();
+      this.#drop();
+    }
+  }
+
+  /** Ends a migration that is under way. QEMU lets a guest run again that ran before. Harmless when there is none. */
+  async cancel(): Promise<void> {
+    const ended = this.#status(['completed', 'failed', 'cancelled']);
+    try {
+      const { status } = await queryMigration(this.#control);
+      if (status === undefined || !UNDER_WAY.includes(status)) return;
+      await this.#control.execute('migrate_cancel');
+      await this.#control.guard(ended.event);
+    } finally {
+      ended.forget();
+      this.#drop();
+    }
+  }
+
+  #status(statuses: readonly string[]): { event: Promise<QmpEvent>; forget: () => void } {
+    const forget = new AbortController();
+    const event = this.#control.event(
+      ({ name, data }) => name === 'MIGRATION' && statuses.includes(String(data.status)),
+      forget.signal,
+    );
+    return { event, forget: () => forget.abort() };
+  }
+
+  async #failure({ data }: QmpEvent): Promise<MigrationError> {
+    const { 'error-desc': reason = 'QEMU gives no reason' } = await queryMigration(this.#control);
+    const text = this.#stream?.refusal ?? reason;
+    return new MigrationError(
+      'guest-failed',
+      `QEMU could not save the state of its devices (${String(data.status)}): ${text}`,
+    );
+  }
+
+  #drop(): void {
+    this.#stream?.close();
+    this.#stream = null;
+  }
+}
+
+interface MigrationInfo {
+  readonly status?: string;
+  readonly 'error-desc'?: string;
+}
+
+export async function queryMigration(control: QemuControl): Promise<MigrationInfo> {
+  return (await control.execute('query-migrate')) as MigrationInfo;
+}
+
+export async function setCapabilities(
+  control: QemuControl,
+  names: readonly string[],
+  state: boolean,
+): Promise<void> {
+  const capabilities = names.map((capability) => ({ capability, state }));
+  await control.execute('migrate-set-capabilities', { capabilities });
+}
+
+/** What one client sends to a socket, to its end. */
+class ReceivedStream {
+  readonly bytes: Promise<Buffer>;
+  /** Why no more is taken. */
+  refusal: string | null = null;
+  readonly #server: Server;
+  #socket: Socket | null = null;
+
+  static async listen(path: string): Promise<ReceivedStream> {
+    const server = createServer();
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(path, resolve);
+    });
+    return new ReceivedStream(server);
+  }
+
+  private constructor(server: Server) {
+    this.#server = server;
+    this.bytes = new Promise((resolve, reject) => {
+      server.once('connection', (socket) => {
+        this.#socket = socket;
+        const chunks: Buffer[] = [];
+        let total = 0;
+        socket.on('data', (chunk: Buffer) => {
+          total += chunk.length;
+          chunks.push(chunk);
+          if (total <= MAX_STREAM_BYTES) return;
+          this.refusal = `it has more than ${MAX_STREAM_BYTES} bytes: is all RAM of the guest shared?`;
+          socket.destroy();
+        });
+        socket.once('end', () => resolve(Buffer.concat(chunks)));
+        socket.once('error', reject);
+        socket.once('close', () => reject(new Error('it ended early')));
+      });
+    });
+    this.bytes.catch(() => undefined);
+  }
+
+  close(): void {
+    this.#socket?.destroy();
+    this.#server.close();
+  }
+}
