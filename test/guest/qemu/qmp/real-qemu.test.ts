@@ -16,10 +16,12 @@ void t.test(
     t.ok(connection.version.major >= 5, `version ${connection.version.major}`);
     t.same(await queryQmp(connection, StatusSchema, 'query-status'), { status: 'prelaunch', running: false });
     await t.rejects(connection.execute('no-such-command'), {
+      name: 'QmpError',
       class: 'CommandNotFound',
       command: 'no-such-command',
     });
     await t.rejects(connection.execute('migrate-continue', { state: 'pre-switchover' }), {
+      name: 'QmpError',
       class: 'GenericError',
     });
 
