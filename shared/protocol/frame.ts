@@ -35,7 +35,7 @@ export const MAX_ZERO_PAGES = 16_384;
 export const MAX_PAGE_NUMBER = 2 ** 40;
 
 /** Largest blob (device state, program image): bounds what a receiver has to hold to assemble it. */
-export const MAX_BLOB_BYTES = 16 * 2 ** 20;
+export const MAX_BLOB_BYTES = 64 * 2 ** 20;
 
 /** Rounds are numbered up to this: far beyond any configured limit, and an exact integer. */
 export const MAX_ROUND = 2 ** 32 - 1;

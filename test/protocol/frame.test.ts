@@ -167,7 +167,7 @@ void t.test('each way to be wrong is named', (t) => {
     [{ type: 2, payloadBytes: 0, count: 16_385 }, /page count is 16385/],
     [{ type: 3, region: 0 }, /blob kind 0 is unknown/],
     [{ type: 3, region: 3 }, /blob kind 3 is unknown/],
-    [{ type: 3, region: 1, count: MAX_BLOB_BYTES + 1 }, /size of the blob is 16777217/],
+    [{ type: 3, region: 1, count: MAX_BLOB_BYTES + 1 }, /size of the blob is 67108865/],
     [{ type: 3, region: 1, count: 0 }, /size of the blob is 0/],
     [{ type: 3, region: 1, count: 10, payloadBytes: 11 }, /payload length is 11: it must be 1 to 10/],
     [{ type: 3, region: 1, count: 10, payloadBytes: 6, position: 5n }, /offset in the blob is 5/],
