@@ -121,7 +121,6 @@ export class QemuConsole implements GuestConsole {
     const socket = connect(this.#socketPath);
     // What the guest prints comes from the log; here it must be taken, or the guest would wait for it to be.
     socket.resume();
-    socket.unref();
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {
       if (this.#socket === socket) this.#socket = null;
@@ -138,12 +137,12 @@ export class QemuConsole implements GuestConsole {
     const notify = () => this.#notify();
     const look = () => {
       const compare = (now: Stats, before: Stats) => now.size !== before.size && notify();
-      watchFile(this.#logFile, { interval: LOOK_MS, persistent: false }, compare);
+      watchFile(this.#logFile, { interval: LOOK_MS }, compare);
       return () => unwatchFile(this.#logFile, compare);
     };
     try {
       let stop = () => watcher.close();
-      const watcher = watch(this.#logFile, { persistent: false }, notify);
+      const watcher = watch(this.#logFile, notify);
       watcher.on('error', () => {
         watcher.close();
         stop = look();

@@ -70,6 +70,7 @@ export class QemuControl {
   release(): void {
     this.#released = true;
     this.qmp.close();
+    this.process.release();
   }
 
   async #explain(reason: QmpConnectionError): Promise<MigrationError> {

@@ -41,5 +41,5 @@ function splitAtCommas(text: string): string[] {
 
 function scalarText(value: unknown): string {
   if (typeof value === 'boolean') return value ? 'on' : 'off';
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }

@@ -18,12 +18,12 @@ export class QemuProcess {
   /** Resolves with how it ended. Of one that is no child of ours the end is noticed by watch() alone. */
   readonly ended: Promise<string>;
   #end!: (how: string) => void;
-  readonly #isChild: boolean;
+  readonly #child: ChildProcess | null;
   #over = false;
 
   private constructor(identity: ProcessIdentity, child: ChildProcess | null) {
     this.identity = identity;
-    this.#isChild = child !== null;
+    this.#child = child;
     this.ended = new Promise((resolve) => {
       this.#end = (how) => {
         this.#over = true;
@@ -45,7 +45,6 @@ export class QemuProcess {
         stdio: ['ignore', log.fd, log.fd],
       });
       await once(child, 'spawn');
-      child.unref();
       // A child that is dead already has its identity until it is waited for, which is not before the next turn.
       const { pid } = child;
       const identity = identifyProcess(pid!) ?? { pid: pid!, startTime: '0', bootId: '' };
@@ -77,7 +76,7 @@ export class QemuProcess {
     while (!this.#over) {
       if (!isAlive(this.identity)) {
         // Of a child an event tells how it ended.
-        if (this.#isChild) await this.ended;
+        if (this.#child) await this.ended;
         else this.#end('ended');
       } else if (systemTimers.now() >= deadline) return false;
       else await Promise.race([this.ended, delay(systemTimers, LOOK_MS)]);
@@ -94,6 +93,11 @@ export class QemuProcess {
     if (await this.watch(KILL_MS)) return;
     const text = `QEMU (pid ${this.pid}) does not end, it hangs in the kernel: look for a disk that does not answer`;
     throw new MigrationError('guest-failed', text);
+  }
+
+  /** Lets the agent end before QEMU does. */
+  release(): void {
+    this.#child?.unref();
   }
 
   #signal(signal: NodeJS.Signals): void {
