@@ -26,5 +26,15 @@ export default tseslint.config(
   layer('agent/**', ['**/scripts/**'], 'agent/ does not import scripts/'),
   layer('agent/source/**', ['**/scripts/**', '**/target/**'], 'source/ and target/ never import each other'),
   layer('agent/target/**', ['**/scripts/**', '**/source/**'], 'source/ and target/ never import each other'),
+  {
+    files: ['agent/**', 'shared/**', 'scripts/**', 'test/**'],
+    ignores: ['agent/system/**'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        { selector: "ImportDeclaration[source.value='koffi']", message: 'agent/system/ alone makes system calls' },
+      ],
+    },
+  },
   { files: ['**/*.js'], ...tseslint.configs.disableTypeChecked },
 );
