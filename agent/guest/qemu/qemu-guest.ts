@@ -1,0 +1,287 @@
+import { readFileSync } from 'node:fs';
+import type { Logger } from 'pino';
+import { MigrationError } from '../../../shared/errors.js';
+import type { QemuDefinition } from '../../../shared/guest-definition.js';
+import type { Run } from '../../../shared/page.js';
+import { unixNow } from '../../../shared/unix-clock.js';
+import type { GuestState, Region, WriteLog } from '../guest.js';
+import type { GuestConsole, HostedGuest } from '../hosted-guest.js';
+import { loadState } from './loading-state.js';
+import type { GuestRecord } from './process/guest-record.js';
+import { removeRamFiles } from './process/ram-files.js';
+import type { RunDirectory } from './process/run-directory.js';
+import { NO_CONSOLE, type QemuConsole } from './qemu-console.js';
+import type { QemuControl } from './qemu-control.js';
+import type { QemuMemory } from './qemu-memory.js';
+import { decodeQemuState, encodeQemuState } from './qemu-state.js';
+import type { QmpEvent } from './qmp/qmp-message.js';
+import { guestStateOf, stateAfter } from './run-state.js';
+import { SavingState } from './saving-state.js';
+
+/** For a QEMU that was asked to quit. ms */
+const QUIT_MS = 3_000;
+
+/** Tells switches where the guest is now: QEMU's own numbers for that, in ms. */
+const ANNOUNCEMENT = { initial: 50, max: 550, rounds: 5, step: 100 };
+
+/** What a QEMU guest is made of: a running QEMU and what the agent holds of it. */
+export interface QemuGuestParts {
+  readonly record: GuestRecord;
+  readonly directory: RunDirectory;
+  readonly control: QemuControl;
+  readonly memory: QemuMemory;
+  readonly console: QemuConsole | null;
+  readonly writeLog: WriteLog;
+  readonly state: GuestState;
+  readonly logger: Logger;
+}
+
+/** A virtual machine in a QEMU process that outlives the agent. */
+export class QemuGuest implements HostedGuest {
+  readonly writeLog: WriteLog;
+  readonly console: GuestConsole;
+  readonly #directory: RunDirectory;
+  readonly #control: QemuControl;
+  readonly #memory: QemuMemory;
+  readonly #ownConsole: QemuConsole | null;
+  readonly #logger: Logger;
+  readonly #saving: SavingState;
+  readonly #listeners = new Set<() => void>();
+  #record: GuestRecord;
+  #state: GuestState;
+  #failure: MigrationError | null = null;
+  /** When it was last seen to begin to run. Unix ms */
+  #runningSince = unixNow();
+  #stoppedAt = 0;
+  /** It may stand still for other reasons than that its operator wants it to. */
+  #unsettled = false;
+  /** It came by a migration and has not run here yet. */
+  #arrived = false;
+  /** Events tell nothing about the guest while QEMU is made to forget a migration. */
+  #deaf = false;
+  #ending: Promise<void> | null = null;
+
+  constructor(parts: QemuGuestParts) {
+    this.#record = parts.record;
+    this.#directory = parts.directory;
+    this.#control = parts.control;
+    this.#memory = parts.memory;
+    this.#ownConsole = parts.console;
+    this.#logger = parts.logger;
+    this.#state = parts.record.wanted === 'finished' ? 'finished' : parts.state;
+    this.#saving = new SavingState(parts.control, parts.directory.stateSocket);
+    this.writeLog = parts.writeLog;
+    this.console = parts.console ?? NO_CONSOLE;
+    this.#control.qmp.onEvent((event) => this.#hear(event));
+    void this.#control.lost.then((failure) => {
+      this.#failure = failure;
+      if (this.#state === 'running') this.#state = 'paused';
+      this.#changed();
+    });
+  }
+
+  get definition(): QemuDefinition {
+    return this.#record.definition;
+  }
+
+  get regions(): readonly Region[] {
+    return this.#memory.regions;
+  }
+
+  get state(): GuestState {
+    return this.#state;
+  }
+
+  get failure(): MigrationError | null {
+    return this.#failure;
+  }
+
+  get pid(): number {
+    return this.#control.process.pid;
+  }
+
+  figures(): Record<string, number | null> {
+    return {
+      pid: this.pid,
+      residentBytes: residentBytes(this.pid),
+      kvm: this.#record.accel === 'kvm' ? 1 : 0,
+    };
+  }
+
+  onChange(listener: () => void): () => void {
+    const receiver = () => listener();
+    this.#listeners.add(receiver);
+    return () => {
+      this.#listeners.delete(receiver);
+    };
+  }
+
+  populated(): Promise<Run[]> {
+    return Promise.resolve(this.#memory.populated());
+  }
+
+  async pause(): Promise<void> {
+    await this.#control.execute('stop');
+    await this.#want(this.#state);
+  }
+
+  async resume(): Promise<number> {
+    if (this.#state === 'finished') return unixNow();
+    if (this.#unsettled) await this.#saving.cancel();
+    if (this.#state !== 'running') await this.#run();
+    this.#unsettled = false;
+    await this.#want('running');
+    return this.#runningSince;
+  }
+
+  async pauseForSwitchover(): Promise<number> {
+    await this.#saving.cancel();
+    await this.#forgetMigration();
+    await this.#want(this.#state);
+    this.#unsettled = true;
+    const ran = this.#state === 'running';
+    const haltedAt = await this.#saving.begin();
+    return ran ? this.#stoppedAt : haltedAt;
+  }
+
+  async saveState(): Promise<Uint8Array> {
+    const stream = await this.#saving.finish();
+    return encodeQemuState({
+      condition: this.#state === 'finished' ? 'finished' : this.#record.wanted,
+      consoleEnd: this.console.end,
+      consoleTail: this.#ownConsole?.tail() ?? new Uint8Array(),
+      stream,
+    });
+  }
+
+  async settle(): Promise<void> {
+    if (!this.#unsettled) return;
+    await this.#saving.cancel();
+    const runs = this.#record.wanted === 'running' && this.#record.incoming === null;
+    if (runs && this.#state === 'paused') await this.#run();
+    this.#unsettled = false;
+  }
+
+  async loadState(state: Uint8Array): Promise<void> {
+    const { condition, consoleEnd, consoleTail, stream } = decodeQemuState(state);
+    await loadState(this.#control, this.#directory.stateSocket, stream, condition === 'running');
+    if (this.#ownConsole) {
+      this.#ownConsole.load(consoleEnd, consoleTail);
+      this.#record = { ...this.#record, consoleBase: this.#ownConsole.start };
+    }
+    this.#state = condition === 'finished' ? 'finished' : 'paused';
+    this.#arrived = true;
+    await this.#want(condition);
+  }
+
+  async own(): Promise<void> {
+    this.#record = { ...this.#record, incoming: null };
+    await this.#directory.write(this.#record);
+  }
+
+  /** Makes the guest, which an earlier agent has left in whatever state, one that settle() has to look at. */
+  unsettle(): void {
+    this.#unsettled = true;
+  }
+
+  detach(): Promise<void> {
+    this.#control.release();
+    this.#ending ??= this.#letGo();
+    return this.#ending;
+  }
+
+  destroy(): Promise<void> {
+    this.#ending ??= this.#destroy();
+    return this.#ending;
+  }
+
+  async #destroy(): Promise<void> {
+    const { process, qmp } = this.#control;
+    if (process.alive) qmp.execute('quit').catch(() => undefined);
+    await process.watch(qmp.closed ? 0 : QUIT_MS);
+    this.#control.release();
+    try {
+      await process.terminate();
+    } finally {
+      await this.#letGo();
+    }
+    await removeRamFiles(this.#record.ramFiles);
+    await this.#directory.remove();
+  }
+
+  async #letGo(): Promise<void> {
+    this.#listeners.clear();
+    try {
+      await this.writeLog.stop();
+    } catch (error) {
+      this.#logger.debug({ err: error }, 'the write-log of a guest that is let go could not be ended');
+    }
+    this.#ownConsole?.close();
+    this.#memory.release();
+  }
+
+  /** Lets the virtual CPUs run. After a migration that took the disks away this takes them back. */
+  async #run(): Promise<void> {
+    await this.#control.execute('cont');
+    if (this.#state !== 'running') {
+      const text = `VM ${this.definition.name} does not run though QEMU was told to let it: see ${this.#directory.qemuLog}`;
+      throw new MigrationError('guest-failed', text);
+    }
+    if (!this.#arrived) return;
+    this.#arrived = false;
+    this.#control.execute('announce-self', ANNOUNCEMENT).catch((error: unknown) => {
+      this.#logger.warn({ err: error }, 'the guest could not be announced to the network');
+    });
+  }
+
+  /**
+   * A QEMU whose guest was saved and stands still since refuses to save it again until it has run. It runs for the moment
+   * between the two commands, a few ms: nothing less makes QEMU forget.
+   */
+  async #forgetMigration(): Promise<void> {
+    const { status } = (await this.#control.execute('query-status')) as { status: string };
+    if (status !== 'postmigrate') return;
+    this.#deaf = true;
+    try {
+      await Promise.all([this.#control.execute('cont'), this.#control.execute('stop')]);
+    } finally {
+      this.#deaf = false;
+    }
+  }
+
+  #hear(event: QmpEvent): void {
+    if (this.#deaf) return;
+    if (event.name === 'RESUME') this.#runningSince = event.at;
+    if (event.name === 'STOP') this.#stoppedAt = event.at;
+    const state = stateAfter(event, this.#state);
+    if (state === null || state === this.#state) return;
+    this.#state = state;
+    this.#changed();
+  }
+
+  #changed(): void {
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  async #want(wanted: GuestState): Promise<void> {
+    if (this.#record.wanted === wanted) return;
+    this.#record = { ...this.#record, wanted };
+    await this.#directory.write(this.#record);
+  }
+}
+
+/** Asks QEMU for the guest's state. */
+export async function queryGuestState(control: QemuControl): Promise<GuestState> {
+  const { status } = (await control.execute('query-status')) as { status: string };
+  return guestStateOf(status);
+}
+
+/** Memory of the process that is in RAM now; null where there is no such process. bytes */
+function residentBytes(pid: number): number | null {
+  try {
+    const kib = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];
+    return kib === undefined ? null : Number(kib) * 1024;
+  } catch {
+    return null;
+  }
+}

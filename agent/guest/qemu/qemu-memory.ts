@@ -1,0 +1,77 @@
+import type { QemuDefinition } from '../../../shared/guest-definition.js';
+import { PAGE_SIZE, type Run } from '../../../shared/page.js';
+import { MappedFile, MAX_WINDOW_BYTES } from '../../system/mapped-memory.js';
+import type { Region } from '../guest.js';
+import type { RamFile } from './process/ram-files.js';
+import type { TrackedRegion } from './write-log/tracked-region.js';
+
+/**
+ * The memory of a QEMU guest, mapped: QEMU's memory objects in their order, each in windows of a size that one array can
+ * have. The first window of object n is 'ramN', the others 'ramN.1' and so on.
+ */
+export class QemuMemory {
+  readonly regions: readonly Region[];
+  readonly tracked: readonly TrackedRegion[];
+  readonly #files: readonly MappedFile[];
+
+  /** Maps files that exist. Throws what MappedFile does. */
+  static open(files: readonly RamFile[]): QemuMemory {
+    const mapped: MappedFile[] = [];
+    try {
+      for (const { path, bytes } of files) mapped.push(MappedFile.open(path, bytes));
+    } catch (error) {
+      for (const file of mapped) file.release();
+      throw error;
+    }
+    return new QemuMemory(mapped);
+  }
+
+  private constructor(files: readonly MappedFile[]) {
+    this.#files = files;
+    this.regions = files.flatMap((file, object) =>
+      file.windows.map((window, index) => ({
+        name: windowName(object, index),
+        memory: window.memory,
+        populated: (firstPage: number, pageCount: number) => window.populated(firstPage, pageCount),
+        clear: (firstPage: number, pageCount: number) => window.clear(firstPage, pageCount),
+      })),
+    );
+    this.tracked = files.flatMap(({ device, inode, windows }) =>
+      windows.map((window, index) => ({
+        device,
+        inode,
+        fileOffset: index * MAX_WINDOW_BYTES,
+        memory: window.memory,
+        populated: (firstPage: number, pageCount: number) => window.populated(firstPage, pageCount),
+      })),
+    );
+  }
+
+  /** All that is not a hole. */
+  populated(): Run[] {
+    return this.tracked.flatMap((window, region) =>
+      window.populated(0, window.memory.length / PAGE_SIZE).map((range) => ({ region, ...range })),
+    );
+  }
+
+  /** Unmaps it. Whoever still has a view of it reads zeros. */
+  release(): void {
+    for (const file of this.#files) file.release();
+  }
+}
+
+/** The regions that a guest of that definition has. */
+export function memoryLayout({ memory, memoryObjects }: QemuDefinition): { name: string; bytes: number }[] {
+  const sizes = memoryObjects?.map(({ size }) => size) ?? [memory];
+  return sizes.flatMap((size, object) => {
+    const windows = Math.ceil(size / MAX_WINDOW_BYTES);
+    return Array.from({ length: windows }, (_, index) => ({
+      name: windowName(object, index),
+      bytes: Math.min(MAX_WINDOW_BYTES, size - index * MAX_WINDOW_BYTES),
+    }));
+  });
+}
+
+function windowName(object: number, index: number): string {
+  return index === 0 ? `ram${object}` : `ram${object}.${index}`;
+}

@@ -1,0 +1,71 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'tap';
+import { identifyProcess, isAlive } from '../../../../agent/guest/qemu/process/process-identity.js';
+import { QemuProcess } from '../../../../agent/guest/qemu/process/qemu-process.js';
+
+/** Any program will do: what is tested is that of processes. */
+const SHELL = '/bin/sh';
+
+void test('tells how a process ended, and keeps what it said', async (t) => {
+  const log = join(t.testdir(), 'log');
+  const ended = await QemuProcess.start(SHELL, ['-c', 'echo out; echo err >&2; exit 3'], log);
+  t.equal(await ended.ended, 'ended with exit code 3');
+  t.notOk(ended.alive);
+  t.equal(await readFile(log, 'utf8'), 'out\nerr\n');
+  const killed = await QemuProcess.start(SHELL, ['-c', 'kill -9 $$'], log);
+  t.equal(await killed.ended, 'was ended by SIGKILL');
+  await killed.terminate();
+});
+
+void test('a program that does not exist', async (t) => {
+  const start = QemuProcess.start('/nowhere/qemu', [], join(t.testdir(), 'log'));
+  await t.rejects(start, {
+    code: 'guest-failed',
+    message: /\/nowhere\/qemu can't be started: .*; install QEMU or set/,
+  });
+});
+
+void test('one that lives is ended, by force if need be', async (t) => {
+  const log = join(t.testdir(), 'log');
+  const polite = await QemuProcess.start(SHELL, ['-c', 'echo ready; exec sleep 1000'], log);
+  t.ok(polite.alive);
+  t.notOk(await polite.watch(0));
+  await polite.terminate();
+  t.equal(await polite.ended, 'was ended by SIGTERM');
+  await polite.terminate();
+});
+
+void test('one that was found is ended, though it is no child', async (t) => {
+  const child = spawn('sleep', ['1000'], { stdio: 'ignore' });
+  t.teardown(() => child.kill('SIGKILL'));
+  const exit = once(child, 'exit');
+  const found = QemuProcess.found(identifyProcess(child.pid!)!);
+  t.ok(found.alive);
+  await found.terminate();
+  t.equal(await found.ended, 'ended');
+  t.notOk(found.alive);
+  await exit;
+});
+
+void test('a pid that belongs to another process by now is neither taken for it nor ended', async (t) => {
+  const identity = identifyProcess(process.pid)!;
+  t.ok(isAlive(identity));
+  for (const other of [{ startTime: '1' }, { bootId: 'another boot' }]) {
+    t.notOk(isAlive({ ...identity, ...other }));
+    await QemuProcess.found({ ...identity, ...other }).terminate();
+  }
+  t.ok(isAlive(identity), 'still here');
+});
+
+void test('a name with anything in it does not hide the fields after it', async (t) => {
+  const child = spawn('cp', ['/bin/sleep', join(t.testdir(), 'a) R 1 (b')]);
+  await once(child, 'exit');
+  const odd = spawn(join(t.testdirName, 'a) R 1 (b'), ['1000']);
+  await once(odd, 'spawn');
+  t.teardown(() => odd.kill('SIGKILL'));
+  const { startTime } = identifyProcess(process.pid)!;
+  t.ok(Number(identifyProcess(odd.pid!)!.startTime) >= Number(startTime));
+});
