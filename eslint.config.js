@@ -32,7 +32,10 @@ export default tseslint.config(
     rules: {
       'no-restricted-syntax': [
         'error',
-        { selector: "ImportDeclaration[source.value='koffi']", message: 'agent/system/ alone makes system calls' },
+        {
+          selector: "ImportDeclaration[source.value='koffi']",
+          message: 'agent/system/ alone makes system calls',
+        },
       ],
     },
   },
