@@ -1,0 +1,63 @@
+import t from 'tap';
+import { QemuLab } from '../../support/qemu-lab.js';
+
+/** Guests that shut down, reboot or crash in the middle of a migration. */
+
+const WORK = { memory: [{ mode: 'check', mib: 32, hotMiB: 4 }] } as const;
+
+/** The first round takes seconds: what is typed once it has begun happens while memory is copied. bytes/s */
+const SLOW = { bandwidthBytesPerSecond: 30 * 2 ** 20, verify: 'strict' } as const;
+
+const lab = await QemuLab.start(t);
+
+/** Starts a migration of `name` from a to b, types the command while it copies, and returns its result. */
+async function typeWhileItMoves(name: string, command: string) {
+  const id = await lab.agents.request(name, 'a', 'b', SLOW);
+  await lab.agents.copying('a', id);
+  await lab.type('a', name, command);
+  return await lab.agents.result('a', id);
+}
+
+await t.test('a guest that powers itself off is finished, wherever it is by then', async (t) => {
+  const transcript = await lab.bootLinux('a', 'off', WORK);
+  const result = await typeWhileItMoves('off', 'poweroff');
+  t.match(result, { outcome: 'completed', error: null, verify: { mismatches: 0 } });
+  t.same(await lab.agents.whereIs('off'), { b: 'finished' });
+  await transcript.printed(/Power down/);
+  await lab.agents.client('b').changeGuest('off', 'stop');
+});
+
+await t.test('a guest that reboots boots again, and goes on', async (t) => {
+  const transcript = await lab.bootLinux('a', 'again', WORK);
+  const booted = transcript.text.length;
+  t.match(await typeWhileItMoves('again', 'reboot'), { outcome: 'completed', verify: { mismatches: 0 } });
+  await transcript.printed(/Restarting system[^]*booted with[^]*checked all of it/, booted);
+  t.same(await lab.agents.whereIs('again'), { b: 'running' });
+
+  const moved = transcript.text.length;
+  await lab.type('b', 'again', 'reboot');
+  await transcript.printed(/Restarting system[^]*booted with[^]*checked all of it/, moved);
+  t.same(transcript.lines(/FAILED/), [], 'also after the move');
+  await lab.agents.client('b').changeGuest('again', 'stop');
+});
+
+await t.test('a guest that crashes arrives as it is', async (t) => {
+  const transcript = await lab.bootLinux('a', 'crash', WORK);
+  t.match(await typeWhileItMoves('crash', 'panic'), { outcome: 'completed', verify: { mismatches: 0 } });
+  await transcript.printed(/end Kernel panic/);
+  t.same(await lab.agents.whereIs('crash'), { b: 'running' });
+  await lab.agents.client('b').changeGuest('crash', 'stop');
+});
+
+await t.test('a guest that crashes and has a device to tell of that', async (t) => {
+  const transcript = await lab.bootLinux('a', 'tell', WORK, { arguments: ['-device', 'pvpanic'] });
+  const result = await typeWhileItMoves('tell', 'panic');
+  await transcript.printed(/Kernel panic/);
+  const places = Object.keys(await lab.agents.whereIs('tell'));
+  t.same(places, [result.outcome === 'completed' ? 'b' : 'a'], 'one node has it');
+  await lab.agents.client(places[0]!).changeGuest('tell', 'stop');
+});
+
+await t.test('nothing of them stays behind', async (t) => {
+  for (const node of ['a', 'b']) t.same(await lab.remains(node), { files: [], processes: [] });
+});
