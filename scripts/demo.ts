@@ -35,8 +35,8 @@ const say = (text: string) => void (json ? undefined : process.stdout.write(`${t
 
 interface Ending {
   transcript: string;
-  retiredInstructions: number | null | undefined;
-  exitCode: number | null | undefined;
+  retiredInstructions: GuestInfo['machine'][string] | undefined;
+  exitCode: GuestInfo['machine'][string] | undefined;
 }
 
 async function demo(a: AgentClient, b: AgentClient) {

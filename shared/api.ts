@@ -83,7 +83,7 @@ export interface GuestInfo {
   /** Bytes printed since it booted: the end of what console offers. */
   consoleBytes: number;
   /** Figures of the kind; embedded: retiredInstructions, exitCode, wallSeconds. */
-  machine: Record<string, number | null>;
+  machine: Record<string, number | string | null>;
 }
 
 export interface RoundResult {

@@ -20,7 +20,7 @@ export interface GuestConsole {
 export interface HostedGuest extends Guest {
   readonly console: GuestConsole;
   /** Figures of the kind, for `vm show`. */
-  figures(): Record<string, number | null>;
+  figures(): Record<string, number | string | null>;
   /** Remembers durably that an incoming guest is the node's own. Absent where a guest ends with the agent. */
   own?(): Promise<void>;
   /** Lets go of a guest that lives on without the agent. Absent where it can't. */
