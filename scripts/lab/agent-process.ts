@@ -30,17 +30,28 @@ const CLI = fileURLToPath(new URL('../vmferry.js', import.meta.url));
 /** As in the first line of scripts/vmferry.ts: the link is up to twice as fast with it on a host with few processors. */
 const NODE_OPTIONS = ['--single-threaded-gc'];
 
+/** Where an agent runs and listens. */
+export interface AgentPlace {
+  /** Address of the host. */
+  readonly host: string;
+  /** The command that starts a program there, before the program: none for this host itself. */
+  readonly launcher: readonly string[];
+}
+
+const THIS_HOST: AgentPlace = { host: '127.0.0.1', launcher: [] };
+
 /**
- * Starts agents that know each other, on free ports of loopback, with their state and their configuration NODE.yaml
+ * Starts agents that know each other, on free ports of loopback or of their own hosts, with their state and their configuration NODE.yaml
  * under `directory`. `settings`: what else is in the configuration, of all or of each node.
  */
 export async function startAgents(
   nodes: readonly string[],
   directory: string,
   settings: object | ((node: string) => object) = {},
+  placeOf: (node: string) => AgentPlace = () => THIS_HOST,
 ): Promise<AgentProcess[]> {
   const ports = await freePorts(nodes.length);
-  const urls = new Map(nodes.map((node, index) => [node, `http://127.0.0.1:${ports[index]}`]));
+  const urls = new Map(nodes.map((node, index) => [node, `http://${placeOf(node).host}:${ports[index]}`]));
   const starting = nodes.map(async (node) => {
     const url = urls.get(node)!;
     const peers = Object.fromEntries([...urls].filter(([name]) => name !== node));
@@ -53,7 +64,7 @@ export async function startAgents(
       ...(typeof settings === 'function' ? (settings as (node: string) => object)(node) : settings),
     };
     await writeFile(file, stringify(config));
-    return await startAgent(node, url, file);
+    return await startAgent(node, url, file, placeOf(node).launcher);
   });
   const started = await Promise.allSettled(starting);
   const agents = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
@@ -64,10 +75,14 @@ export async function startAgents(
 }
 
 /** Starts one agent with a configuration file that says to listen at `url`. */
-export async function startAgent(node: string, url: string, configFile: string): Promise<AgentProcess> {
-  const child = spawn(process.execPath, [...NODE_OPTIONS, CLI, 'agent', '--config', configFile], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+export async function startAgent(
+  node: string,
+  url: string,
+  configFile: string,
+  launcher: readonly string[] = [],
+): Promise<AgentProcess> {
+  const command = [...launcher, process.execPath, ...NODE_OPTIONS, CLI, 'agent', '--config', configFile];
+  const child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
   const exited = once(child, 'exit');
   const log: LogLine[] = [];
   const logging = new EventEmitter();

@@ -6,7 +6,12 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { AgentClient } from '../../scripts/cli/agent-client.js';
-import { type AgentProcess, startAgent, startAgents } from '../../scripts/lab/agent-process.js';
+import {
+  type AgentPlace,
+  type AgentProcess,
+  startAgent,
+  startAgents,
+} from '../../scripts/lab/agent-process.js';
 import type { MigrationEvent, MigrationOptions, MigrationResult } from '../../shared/api.js';
 import { type EmbeddedDefinition, EmbeddedDefinitionSchema } from '../../shared/guest-definition.js';
 
@@ -41,13 +46,15 @@ export class AgentLab {
     t: Test,
     nodes: readonly string[],
     settings: object | ((node: string) => object) = {},
+    placeOf?: (node: string) => AgentPlace,
   ): Promise<AgentLab> {
     const lab = new AgentLab(await mkdtemp(join(tmpdir(), 'vmferry-lab-')));
     t.teardown(async () => {
       await Promise.all([...lab.#agents.values()].map((agent) => agent.kill()));
       await rm(lab.directory, { recursive: true, force: true });
     });
-    for (const agent of await startAgents(nodes, lab.directory, settings)) lab.#agents.set(agent.node, agent);
+    const agents = await startAgents(nodes, lab.directory, settings, placeOf);
+    for (const agent of agents) lab.#agents.set(agent.node, agent);
     return lab;
   }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { z } from 'zod';
 import { buildPageWalker } from '../../scripts/lab/guests/boot-sector/page-walker.js';
 import { pageMarkers, pageWalkDefects } from '../../scripts/lab/guests/boot-sector/page-walk-defects.js';
+import type { AgentPlace } from '../../scripts/lab/agent-process.js';
 import { buildLinuxGuest, linuxBoot, type LinuxWork } from '../../scripts/lab/guests/linux/linux-guest.js';
 import { GuestDefinitionSchema, type QemuDefinitionSchema } from '../../shared/guest-definition.js';
 import { AgentLab } from './agent-lab.js';
@@ -28,6 +29,7 @@ export class QemuLab {
     t: Test,
     nodes: readonly string[] = ['a', 'b'],
     settings: object = {},
+    placeOf?: (node: string) => AgentPlace,
   ): Promise<QemuLab> {
     const memory = await mkdtemp('/dev/shm/vmferry-lab-');
     const leave: (() => Promise<void>)[] = [];
@@ -37,11 +39,12 @@ export class QemuLab {
       await rm(memory, { recursive: true, force: true });
     });
     for (const node of nodes) await mkdir(join(memory, node));
-    const agents = await AgentLab.start({ teardown: (end) => leave.push(end) }, nodes, (node: string) => ({
+    const settingsOf = (node: string) => ({
       qemu: { memoryDirectory: join(memory, node) },
       guestMemory: '8GiB',
       ...settings,
-    }));
+    });
+    const agents = await AgentLab.start({ teardown: (end) => leave.push(end) }, nodes, settingsOf, placeOf);
     const lab = new QemuLab(agents, memory);
     leave.unshift(async () => {
       await Promise.all(lab.#transcripts.map((transcript) => transcript.close()));

@@ -1,0 +1,44 @@
+import t from 'tap';
+import { EchoConnection, HostNetwork, longestGap, Pings, TAP } from '../../support/qemu-network.js';
+import { QemuLab } from '../../support/qemu-lab.js';
+
+/** A guest on a network moves between two hosts: whoever talks to it goes on talking. */
+
+const MIGRATIONS = 6;
+
+/** What a switch, a guest's interrupt and the 10 ms between two pings may add to the downtime. ms */
+const ALLOWANCE_MS = 50;
+
+await t.test('a guest answers pings and holds a connection while it moves there and back', async (t) => {
+  const network = await HostNetwork.create(t, ['a', 'b']);
+  const lab = await QemuLab.start(t, ['a', 'b'], {}, network.placeOf);
+  const { address, prefixed } = network.guestAddress(1);
+  const nics = [{ tap: TAP, mac: '52:54:00:12:34:56' }];
+  const work = { address: prefixed, memory: [{ mode: 'check', mib: 16, hotMiB: 1 }] } as const;
+  await lab.bootLinux('a', 'server', work, { nics });
+
+  const echo = await EchoConnection.open(t, address);
+  const pings = new Pings(t, address);
+  const results = [];
+  let [here, there] = ['a', 'b'];
+  for (let migration = 1; migration <= MIGRATIONS; migration += 1) {
+    const result = await lab.agents.migrate('server', here, there);
+    t.match(result, { outcome: 'completed', error: null }, `migration ${migration}`);
+    results.push(result);
+    [here, there] = [there, here];
+  }
+  const turns = await echo.end();
+  const answers = await pings.answers();
+  t.ok(turns > MIGRATIONS, `the connection survived: ${turns} questions, each answered`);
+
+  const gaps = results.map(({ switchover, downtimeMs }) => {
+    const { stoppedAt = NaN, resumedAt } = switchover ?? {};
+    const gapMs = longestGap(answers, stoppedAt - 200, (resumedAt ?? NaN) + 200);
+    t.comment(`downtime ${downtimeMs.toFixed(1)} ms, longest gap between answers ${gapMs.toFixed(1)} ms`);
+    return gapMs - downtimeMs;
+  });
+  t.ok(
+    Math.min(...gaps) <= ALLOWANCE_MS,
+    `the network adds no more than ${ALLOWANCE_MS} ms: ${Math.min(...gaps).toFixed(1)} ms at best`,
+  );
+});

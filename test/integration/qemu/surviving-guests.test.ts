@@ -1,0 +1,72 @@
+import t from 'tap';
+import { QemuLab } from '../../support/qemu-lab.js';
+
+/** A QEMU outlives its agent, and the agent that comes after it takes the guest up. */
+
+const MEMORY = 64 * 2 ** 20;
+
+const SLOW = { bandwidthBytesPerSecond: 20 * 2 ** 20 } as const;
+
+const SETTINGS = { lock: { grace: '300ms' }, link: { heartbeat: '100ms', silence: '1s' } };
+
+await t.test('an agent that is killed, or ends, and its guest', async (t) => {
+  const lab = await QemuLab.start(t, ['a', 'b'], SETTINGS);
+  const transcript = await lab.bootPageWalker('a', 'walker', MEMORY);
+  const { agents } = lab;
+  const [qemu] = lab.qemus('a');
+
+  await agents.agent('a').kill();
+  t.same(lab.qemus('a'), [qemu], 'the guest lives on');
+  await agents.restart('a');
+  t.same(await agents.whereIs('walker'), { a: 'running' });
+  await transcript.another(/pass \w{8}/);
+
+  t.equal(await agents.agent('a').stop(), 0);
+  t.same(lab.qemus('a'), [qemu], 'also when the agent was asked to end');
+  await agents.restart('a');
+  await transcript.another(/pass \w{8}/);
+  t.match(await agents.migrate('walker', 'a', 'b', { verify: 'strict' }), { outcome: 'completed' });
+  await agents.client('b').changeGuest('walker', 'stop');
+});
+
+await t.test('the agent of the source is killed while it copies', async (t) => {
+  const lab = await QemuLab.start(t, ['a', 'b'], SETTINGS);
+  const transcript = await lab.bootPageWalker('a', 'walker', MEMORY);
+  const { agents } = lab;
+  const id = await agents.request('walker', 'a', 'b', SLOW);
+  await agents.copying('a', id);
+  await agents.agent('a').kill();
+  await agents.agent('b').logged(({ migration, state }) => migration === id && state === 'aborted');
+  await agents.restart('a');
+  t.same(await agents.whereIs('walker'), { a: 'running' });
+  await transcript.another(/pass \w{8}/);
+  t.match(await agents.migrate('walker', 'a', 'b', { verify: 'strict' }), { outcome: 'completed' });
+  t.same(await agents.whereIs('walker'), { b: 'running' });
+  await agents.client('b').changeGuest('walker', 'stop');
+  for (const node of ['a', 'b']) t.same(await lab.remains(node), { files: [], processes: [] });
+});
+
+await t.test('the agent of the target is killed while it receives', async (t) => {
+  const lab = await QemuLab.start(t, ['a', 'b'], SETTINGS);
+  const transcript = await lab.bootPageWalker('a', 'walker', MEMORY);
+  const { agents } = lab;
+  const id = await agents.request('walker', 'a', 'b', SLOW);
+  await agents.copying('a', id);
+  await agents.agent('b').kill();
+  t.match(await agents.result('a', id), { outcome: 'failed', error: { code: 'link-lost' } });
+  t.same(await agents.whereIs('walker', ['a']), { a: 'running' });
+  await transcript.another(/pass \w{8}/);
+  await agents.restart('b');
+  t.same(await lab.remains('b'), { files: [], processes: [] }, 'what was arriving is cleared away');
+  t.match(await agents.migrate('walker', 'a', 'b', { verify: 'strict' }), { outcome: 'completed' });
+});
+
+await t.test('a guest that ends while no agent is there leaves nothing behind', async (t) => {
+  const lab = await QemuLab.start(t, ['a'], SETTINGS);
+  await lab.bootPageWalker('a', 'walker', MEMORY);
+  await lab.agents.agent('a').kill();
+  for (const pid of lab.qemus('a')) process.kill(pid, 'SIGKILL');
+  await lab.agents.restart('a');
+  t.same(await lab.agents.whereIs('walker'), { a: 'stopped' });
+  t.same(await lab.remains('a'), { files: [], processes: [] });
+});
