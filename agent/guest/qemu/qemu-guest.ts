@@ -15,7 +15,7 @@ import type { QemuControl } from './qemu-control.js';
 import type { QemuMemory } from './qemu-memory.js';
 import { decodeQemuState, encodeQemuState } from './qemu-state.js';
 import type { QmpEvent } from './qmp/qmp-message.js';
-import { guestStateOf, stateAfter } from './run-state.js';
+import { stateAfter } from './run-state.js';
 import { SavingState } from './saving-state.js';
 
 /** For a QEMU that was asked to quit. ms */
@@ -56,7 +56,7 @@ export class QemuGuest implements HostedGuest {
   /** It may stand still for other reasons than that its operator wants it to. */
   #unsettled = false;
   /** It came by a migration and has not run here yet. */
-  #arrived = false;
+  #arrived: boolean;
   /** Events tell nothing about the guest while QEMU is made to forget a migration. */
   #deaf = false;
   #ending: Promise<void> | null = null;
@@ -68,6 +68,7 @@ export class QemuGuest implements HostedGuest {
     this.#memory = parts.memory;
     this.#ownConsole = parts.console;
     this.#logger = parts.logger;
+    this.#arrived = parts.record.incoming !== null;
     this.#state = parts.record.wanted === 'finished' ? 'finished' : parts.state;
     this.#saving = new SavingState(parts.control, parts.directory.stateSocket);
     this.writeLog = parts.writeLog;
@@ -170,7 +171,6 @@ export class QemuGuest implements HostedGuest {
       this.#record = { ...this.#record, consoleBase: this.#ownConsole.start };
     }
     this.#state = condition === 'finished' ? 'finished' : 'paused';
-    this.#arrived = true;
     await this.#want(condition);
   }
 
@@ -250,7 +250,7 @@ export class QemuGuest implements HostedGuest {
   }
 
   #hear(event: QmpEvent): void {
-    if (this.#deaf) return;
+    if (this.#deaf || this.#ending) return;
     if (event.name === 'RESUME') this.#runningSince = event.at;
     if (event.name === 'STOP') this.#stoppedAt = event.at;
     const state = stateAfter(event, this.#state);
@@ -268,12 +268,6 @@ export class QemuGuest implements HostedGuest {
     this.#record = { ...this.#record, wanted };
     await this.#directory.write(this.#record);
   }
-}
-
-/** Asks QEMU for the guest's state. */
-export async function queryGuestState(control: QemuControl): Promise<GuestState> {
-  const { status } = (await control.execute('query-status')) as { status: string };
-  return guestStateOf(status);
 }
 
 /** Memory of the process that is in RAM now; null where there is no such process. bytes */

@@ -61,15 +61,19 @@ export class QemuMemory {
 }
 
 /** The regions that a guest of that definition has. */
-export function memoryLayout({ memory, memoryObjects }: QemuDefinition): { name: string; bytes: number }[] {
-  const sizes = memoryObjects?.map(({ size }) => size) ?? [memory];
-  return sizes.flatMap((size, object) => {
+export function memoryLayout(definition: QemuDefinition): { name: string; bytes: number }[] {
+  return objectSizes(definition).flatMap((size, object) => {
     const windows = Math.ceil(size / MAX_WINDOW_BYTES);
     return Array.from({ length: windows }, (_, index) => ({
       name: windowName(object, index),
       bytes: Math.min(MAX_WINDOW_BYTES, size - index * MAX_WINDOW_BYTES),
     }));
   });
+}
+
+/** Sizes of its memory objects. bytes */
+export function objectSizes({ memory, memoryObjects }: QemuDefinition): number[] {
+  return memoryObjects?.map(({ size }) => size) ?? [memory];
 }
 
 function windowName(object: number, index: number): string {

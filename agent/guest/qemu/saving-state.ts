@@ -1,11 +1,13 @@
 import { rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { MigrationError } from '../../../shared/errors.js';
+import { MAX_BLOB_BYTES } from '../../../shared/protocol/frame.js';
 import type { QemuControl } from './qemu-control.js';
+import { CONSOLE_TAIL_BYTES } from './qemu-state.js';
 import type { QmpEvent } from './qmp/qmp-message.js';
 
-/** Most that QEMU's stream may have without RAM; the video memory of a few adapters is part of it. bytes */
-const MAX_STREAM_BYTES = 256 * 2 ** 20;
+/** Most that QEMU's stream may have, so that the state made of it can be sent. Video memory is part of it. bytes */
+const MAX_STREAM_BYTES = MAX_BLOB_BYTES - 2 * CONSOLE_TAIL_BYTES;
 
 /** QEMU's limits for its own migration, put out of the way: it is the agent that decides when to switch over. */
 const NO_LIMITS = { 'max-bandwidth': 2 ** 40, 'downtime-limit': 2_000_000 };

@@ -1,5 +1,6 @@
 import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { MigrationError, toMigrationError } from '../../../../shared/errors.js';
+import { readMaps } from '../../../system/process-maps.js';
 import { QemuControl } from '../qemu-control.js';
 import { QmpConnection } from '../qmp/qmp-connection.js';
 import { type ForeignQemu, readCommandLine } from './foreign-command-line.js';
@@ -7,6 +8,7 @@ import type { GuestRecord } from './guest-record.js';
 import type { StartedQemu } from './launch-qemu.js';
 import { identifyProcess } from './process-identity.js';
 import { QemuProcess } from './qemu-process.js';
+import { clearRemains } from './remains.js';
 import type { RunDirectory } from './run-directory.js';
 
 /** For a QEMU to greet; it does not while it has another client. ms */
@@ -44,6 +46,7 @@ export async function adoptQemu(
       consoleBase: null,
       accel: definition.accel === 'kvm' ? 'kvm' : 'tcg',
     };
+    await clearRemains(directory);
     await directory.create();
     await directory.write(record);
     return { record, control: new QemuControl(name, directory, QemuProcess.found(identity), qmp) };
@@ -72,10 +75,11 @@ async function processOf(qmp: QmpConnection): Promise<number> {
 function foreignQemu(name: string, pid: number): ForeignQemu {
   const [, ...parameters] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
   const foreign = readCommandLine(name, parameters, readlinkSync(`/proc/${pid}/cwd`));
-  const maps = readFileSync(`/proc/${pid}/maps`, 'latin1');
+  const maps = readMaps(pid);
   for (const { path } of foreign.ramFiles) {
     const info = statSync(path);
-    if (info.isFile() && new RegExp(`^\\S+ rw-s \\S+ \\S+ ${info.ino} `, 'm').test(maps)) continue;
+    if (maps.some(({ device, inode, shared }) => shared && device === info.dev && inode === info.ino))
+      continue;
     throw new Error(
       `${path} is not the file that it has its RAM in: name a file, not a directory, in mem-path`,
     );

@@ -8,6 +8,7 @@ import { qemuArguments } from './command-line.js';
 import type { GuestRecord } from './guest-record.js';
 import { QemuProcess } from './qemu-process.js';
 import { createRamFiles, type RamFile, removeRamFiles } from './ram-files.js';
+import { clearRemains } from './remains.js';
 import type { RunDirectory } from './run-directory.js';
 
 /** For QEMU to make its socket: it reads kernel and disks first. ms */
@@ -51,6 +52,7 @@ export async function launchQemu(
     blockDevices: await blockDevicesAmong(definition.disks.map(({ file }) => file)),
     incoming: outline.incoming !== null,
   });
+  await clearRemains(directory);
   await directory.create();
   let process: QemuProcess | null = null;
   try {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
@@ -52,6 +52,11 @@ export class RunDirectory {
       const text = `the run directory ${this.path} can't be made: ${(error as Error).message}; see runDirectory`;
       throw new MigrationError('guest-failed', text, { cause: error });
     }
+  }
+
+  /** Whether there is a record. */
+  get recorded(): boolean {
+    return existsSync(this.#record);
   }
 
   async write(record: GuestRecord): Promise<void> {

@@ -1,0 +1,73 @@
+import { readdir } from 'node:fs/promises';
+import type { Logger } from 'pino';
+import type { Survivor } from '../hosted-guest.js';
+import { isAlive } from './process/process-identity.js';
+import type { GuestRecord } from './process/guest-record.js';
+import { removeRemains } from './process/remains.js';
+import { RunDirectory } from './process/run-directory.js';
+import type { QemuGuest } from './qemu-guest.js';
+
+export interface SurvivorSearch {
+  readonly node: string;
+  readonly runDirectory: string;
+  readonly logger: Logger;
+  readonly takeUp: (directory: RunDirectory, record: GuestRecord) => Promise<QemuGuest>;
+}
+
+/** The guests whose QEMU outlived an earlier run of the agent. What is left of others is removed. */
+export async function findSurvivors(search: SurvivorSearch): Promise<Survivor[]> {
+  const survivors: Survivor[] = [];
+  for (const vm of await directoriesIn(search.runDirectory)) {
+    try {
+      const survivor = await survivorIn(new RunDirectory(search.runDirectory, vm), vm, search);
+      if (survivor) survivors.push(survivor);
+    } catch (error) {
+      search.logger.error(
+        { vm, err: error },
+        `what an earlier agent left of VM ${vm} can't be used: look at it by hand`,
+      );
+    }
+  }
+  return survivors;
+}
+
+async function survivorIn(
+  directory: RunDirectory,
+  vm: string,
+  search: SurvivorSearch,
+): Promise<Survivor | null> {
+  const { node, logger } = search;
+  if (!directory.recorded) {
+    await directory.remove();
+    return null;
+  }
+  const record = await directory.read();
+  if (record.node !== node) {
+    logger.warn(
+      { vm, node: record.node },
+      `the run directory of VM ${vm} is that of another node: left alone`,
+    );
+    return null;
+  }
+  if (!record.process || !isAlive(record.process)) {
+    await removeRemains(directory, record);
+    logger.warn({ vm }, `QEMU of VM ${vm} ended while no agent ran: what was left of it is removed`);
+    return null;
+  }
+  return {
+    definition: record.definition,
+    incoming: record.incoming,
+    takeUp: () => search.takeUp(directory, record),
+    destroy: () => removeRemains(directory, record),
+  };
+}
+
+async function directoriesIn(path: string): Promise<string[]> {
+  try {
+    const entries = await readdir(path, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
