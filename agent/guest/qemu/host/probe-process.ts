@@ -1,0 +1,105 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { MigrationError, toMigrationError } from '../../../../shared/errors.js';
+import { delay, systemTimers } from '../../../../shared/timers.js';
+import { QmpConnection } from '../qmp/qmp-connection.js';
+import { QmpConnectionError } from '../qmp/qmp-errors.js';
+
+/** For a QEMU that is asked about itself, from its start to its end: loading it from a slow disk included. ms */
+const PROBE_MS = 20_000;
+/** Between two tries to connect to it. ms */
+const TRY_MS = 3;
+/** Of what a QEMU says as it fails. */
+const MAX_WORDS = 300;
+
+/** How a QEMU ended. */
+export interface ProbeEnd {
+  /** Exit code; null where a signal ended it, the time limit's among them. */
+  readonly exitCode: number | null;
+  /** That in words, with the first line of what it said. */
+  readonly words: string;
+}
+
+interface Probe {
+  readonly end: Promise<ProbeEnd>;
+  kill(): void;
+}
+
+/** Runs QEMU to its end, at most PROBE_MS. Throws unsupported-guest if it can't be started at all. */
+export async function runQemu(binary: string, parameters: readonly string[]): Promise<ProbeEnd> {
+  return await start(binary, parameters).end;
+}
+
+/**
+ * Starts a QEMU without a guest, lets `ask` ask it, and ends it, whatever happens. Throws unsupported-guest if it can't be
+ * started or ends before it has answered.
+ */
+export async function askQemu<Answer>(
+  binary: string,
+  parameters: readonly string[],
+  ask: (qmp: QmpConnection) => Promise<Answer>,
+): Promise<Answer> {
+  const directory = await mkdtemp(join(tmpdir(), 'vmferry-probe-'));
+  const path = join(directory, 'qmp');
+  const fixed = ['-S', '-nodefaults', '-no-user-config', '-display', 'none'];
+  const probe = start(binary, [...fixed, '-qmp', `unix:${path},server=on,wait=off`, ...parameters]);
+  const ended = probe.end.then(({ words }): never => {
+    throw new MigrationError('unsupported-guest', `${binary} ${words}`);
+  });
+  // Its own handler: it ends after the last question too.
+  ended.catch(() => undefined);
+  try {
+    const qmp = await connect(path, ended);
+    try {
+      return await ask(qmp);
+    } catch (error) {
+      if (error instanceof QmpConnectionError) await ended;
+      throw error;
+    } finally {
+      qmp.close();
+    }
+  } finally {
+    probe.kill();
+    await probe.end.catch(() => undefined);
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function connect(path: string, ended: Promise<never>): Promise<QmpConnection> {
+  for (;;) {
+    try {
+      return await QmpConnection.connect(path, { timeoutMs: PROBE_MS });
+    } catch (error) {
+      if (!(error instanceof QmpConnectionError) || error.end === 'protocol') throw error;
+      await Promise.race([ended, delay(systemTimers, TRY_MS)]);
+    }
+  }
+}
+
+function start(binary: string, parameters: readonly string[]): Probe {
+  const child = spawn(binary, parameters, {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: PROBE_MS,
+    killSignal: 'SIGKILL',
+  });
+  let said = '';
+  child.stderr.on('data', (text: Buffer) => {
+    if (said.length < MAX_WORDS) said = (said + text.toString()).slice(0, MAX_WORDS);
+  });
+  const end = new Promise<ProbeEnd>((resolve, reject) => {
+    child.on('error', (error) => {
+      const { message } = toMigrationError(error);
+      reject(
+        new MigrationError('unsupported-guest', `${binary} can't be started: ${message}`, { cause: error }),
+      );
+    });
+    child.on('close', (exitCode, signal) => {
+      const how = exitCode === null ? `was ended by ${signal}` : `ended with code ${exitCode}`;
+      const [firstLine = ''] = said.split('\n');
+      resolve({ exitCode, words: firstLine === '' ? how : `${how}: ${firstLine}` });
+    });
+  });
+  return { end, kill: () => child.kill('SIGKILL') };
+}
