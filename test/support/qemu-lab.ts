@@ -1,4 +1,3 @@
-import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { z } from 'zod';
@@ -6,9 +5,10 @@ import { buildPageWalker } from '../../scripts/lab/guests/boot-sector/page-walke
 import { pageMarkers, pageWalkDefects } from '../../scripts/lab/guests/boot-sector/page-walk-defects.js';
 import type { AgentPlace } from '../../scripts/lab/agent-process.js';
 import { buildLinuxGuest, linuxBoot, type LinuxWork } from '../../scripts/lab/guests/linux/linux-guest.js';
+import { GuestTranscript } from '../../scripts/lab/guest-transcript.js';
+import { qemuProcesses } from '../../scripts/lab/qemu-processes.js';
 import { GuestDefinitionSchema, type QemuDefinitionSchema } from '../../shared/guest-definition.js';
 import { AgentLab } from './agent-lab.js';
-import { Transcript } from './qemu-transcript.js';
 
 interface Test {
   teardown(callback: () => Promise<void>): void;
@@ -21,7 +21,7 @@ export type Machine = Partial<z.input<typeof QemuDefinitionSchema>>;
 export class QemuLab {
   readonly agents: AgentLab;
   readonly #memory: string;
-  readonly #transcripts: Transcript[] = [];
+  readonly #transcripts: GuestTranscript[] = [];
   #initrd: Promise<string> | undefined;
 
   /** `settings`: what else is in the configuration of all agents. */
@@ -64,7 +64,7 @@ export class QemuLab {
     work: LinuxWork,
     machine: Machine = {},
     kernel = '',
-  ): Promise<Transcript> {
+  ): Promise<GuestTranscript> {
     this.#initrd ??= this.#buildInitrd();
     const boot = linuxBoot(await this.#initrd, work, kernel);
     const transcript = await this.#boot(node, { name, memory: '128MiB', boot, ...machine });
@@ -79,7 +79,7 @@ export class QemuLab {
     memoryBytes: number,
     machine: Machine = {},
     delay?: number,
-  ): Promise<Transcript> {
+  ): Promise<GuestTranscript> {
     const image = join(this.agents.directory, `${name}.img`);
     await buildPageWalker(image, { memoryBytes, ...(delay !== undefined && { delay }) });
     const disks = [{ file: image, readonly: true }];
@@ -120,12 +120,12 @@ export class QemuLab {
     };
   }
 
-  async #boot(node: string, machine: Machine & { name: string }): Promise<Transcript> {
+  async #boot(node: string, machine: Machine & { name: string }): Promise<GuestTranscript> {
     const client = this.agents.client(node);
     const definition = GuestDefinitionSchema.parse({ kind: 'qemu', accel: 'tcg', ...machine });
     await client.defineGuest(definition, undefined);
     await client.changeGuest(machine.name, 'start');
-    const transcript = new Transcript(client, machine.name);
+    const transcript = new GuestTranscript(client, machine.name);
     this.#transcripts.push(transcript);
     return transcript;
   }
@@ -135,20 +135,4 @@ export class QemuLab {
     await buildLinuxGuest(file);
     return file;
   }
-}
-
-/** Processes that have a folder in their command line. */
-function qemuProcesses(directory: string): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => {
-      try {
-        const command = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
-        return command.includes('qemu-system') && command.includes(`${directory}/`);
-      } catch {
-        // It has ended meanwhile.
-        return false;
-      }
-    });
 }

@@ -4,7 +4,7 @@ import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
-import { gapsIn } from '../../support/qemu-transcript.js';
+import { gapsIn } from '../../../scripts/lab/guest-transcript.js';
 import { QemuLab } from '../../support/qemu-lab.js';
 
 /** A disk on storage that both nodes reach, written to while its guest moves. */

@@ -1,10 +1,9 @@
-import { AgentClient } from '../../scripts/cli/agent-client.js';
-import { followConsole } from '../../scripts/cli/console-follow.js';
+import { AgentClient } from '../cli/agent-client.js';
+import { followConsole } from '../cli/console-follow.js';
 
 /** All that a guest prints from now on, on whichever node: followed from agent to agent as it moves. */
-export class Transcript {
-  /** What the follower had to say: moves, and bytes that are missing. */
-  readonly remarks: string[] = [];
+export class GuestTranscript {
+  readonly #remarks: string[] = [];
   readonly #leave = new AbortController();
   readonly #changes = new Set<() => void>();
   #text = '';
@@ -18,15 +17,20 @@ export class Transcript {
       position: 0,
       write: (bytes) => Promise.resolve(this.#add(Buffer.from(bytes).toString('latin1'))),
       connect: (url) => new AgentClient(url),
-      remark: (line) => void this.remarks.push(line),
+      remark: (line) => void this.#remarks.push(line),
       signal: this.#leave.signal,
     }).then(
       () => this.#end(),
       (error: Error) => {
-        this.remarks.push(error.message);
+        this.#remarks.push(error.message);
         this.#end();
       },
     );
+  }
+
+  /** What is wrong with it: bytes that are missing, how it broke off. Empty if nothing is. */
+  get defects(): string[] {
+    return this.#remarks.filter((remark) => !/ moved to /.test(remark));
   }
 
   get text(): string {
@@ -48,7 +52,7 @@ export class Transcript {
       if (matches.test(printed)) return printed;
       if (this.#ended) {
         const last = JSON.stringify(this.#text.slice(-1000));
-        throw new Error(`the console ended without ${String(matches)}: ${this.remarks.join('; ')}; ${last}`);
+        throw new Error(`the console ended without ${String(matches)}: ${this.#remarks.join('; ')}; ${last}`);
       }
       await new Promise<void>((resolve) => this.#changes.add(resolve));
     }
