@@ -62,7 +62,7 @@ export class GuestTranscript {
   async another(matches: RegExp): Promise<void> {
     // The line that is being printed now is not another one.
     const begun = this.#text.length;
-    await this.printed(new RegExp(`\\n[^\\n]*(?:${matches.source})[^\\n]*\\n`), begun);
+    await this.printed(new RegExp(`\\n[^\\n]*(?:${matches.source})[^\\n]*\\n`, 'm'), begun);
   }
 
   /** Ends following. */
