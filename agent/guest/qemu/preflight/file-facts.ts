@@ -1,0 +1,78 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { access, constants, readFile, stat } from 'node:fs/promises';
+import { toMigrationError } from '../../../../shared/errors.js';
+import { fileSystemOf } from '../host/host-memory.js';
+
+/** A disk of a guest as one host sees it. */
+export interface DiskFacts {
+  readonly path: string;
+  /** Why it can't be opened as the guest needs it; null if it can. */
+  readonly problem: string | null;
+  readonly kind: 'file' | 'block device' | 'other';
+  /** st_dev and st_ino: within one boot of one host, equal for the same file alone. Empty if it is not there. */
+  readonly identity: string;
+  /** Of a file; 0 of others. */
+  readonly bytes: number;
+  readonly fileSystem: { readonly type: string; readonly local: boolean } | null;
+}
+
+/** A kernel or initrd as one host sees it. */
+export interface BootFileFacts {
+  readonly what: 'kernel' | 'initrd';
+  readonly path: string;
+  /** Of its content, in hexadecimal; null if it can't be read. */
+  readonly sha256: string | null;
+  /** Why it can't be read; null if it can. */
+  readonly problem: string | null;
+}
+
+export async function diskFacts(path: string, readonly: boolean): Promise<DiskFacts> {
+  try {
+    const info = await stat(path);
+    const kind = info.isFile() ? 'file' : info.isBlockDevice() ? 'block device' : 'other';
+    return {
+      path,
+      problem: await accessProblem(path, readonly),
+      kind,
+      identity: `${info.dev}:${info.ino}`,
+      bytes: kind === 'file' ? info.size : 0,
+      fileSystem: kind === 'file' ? await fileSystemOf(path) : null,
+    };
+  } catch (error) {
+    const problem = toMigrationError(error).message;
+    return { path, problem, kind: 'other', identity: '', bytes: 0, fileSystem: null };
+  }
+}
+
+export async function bootFileFacts(
+  boot: { kernel: string; initrd?: string | undefined } | undefined,
+): Promise<BootFileFacts[]> {
+  if (!boot) return [];
+  const kernel = await bootFile('kernel', boot.kernel);
+  return boot.initrd === undefined ? [kernel] : [kernel, await bootFile('initrd', boot.initrd)];
+}
+
+/** One boot of one host: what tells whether two agents are on the same one. */
+export async function bootId(): Promise<string> {
+  return (await readFile('/proc/sys/kernel/random/boot_id', 'latin1')).trim();
+}
+
+async function accessProblem(path: string, readonly: boolean): Promise<string | null> {
+  try {
+    await access(path, readonly ? constants.R_OK : constants.R_OK | constants.W_OK);
+    return null;
+  } catch (error) {
+    return toMigrationError(error).message;
+  }
+}
+
+async function bootFile(what: 'kernel' | 'initrd', path: string): Promise<BootFileFacts> {
+  try {
+    const hash = createHash('sha256');
+    for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+    return { what, path, sha256: hash.digest('hex'), problem: null };
+  } catch (error) {
+    return { what, path, sha256: null, problem: toMigrationError(error).message };
+  }
+}
