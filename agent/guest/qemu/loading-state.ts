@@ -1,4 +1,4 @@
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { MigrationError, toMigrationError } from '../../../shared/errors.js';
 import type { QemuControl } from './qemu-control.js';
 import { queryMigration, setCapabilities } from './saving-state.js';
@@ -23,16 +23,17 @@ export async function loadState(
   stream: Uint8Array,
   runs: boolean,
 ): Promise<void> {
-  if (!runs) await setCapabilities(control, ['late-block-activate'], false);
   const forget = new AbortController();
   const loaded = control.event(
     ({ name, data }) => name === 'MIGRATION' && ['completed', 'failed'].includes(String(data.status)),
     forget.signal,
   );
-  const socket = connect(path);
-  // How QEMU takes it is told by its events, or by its end.
-  socket.on('error', () => undefined);
+  let socket: Socket | undefined;
   try {
+    if (!runs) await setCapabilities(control, ['late-block-activate'], false);
+    socket = connect(path);
+    // How QEMU takes it is told by its events, or by its end.
+    socket.on('error', () => undefined);
     socket.end(stream);
     const event = await control.guard(loaded);
     if (event.data.status === 'completed') return;
@@ -48,6 +49,6 @@ export async function loadState(
     );
   } finally {
     forget.abort();
-    socket.destroy();
+    socket?.destroy();
   }
 }

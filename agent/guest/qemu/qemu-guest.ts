@@ -101,12 +101,8 @@ export class QemuGuest implements HostedGuest {
     return this.#control.process.pid;
   }
 
-  figures(): Record<string, number | null> {
-    return {
-      pid: this.pid,
-      residentBytes: residentBytes(this.pid),
-      kvm: this.#record.accel === 'kvm' ? 1 : 0,
-    };
+  figures(): Record<string, number | string | null> {
+    return { pid: this.pid, residentBytes: residentBytes(this.pid), accel: this.#record.accel };
   }
 
   onChange(listener: () => void): () => void {
@@ -165,13 +161,12 @@ export class QemuGuest implements HostedGuest {
 
   async loadState(state: Uint8Array): Promise<void> {
     const { condition, consoleEnd, consoleTail, stream } = decodeQemuState(state);
-    await loadState(this.#control, this.#directory.stateSocket, stream, condition === 'running');
-    if (this.#ownConsole) {
-      this.#ownConsole.load(consoleEnd, consoleTail);
-      this.#record = { ...this.#record, consoleBase: this.#ownConsole.start };
-    }
+    const loading = loadState(this.#control, this.#directory.stateSocket, stream, condition === 'running');
+    this.#ownConsole?.load(consoleEnd, consoleTail);
+    const consoleBase = this.#ownConsole?.start ?? null;
+    this.#record = { ...this.#record, wanted: condition, consoleBase };
+    await Promise.all([loading, this.#directory.write(this.#record)]);
     this.#state = condition === 'finished' ? 'finished' : 'paused';
-    await this.#want(condition);
   }
 
   async own(): Promise<void> {

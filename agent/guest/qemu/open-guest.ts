@@ -1,0 +1,62 @@
+import type { Logger } from 'pino';
+import type { AgentConfig } from '../../../shared/config.js';
+import type { GuestRecord } from './process/guest-record.js';
+import { connectQemu, type StartedQemu } from './process/launch-qemu.js';
+import { QemuProcess } from './process/qemu-process.js';
+import type { RunDirectory } from './process/run-directory.js';
+import { QemuConsole } from './qemu-console.js';
+import type { QemuControl } from './qemu-control.js';
+import { QemuGuest } from './qemu-guest.js';
+import { objectSizes, QemuMemory } from './qemu-memory.js';
+import { guestStateOf } from './run-state.js';
+import { chooseWriteLog } from './write-log/choose-write-log.js';
+
+type WriteLogChoice = AgentConfig['qemu']['writeLog'];
+
+/** Maps the memory of a running QEMU, opens its console and chooses how its writes are followed: what makes it a guest. */
+export async function openGuest(
+  directory: RunDirectory,
+  { record, control }: StartedQemu,
+  choice: WriteLogChoice,
+  logger: Logger,
+): Promise<QemuGuest> {
+  const { definition, ramFiles, consoleBase } = record;
+  const sizes = objectSizes(definition);
+  const memory = QemuMemory.open(ramFiles.map((path, index) => ({ path, bytes: sizes[index] ?? 0 })));
+  let console: QemuConsole | null = null;
+  try {
+    if (consoleBase !== null) console = new QemuConsole(definition.name, directory, consoleBase);
+    const { pid } = control.process;
+    const writeLog = await chooseWriteLog({ pid, regions: memory.tracked, choice });
+    const state = await queryState(control);
+    return new QemuGuest({ record, directory, control, memory, console, writeLog, state, logger });
+  } catch (error) {
+    console?.close();
+    memory.release();
+    throw error;
+  }
+}
+
+/** Connects to the QEMU of a record, which runs, and makes it a guest again. */
+export async function reopenGuest(
+  directory: RunDirectory,
+  record: GuestRecord,
+  choice: WriteLogChoice,
+  logger: Logger,
+): Promise<QemuGuest> {
+  const process = QemuProcess.found(record.process!);
+  const control = await connectQemu(record.definition.name, directory, process, record.qmpSocket);
+  try {
+    const guest = await openGuest(directory, { record, control }, choice, logger);
+    guest.unsettle();
+    return guest;
+  } catch (error) {
+    control.release();
+    throw error;
+  }
+}
+
+async function queryState(control: QemuControl) {
+  const { status } = (await control.execute('query-status')) as { status: string };
+  return guestStateOf(status);
+}

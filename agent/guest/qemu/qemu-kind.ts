@@ -1,0 +1,99 @@
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { AgentConfig } from '../../../shared/config.js';
+import { MigrationError } from '../../../shared/errors.js';
+import type { QemuDefinition } from '../../../shared/guest-definition.js';
+import type { GuestKind } from '../hosted-guest.js';
+import { QemuHostProbe } from './host/qemu-host.js';
+import { awaitState } from './loading-state.js';
+import { openGuest, reopenGuest } from './open-guest.js';
+import { pinDefinition } from './pin-definition.js';
+import { adoptQemu } from './process/adopt-qemu.js';
+import { launchQemu, type StartedQemu } from './process/launch-qemu.js';
+import { planRamFiles } from './process/ram-files.js';
+import { removeRemains } from './process/remains.js';
+import { RunDirectory } from './process/run-directory.js';
+import type { QemuGuest } from './qemu-guest.js';
+import { memoryLayout } from './qemu-memory.js';
+import { findSurvivors } from './qemu-survivors.js';
+
+/** Arguments that would take a guest out of the agent's hands, or tie it to this host. */
+const REFUSED_ARGUMENTS = ['daemonize', 'incoming', 'preconfig', 'loadvm', 'snapshot'];
+
+/** Guests on an unmodified QEMU. */
+export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDefinition> {
+  const { node, qemu } = config;
+  const runDirectory = config.runDirectory ?? join(config.stateDirectory, 'run');
+  const loggerOf = (vm: string) => logger.child({ vm });
+
+  const probe = new QemuHostProbe(qemu.binary);
+
+  async function launch(definition: QemuDefinition, migration: string | null): Promise<QemuGuest> {
+    const { name } = definition;
+    const directory = new RunDirectory(runDirectory, name);
+    const { binary, ...host } = await probe.host();
+    const { accel, reason, definition: pinned } = pinDefinition(definition, host);
+    loggerOf(name).info({ accel, machine: pinned.machine, reason }, 'starting QEMU');
+    const started = await launchQemu(
+      binary,
+      directory,
+      {
+        definition: pinned,
+        node,
+        wanted: 'paused',
+        incoming: migration,
+        consoleBase: definition.serial ? 0 : null,
+        accel,
+      },
+      await planRamFiles(pinned, node, qemu.memoryDirectory),
+    );
+    try {
+      if (migration !== null) await awaitState(started.control, directory.stateSocket);
+      return await openGuest(directory, started, qemu.writeLog, loggerOf(name));
+    } catch (error) {
+      await discard(directory, started);
+      throw error;
+    }
+  }
+
+  return {
+    check({ name, arguments: parameters }, image) {
+      if (image) {
+        const text = `VM ${name} runs in QEMU and a program image came with it: name a kernel or a disk in its definition`;
+        throw new MigrationError('invalid-definition', text);
+      }
+      const refused = parameters.find((text) => REFUSED_ARGUMENTS.includes(text.replace(/^--?/, '')));
+      if (refused !== undefined) {
+        const text = `VM ${name} has the argument ${refused}, with which it could not be migrated: leave it out`;
+        throw new MigrationError('invalid-definition', text);
+      }
+    },
+    boot: (definition) => launch(definition, null),
+    incoming: launch,
+    regions: memoryLayout,
+    survivors: () =>
+      findSurvivors({
+        node,
+        runDirectory,
+        logger,
+        takeUp: (directory, record) =>
+          reopenGuest(directory, record, qemu.writeLog, loggerOf(record.definition.name)),
+      }),
+    async adopt(name, socket) {
+      const directory = new RunDirectory(runDirectory, name);
+      const started = await adoptQemu(node, name, socket, directory);
+      try {
+        return await openGuest(directory, started, qemu.writeLog, loggerOf(name));
+      } catch (error) {
+        started.control.release();
+        await directory.remove();
+        throw error;
+      }
+    },
+  };
+}
+
+async function discard(directory: RunDirectory, { record, control }: StartedQemu): Promise<void> {
+  control.release();
+  await removeRemains(directory, record);
+}

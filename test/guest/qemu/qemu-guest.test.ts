@@ -1,0 +1,252 @@
+import { existsSync } from 'node:fs';
+import { test } from 'tap';
+import type { HostedGuest } from '../../../agent/guest/hosted-guest.js';
+import { hashHex } from '../../../agent/guest/page-hash.js';
+import { copyMemory, firstBreak, move, printsMore, QemuPair, transcript } from './qemu-pair.js';
+
+/** The next change that leaves a guest as `wanted` says. */
+function change(guest: HostedGuest, wanted: () => boolean): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = guest.onChange(() => {
+      if (!wanted()) return;
+      stop();
+      resolve();
+    });
+  });
+}
+
+const memoryHash = (guest: HostedGuest) => guest.regions.map(({ memory }) => hashHex(memory));
+
+void test('boots paused, runs, pauses, and leaves nothing behind', async (t) => {
+  const pair = new QemuPair(t);
+  const guest = await pair.boot();
+  t.equal(guest.state, 'paused');
+  t.match(guest.definition, { machine: /^pc-q35-\d/, accel: 'tcg' }, 'what was left open is chosen');
+  t.match(guest.figures(), { pid: Number, residentBytes: Number, accel: 'tcg' });
+  t.same(
+    guest.regions.map(({ name, memory }) => [name, memory.length]),
+    pair.source.regions(guest.definition).map(({ name, bytes }) => [name, bytes]),
+  );
+  const resumedAt = await guest.resume();
+  t.equal(guest.state, 'running');
+  t.equal(await guest.resume(), resumedAt, 'harmless when running');
+  await printsMore(guest);
+  await guest.pause();
+  t.equal(guest.state, 'paused');
+  const { end } = guest.console;
+  const memory = memoryHash(guest);
+  await guest.pause();
+  t.same([guest.console.end, memoryHash(guest)], [end, memory], 'it stands still');
+  t.ok((await guest.resume()) > resumedAt);
+  await printsMore(guest);
+  t.equal(firstBreak(transcript(guest)), -1);
+  t.ok(pair.remains().length >= 3);
+  await guest.destroy();
+  await guest.destroy();
+  t.same(pair.remains(), []);
+});
+
+void test('moves there and back while it prints', async (t) => {
+  const pair = new QemuPair(t);
+  let from = await pair.boot();
+  await from.resume();
+  await printsMore(from);
+  let printed = '';
+  for (const round of [1, 2, 3]) {
+    const kind = round % 2 === 1 ? pair.target : pair.source;
+    const to = pair.keep(await kind.incoming(from.definition, `migration-${round}`));
+    const stoppedAt = await from.pauseForSwitchover();
+    t.equal(from.state, 'paused');
+    const state = await from.saveState();
+    await copyMemory(from, to);
+    t.same(memoryHash(to), memoryHash(from));
+    await to.loadState(state);
+    t.equal(to.state, 'paused');
+    t.equal(to.console.end, from.console.end, 'the transcript goes on');
+    await to.own();
+    printed += transcript(from).slice(printed.length - from.console.start);
+    t.ok((await to.resume()) >= stoppedAt);
+    t.equal(to.state, 'running');
+    await printsMore(to);
+    await from.destroy();
+    from = to;
+  }
+  await from.pause();
+  printed += transcript(from).slice(printed.length - from.console.start);
+  t.equal(printed.length, from.console.end);
+  t.equal(firstBreak(printed), -1, 'no letter is lost or repeated');
+});
+
+void test('a migration that is given up leaves the guest as it was', async (t) => {
+  const pair = new QemuPair(t);
+  const guest = await pair.boot();
+  await guest.settle();
+  t.equal(guest.state, 'paused', 'nothing to take back');
+  await guest.resume();
+
+  await t.test('before its state is saved', async (t) => {
+    await guest.pauseForSwitchover();
+    await guest.settle();
+    t.equal(guest.state, 'running');
+    await printsMore(guest);
+  });
+
+  await t.test('after its state is saved', async (t) => {
+    await guest.pauseForSwitchover();
+    await guest.saveState();
+    await guest.settle();
+    t.equal(guest.state, 'running');
+    await printsMore(guest);
+  });
+
+  await t.test('by resuming it', async (t) => {
+    const pausedAt = await guest.pauseForSwitchover();
+    t.ok((await guest.resume()) >= pausedAt);
+    await printsMore(guest);
+  });
+
+  await t.test('one that is paused stays so, and can be moved later', async (t) => {
+    await guest.pause();
+    const { end } = guest.console;
+    for (const saved of [false, true]) {
+      await guest.pauseForSwitchover();
+      if (saved) await guest.saveState();
+      await guest.settle();
+      t.equal(guest.state, 'paused');
+    }
+    const target = await pair.incoming(guest);
+    await move(guest, target);
+    t.equal(target.state, 'paused');
+    await target.settle();
+    t.equal(target.state, 'paused');
+    t.ok(target.console.end - end < 1000, 'QEMU had to run it for a moment to save it again');
+    await target.resume();
+    await printsMore(target);
+    t.equal(firstBreak(transcript(target)), -1);
+  });
+});
+
+void test('a paused guest with a disk moves twice without having run', async (t) => {
+  const pair = new QemuPair(t);
+  const disk = `${t.testdir({ 'disk.raw': '\0'.repeat(1 << 20) })}/disk.raw`;
+  const first = await pair.boot({ disks: [{ file: disk }] });
+  const second = await pair.incoming(first);
+  await move(first, second);
+  await first.destroy();
+  const third = pair.keep(await pair.source.incoming(second.definition, 'migration-2'));
+  await move(second, third);
+  await second.destroy();
+  await third.resume();
+  await printsMore(third);
+});
+
+void test('a guest that panics is finished, and stays so when it moves', async (t) => {
+  const pair = new QemuPair(t);
+  const guest = await pair.boot();
+  await guest.resume();
+  await printsMore(guest);
+  const finished = change(guest, () => guest.state === 'finished');
+  await guest.console.input(Buffer.from('p'));
+  await finished;
+  await guest.resume();
+  t.equal(guest.state, 'finished', 'it can not go on');
+
+  const target = await pair.incoming(guest);
+  await move(guest, target);
+  t.equal(target.state, 'finished');
+  await target.resume();
+  t.equal(target.state, 'finished');
+  t.equal(target.console.end, guest.console.end);
+});
+
+void test('a QEMU that ends by itself is a failure of the guest', async (t) => {
+  const pair = new QemuPair(t);
+  const guest = await pair.boot();
+  await guest.resume();
+  const failed = change(guest, () => guest.failure !== null);
+  process.kill(guest.pid, 'SIGKILL');
+  await failed;
+  t.match(guest.failure, {
+    code: 'guest-failed',
+    message: /^QEMU of VM web-\d+ \(pid \d+\) was ended by SIGKILL$/,
+  });
+  t.equal(guest.state, 'paused');
+  await t.rejects(guest.pauseForSwitchover(), { message: guest.failure!.message });
+});
+
+void test('a QEMU that is killed fails what is under way at once, and says how it ended', async (t) => {
+  const ended = { code: 'guest-failed', message: /was ended by SIGKILL/ };
+  const steps: {
+    name: string;
+    before: (guest: HostedGuest) => Promise<unknown>;
+    step: (guest: HostedGuest) => Promise<unknown>;
+  }[] = [
+    { name: 'pause', before: (guest) => guest.resume(), step: (guest) => guest.pause() },
+    { name: 'resume', before: () => Promise.resolve(), step: (guest) => guest.resume() },
+    {
+      name: 'pauseForSwitchover',
+      before: (guest) => guest.resume(),
+      step: (guest) => guest.pauseForSwitchover(),
+    },
+    { name: 'saveState', before: (guest) => guest.pauseForSwitchover(), step: (guest) => guest.saveState() },
+    { name: 'settle', before: (guest) => guest.pauseForSwitchover(), step: (guest) => guest.settle() },
+  ];
+  for (const { name, before, step } of steps) {
+    await t.test(name, async (t) => {
+      const guest = await new QemuPair(t).boot();
+      await before(guest);
+      // It can't answer any more, and is dead before what it is asked could time out.
+      process.kill(guest.pid, 'SIGSTOP');
+      const result = step(guest);
+      process.kill(guest.pid, 'SIGKILL');
+      await t.rejects(result, ended);
+      await guest.destroy();
+    });
+  }
+  await t.test('loadState', async (t) => {
+    const pair = new QemuPair(t);
+    const guest = await pair.boot();
+    const target = await pair.incoming(guest);
+    await guest.pauseForSwitchover();
+    const state = await guest.saveState();
+    process.kill(target.pid, 'SIGSTOP');
+    const loading = target.loadState(state);
+    process.kill(target.pid, 'SIGKILL');
+    await t.rejects(loading, { code: 'load-failed', message: /was ended by SIGKILL/ });
+    await guest.settle();
+    t.equal(guest.state, 'paused');
+  });
+});
+
+void test('a state that is none', async (t) => {
+  const pair = new QemuPair(t);
+  const guest = await pair.boot();
+  await guest.pauseForSwitchover();
+  const state = await guest.saveState();
+  await t.rejects((await pair.incoming(guest)).loadState(state.subarray(1)), { code: 'load-failed' });
+  const damaged = await pair.target.incoming(
+    { ...guest.definition, name: `web-${process.pid}-2` },
+    'migration-2',
+  );
+  pair.keep(damaged);
+  await t.rejects(damaged.loadState(Uint8Array.from(state).fill(0x5a, 100)), {
+    code: 'load-failed',
+    message: /could not load the state of the guest's devices: /,
+  });
+});
+
+void test('a guest that can not be started leaves nothing and says why', async (t) => {
+  const pair = new QemuPair(t);
+  await t.rejects(pair.boot({ boot: { kernel: '/nowhere/vmlinuz' } }), {
+    code: 'guest-failed',
+    message: /ended with exit code 1 before it was ready: .*\/nowhere\/vmlinuz/s,
+  });
+  t.same(pair.remains(), []);
+  await t.rejects(pair.boot({ machine: 'no-such-board' }), { message: /unsupported machine type/ });
+  t.same(pair.remains(), []);
+  const guest = await pair.boot();
+  await t.rejects(pair.boot(), { message: /runs here already \(pid \d+\)/ }, 'one of that name runs');
+  t.ok(existsSync(pair.runDirectory('source')), 'and is not touched');
+  await guest.resume();
+  await printsMore(guest);
+});
