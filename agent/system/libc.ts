@@ -50,7 +50,7 @@ function load(): Libc {
   // The library that node itself uses, whichever it is.
   const library = koffi.load(null);
   const declare = <K extends keyof Libc>(symbol: string, result: string, parameters: string[]): Libc[K] =>
-    library.func(symbol, result, parameters) as unknown as Libc[K];
+    library.func(symbol, result, parameters);
   const ptrace = (data: string): string[] => ['int', 'int', 'intptr_t', data];
   return {
     mmap: declare<'mmap'>('mmap', 'intptr_t', ['intptr_t', 'size_t', 'int', 'int', 'int', 'int64_t']),
