@@ -206,6 +206,7 @@ export class QemuGuest implements HostedGuest {
 
   async #letGo(): Promise<void> {
     this.#listeners.clear();
+    this.#saving.close();
     try {
       await this.writeLog.stop();
     } catch (error) {

@@ -48,7 +48,7 @@ export class SavingState {
       if (event.data.status !== 'pre-switchover') throw await this.#failure(event);
       return event.at;
     } catch (error) {
-      this.#drop();
+      this.close();
       throw error;
     } finally {
       halted.forget();
@@ -58,11 +58,7 @@ export class SavingState {
   /** Saves the rest of it. Returns the whole stream. */
   async finish(): Promise<Buffer> {
     const stream = this.#stream;
-    if (!stream)
-      throw new MigrationError(
-        'internal',
-        'the state of a QEMU guest is saved before it was paused for that',
-      );
+    if (!stream) throw new MigrationError('internal', 'a QEMU guest was not paused for its state to be saved');
     const ended = this.#status(['completed', 'failed', 'cancelled']);
     try {
       await this.#control.execute('migrate-continue', { state: 'pre-switchover' });
@@ -71,7 +67,7 @@ export class SavingState {
       return await this.#control.guard(stream.bytes);
     } finally {
       ended.forget();
-      this.#drop();
+      this.close();
     }
   }
 
@@ -85,8 +81,14 @@ export class SavingState {
       await this.#control.guard(ended.event);
     } finally {
       ended.forget();
-      this.#drop();
+      this.close();
     }
+  }
+
+  /** Lets go of what has been saved so far. */
+  close(): void {
+    this.#stream?.close();
+    this.#stream = null;
   }
 
   #status(statuses: readonly string[]): { event: Promise<QmpEvent>; forget: () => void } {
@@ -105,11 +107,6 @@ export class SavingState {
       'guest-failed',
       `QEMU could not save the state of its devices (${String(data.status)}): ${text}`,
     );
-  }
-
-  #drop(): void {
-    this.#stream?.close();
-    this.#stream = null;
   }
 }
 

@@ -29,7 +29,8 @@ export async function adoptQemu(
     const pid = await processOf(qmp);
     const identity = identifyProcess(pid);
     if (!identity) throw new Error(`its process ${pid} is gone`);
-    const { definition, ramFiles } = foreignQemu(name, pid);
+    const foreign = foreignQemu(name, pid);
+    const definition = { ...foreign.definition, machine: await machineType(qmp) };
     const { status } = (await qmp.execute('query-status')) as { status: string };
     if (status === 'inmigrate') throw new Error('it waits for a migration: let that end first');
     // A guest that powers itself off is to stay, as it does where the agent starts it.
@@ -41,7 +42,7 @@ export async function adoptQemu(
       process: identity,
       wanted: status === 'running' ? 'running' : 'paused',
       incoming: null,
-      ramFiles: ramFiles.map(({ path }) => path),
+      ramFiles: foreign.ramFiles.map(({ path }) => path),
       qmpSocket: socket,
       consoleBase: null,
       accel: definition.accel === 'kvm' ? 'kvm' : 'tcg',
@@ -70,6 +71,12 @@ async function processOf(qmp: QmpConnection): Promise<number> {
   const [cpu] = (await qmp.execute('query-cpus-fast')) as { 'thread-id': number }[];
   const status = readFileSync(`/proc/${cpu?.['thread-id']}/status`, 'latin1');
   return Number(/^Tgid:\s+(\d+)$/m.exec(status)?.[1]);
+}
+
+/** The versioned name of its machine type, whatever name it was started with. */
+async function machineType(qmp: QmpConnection): Promise<string> {
+  const type = (await qmp.execute('qom-get', { path: '/machine', property: 'type' })) as string;
+  return type.replace(/-machine$/, '');
 }
 
 function foreignQemu(name: string, pid: number): ForeignQemu {

@@ -1,0 +1,158 @@
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'tap';
+import type { GuestRecord } from '../../../agent/guest/qemu/process/guest-record.js';
+import { isAlive } from '../../../agent/guest/qemu/process/process-identity.js';
+import type { Survivor } from '../../../agent/guest/hosted-guest.js';
+import { firstBreak, move, printsMore, QemuPair, transcript } from './qemu-pair.js';
+
+/** What an agent that starts now finds on a node. */
+async function survivorsOf(pair: QemuPair, node = 'source'): Promise<Survivor[]> {
+  return (await pair.kind(node).survivors?.()) ?? [];
+}
+
+async function onlySurvivor(pair: QemuPair, node = 'source'): Promise<Survivor> {
+  const survivors = await survivorsOf(pair, node);
+  if (survivors.length !== 1) throw new Error(`there are ${survivors.length} survivors`);
+  return survivors[0]!;
+}
+
+function readRecord(pair: QemuPair, node = 'source'): GuestRecord {
+  return JSON.parse(readFileSync(join(pair.runDirectory(node), 'guest.json'), 'utf8')) as GuestRecord;
+}
+
+void test('a guest that was let go runs on, and the next agent takes it up', async (t) => {
+  const pair = new QemuPair(t);
+  const before = await pair.boot();
+  await before.resume();
+  await printsMore(before);
+  const { pid } = before;
+  await before.detach();
+  await before.destroy();
+  t.ok(isAlive(readRecord(pair).process!), 'what was let go is not ended');
+
+  const survivor = await onlySurvivor(pair);
+  t.same(survivor.definition, before.definition);
+  t.equal(survivor.incoming, null);
+  const after = pair.keep(await survivor.takeUp());
+  t.equal(after.pid, pid);
+  t.equal(after.state, 'running');
+  await after.settle();
+  await printsMore(after);
+  t.equal(after.console.start, 0);
+  await after.pause();
+  t.equal(firstBreak(transcript(after)), -1);
+  await after.destroy();
+  t.same(pair.remains(), []);
+});
+
+void test('a guest that its operator paused is taken up paused', async (t) => {
+  const pair = new QemuPair(t);
+  const before = await pair.boot();
+  await before.resume();
+  await before.pause();
+  await before.detach();
+  const after = pair.keep(await (await onlySurvivor(pair)).takeUp());
+  await after.settle();
+  t.equal(after.state, 'paused');
+});
+
+void test('a guest whose agent died in a migration runs again once it is settled', async (t) => {
+  for (const saved of [false, true]) {
+    await t.test(saved ? 'after its state was saved' : 'before its state was saved', async (t) => {
+      const pair = new QemuPair(t);
+      const before = await pair.boot();
+      await before.resume();
+      await before.pauseForSwitchover();
+      if (saved) await before.saveState();
+      await before.detach();
+      const after = pair.keep(await (await onlySurvivor(pair)).takeUp());
+      t.equal(after.state, 'paused', 'until it is known where it is to run');
+      await after.settle();
+      t.equal(after.state, 'running');
+      await printsMore(after);
+    });
+  }
+});
+
+void test('a guest that was coming here', async (t) => {
+  await t.test('and was not committed is destroyed', async (t) => {
+    const pair = new QemuPair(t);
+    const source = await pair.boot();
+    const target = await pair.incoming(source);
+    await target.detach();
+    const survivor = await onlySurvivor(pair, 'target');
+    t.equal(survivor.incoming, 'migration-1');
+    await survivor.destroy();
+    t.notOk(existsSync(pair.runDirectory('target')));
+    t.same(await survivorsOf(pair, 'target'), []);
+  });
+
+  await t.test('and was committed runs as it did on the source', async (t) => {
+    const pair = new QemuPair(t);
+    const source = await pair.boot();
+    await source.resume();
+    const target = await pair.incoming(source);
+    await source.pauseForSwitchover();
+    await target.loadState(await source.saveState());
+    await target.detach();
+    const after = pair.keep(await (await onlySurvivor(pair, 'target')).takeUp());
+    await after.settle();
+    t.equal(after.state, 'paused', 'not before it is the own one of this node');
+  });
+
+  await t.test('and is the own one of this node', async (t) => {
+    const pair = new QemuPair(t);
+    const source = await pair.boot();
+    await source.resume();
+    const target = await pair.incoming(source);
+    await move(source, target);
+    await target.detach();
+    const survivor = await onlySurvivor(pair, 'target');
+    t.equal(survivor.incoming, null);
+    const after = pair.keep(await survivor.takeUp());
+    t.equal(after.console.end, source.console.end);
+    await after.settle();
+    t.equal(after.state, 'running');
+    await printsMore(after);
+  });
+});
+
+void test('what is left of a guest that ended while no agent ran is removed', async (t) => {
+  const pair = new QemuPair(t);
+  const guest = await pair.boot();
+  await guest.detach();
+  process.kill(guest.pid, 'SIGKILL');
+  while (isAlive(readRecord(pair).process!)) await new Promise(setImmediate);
+  t.same(await survivorsOf(pair), []);
+  t.same(pair.remains(), []);
+});
+
+void test('a QEMU whose agent died before it noted the process is found and ended', async (t) => {
+  const pair = new QemuPair(t);
+  const guest = await pair.boot();
+  const record = readRecord(pair);
+  await guest.detach();
+  writeFileSync(
+    join(pair.runDirectory('source'), 'guest.json'),
+    JSON.stringify({ ...record, process: null }),
+  );
+  t.same(await survivorsOf(pair), []);
+  t.notOk(isAlive(record.process!));
+  t.same(pair.remains(), []);
+});
+
+void test('directories that are none of ours', async (t) => {
+  const pair = new QemuPair(t);
+  const empty = pair.runDirectory('source', 'empty');
+  const damaged = pair.runDirectory('source', 'damaged');
+  mkdirSync(empty, { recursive: true });
+  mkdirSync(damaged);
+  writeFileSync(join(damaged, 'guest.json'), '{"version": 1}');
+  t.same(await survivorsOf(pair), []);
+  t.notOk(existsSync(empty), 'without a record nothing was ever started');
+  t.ok(existsSync(damaged), 'is for a person to look at');
+  writeFileSync(join(damaged, 'guest.json'), 'no JSON');
+  t.same(await survivorsOf(pair), []);
+  rmSync(damaged, { recursive: true });
+});
