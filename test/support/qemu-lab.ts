@@ -88,6 +88,20 @@ export class QemuLab {
     return transcript;
   }
 
+  /** All that a guest of a node printed since it booted, and prints from now on. */
+  follow(node: string, name: string): GuestTranscript {
+    const transcript = new GuestTranscript(this.agents.client(node), name);
+    this.#transcripts.push(transcript);
+    return transcript;
+  }
+
+  /** Resolves once a node holds nothing more for a migration that has failed: its source is told first. */
+  async cleared(node: string, migration: string): Promise<void> {
+    await this.agents
+      .agent(node)
+      .logged((line) => line['migration'] === migration && line['msg'] === 'node lock released');
+  }
+
   /** Types a line at the console of a guest. */
   async type(node: string, name: string, line: string): Promise<void> {
     await this.agents.client(node).sendConsoleInput(name, Buffer.from(`${line}\n`));
@@ -125,9 +139,7 @@ export class QemuLab {
     const definition = GuestDefinitionSchema.parse({ kind: 'qemu', accel: 'tcg', ...machine });
     await client.defineGuest(definition, undefined);
     await client.changeGuest(machine.name, 'start');
-    const transcript = new GuestTranscript(client, machine.name);
-    this.#transcripts.push(transcript);
-    return transcript;
+    return this.follow(node, machine.name);
   }
 
   async #buildInitrd(): Promise<string> {

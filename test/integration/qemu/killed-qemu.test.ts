@@ -31,6 +31,7 @@ async function killIn(phase: MigrationPhase, node: string) {
   const killed = lab.qemus(node);
   for (const pid of killed) process.kill(pid, 'SIGKILL');
   const result = await lab.agents.result('a', id);
+  await lab.cleared('b', id);
   return { transcript, killed, result };
 }
 

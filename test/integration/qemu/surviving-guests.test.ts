@@ -24,7 +24,7 @@ await t.test('an agent that is killed, or ends, and its guest', async (t) => {
   t.equal(await agents.agent('a').stop(), 0);
   t.same(lab.qemus('a'), [qemu], 'also when the agent was asked to end');
   await agents.restart('a');
-  await transcript.another(/pass \w{8}/);
+  await lab.follow('a', 'walker').another(/pass \w{8}/);
   t.match(await agents.migrate('walker', 'a', 'b', { verify: 'strict' }), { outcome: 'completed' });
   await agents.client('b').changeGuest('walker', 'stop');
 });
