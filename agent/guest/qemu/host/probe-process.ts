@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { MigrationError, toMigrationError } from '../../../../shared/errors.js';
+import { MigrationError } from '../../../../shared/errors.js';
 import { delay, systemTimers } from '../../../../shared/timers.js';
 import { QmpConnection } from '../qmp/qmp-connection.js';
 import { QmpConnectionError } from '../qmp/qmp-errors.js';
@@ -79,27 +79,25 @@ async function connect(path: string, ended: Promise<never>): Promise<QmpConnecti
 }
 
 function start(binary: string, parameters: readonly string[]): Probe {
-  const child = spawn(binary, parameters, {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    timeout: PROBE_MS,
-    killSignal: 'SIGKILL',
-  });
+  const child = spawn(binary, parameters, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const kill = () => child.kill('SIGKILL');
   let said = '';
   child.stderr.on('data', (text: Buffer) => {
     if (said.length < MAX_WORDS) said = (said + text.toString()).slice(0, MAX_WORDS);
   });
   const end = new Promise<ProbeEnd>((resolve, reject) => {
+    const cancelLimit = systemTimers.after(PROBE_MS, kill);
     child.on('error', (error) => {
-      const { message } = toMigrationError(error);
-      reject(
-        new MigrationError('unsupported-guest', `${binary} can't be started: ${message}`, { cause: error }),
-      );
+      cancelLimit();
+      const text = `${binary} can't be started: ${error.message}`;
+      reject(new MigrationError('unsupported-guest', text, { cause: error }));
     });
     child.on('close', (exitCode, signal) => {
+      cancelLimit();
       const how = exitCode === null ? `was ended by ${signal}` : `ended with code ${exitCode}`;
       const [firstLine = ''] = said.split('\n');
       resolve({ exitCode, words: firstLine === '' ? how : `${how}: ${firstLine}` });
     });
   });
-  return { end, kill: () => child.kill('SIGKILL') };
+  return { end, kill };
 }

@@ -125,10 +125,12 @@ async function blockNodes(qmp: QmpConnection): Promise<BlockNodeFacts[]> {
 /** Objects within one of QEMU's object tree; a property of type 'child<T>' is one of type T. */
 async function children(qmp: QmpConnection, path: string): Promise<NamedType[]> {
   const properties = await queryQmp(qmp, PropertiesSchema, 'qom-list', { path });
-  return properties.flatMap(({ name, type }) => {
+  const found = properties.flatMap(({ name, type }) => {
     const child = /^child<(.*)>$/.exec(type)?.[1];
     return child === undefined ? [] : [{ name, type: child }];
   });
+  // QEMU's order is that of a hash table.
+  return found.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** QMP has no command that lists them; the human monitor's lines are 'NAME: index=N,type=TYPE,...'. */

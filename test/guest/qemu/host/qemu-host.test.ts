@@ -1,0 +1,90 @@
+import { chmod, readdir, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { askQemu } from '../../../../agent/guest/qemu/host/probe-process.js';
+import { QemuHostProbe } from '../../../../agent/guest/qemu/host/qemu-host.js';
+import { tryAccelerator } from '../../../../agent/guest/qemu/host/try-accelerator.js';
+
+const QEMU = 'qemu-system-x86_64';
+
+// What probes leave behind is looked for in a directory that nobody else uses.
+const temporary = join(t.testdir({ tmp: {} }), 'tmp');
+process.env['TMPDIR'] = temporary;
+t.afterEach(async () => {
+  t.same(await readdir(temporary), [], 'nothing is left');
+});
+
+void t.test('what the QEMU of this host can do', async (t) => {
+  const host = await new QemuHostProbe(QEMU).host();
+  t.equal(host.arch, 'x86_64');
+  t.ok(host.version.major >= 5);
+  t.match(host.binary, /^\/.*qemu-system-x86_64$/);
+  t.match(host.machines.get('q35'), /^pc-q35-\d+\.\d+$/, 'an alias is resolved');
+  t.equal(host.machines.get(host.machines.get('q35') ?? ''), host.machines.get('q35'));
+  t.same(host.cpuModels.tcg.get('qemu64'), [], 'TCG has all of qemu64');
+  t.ok((host.cpuModels.tcg.get('host')?.length ?? 0) > 0, 'and no host');
+  for (const capability of ['events', 'pause-before-switchover', 'x-ignore-shared']) {
+    t.ok(host.migrationCapabilities.has(capability), capability);
+  }
+  t.match(host.kvm.reason, /-accel kvm -machine q35 -cpu host/, 'what was tried is told');
+  t.equal(host.cpuModels.kvm !== null, host.kvm.usable);
+});
+
+void t.test('it is asked once, until another one is installed', async (t) => {
+  const script = join(t.testdir({}), 'qemu');
+  await writeFile(script, `#!/bin/sh\nexec ${QEMU} "$@"\n`);
+  await chmod(script, 0o755);
+  const probe = new QemuHostProbe(script);
+  const [first, second] = await Promise.all([probe.host(), probe.host()]);
+  t.equal(first, second);
+  t.equal(await probe.host(), first);
+  await utimes(script, 1_000_000, 1_000_000);
+  t.not(await probe.host(), first);
+});
+
+void t.test('no QEMU, or none that works', async (t) => {
+  const directory = t.testdir({});
+  const missing = new QemuHostProbe('qemu-system-none');
+  await t.rejects(missing.host(), {
+    code: 'unsupported-guest',
+    message: /no program qemu-system-none: apt-get install/,
+  });
+  await t.rejects(new QemuHostProbe(join(directory, 'none')).host(), { code: 'unsupported-guest' });
+
+  const script = join(directory, 'qemu');
+  await writeFile(script, '#!/bin/sh\necho "libpixman is missing" >&2\nexit 127\n');
+  await chmod(script, 0o755);
+  const broken = new QemuHostProbe(script);
+  const message = /qemu ended with code 127: libpixman is missing/;
+  await t.rejects(broken.host(), { code: 'unsupported-guest', message });
+  await writeFile(script, `#!/bin/sh\nexec ${QEMU} "$@"\n`);
+  t.match(await broken.host(), { arch: 'x86_64' }, 'asked again after a failure');
+
+  await writeFile(script, '#!/no/such/interpreter\n');
+  await t.rejects(new QemuHostProbe(script).host(), {
+    code: 'unsupported-guest',
+    message: /can't be started/,
+  });
+});
+
+void t.test('a question that fails ends the QEMU too', async (t) => {
+  await t.rejects(
+    askQemu(QEMU, ['-machine', 'none'], () => Promise.reject(new Error('an answer of another shape'))),
+    { message: 'an answer of another shape' },
+  );
+  const killed = askQemu(QEMU, ['-machine', 'none'], (qmp) =>
+    qmp.execute('quit').then(() => qmp.execute('query-status')),
+  );
+  await t.rejects(killed, { code: 'unsupported-guest', message: /qemu-system-x86_64 ended with code 0/ });
+});
+
+void t.test('an accelerator is one that executes instructions', async (t) => {
+  t.same(await tryAccelerator(QEMU, 'tcg', 'max'), {
+    usable: true,
+    reason: 'a guest with -accel tcg -machine q35 -cpu max executed its first instructions',
+  });
+  t.match(await tryAccelerator(QEMU, 'tcg', 'no-such-model'), {
+    usable: false,
+    reason: /^QEMU with -accel tcg -machine q35 -cpu no-such-model ended with code 1: .*no-such-model/,
+  });
+});
