@@ -1,8 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { MigrationError } from '../../shared/errors.js';
 import { readMaps } from './process-maps.js';
-import { isAlive, readStatus, threadsOf } from './process-status.js';
-import { hasCode } from './system-call-error.js';
+import { isAlive, readStatus, readThread, threadsOf } from './process-status.js';
 import { ThreadBusyError, ThreadGoneError, TracedThread } from './traced-thread.js';
 
 /** Byte offsets in struct user_regs_struct of x86-64. */
@@ -21,6 +20,8 @@ const USER64_CS = 0x33;
 const SYSCALL_INSTRUCTION = Buffer.from([0x0f, 0x05]);
 const SEARCH_BYTES = 2 ** 20;
 const ALL_SIGNALS = Buffer.alloc(8, 0xff);
+/** Of threads that can be stopped soon: sleeping, running, stopped already. */
+const STATES = 'SRTt';
 /** How many threads are tried that end or do not stop. */
 const MAX_ATTEMPTS = 8;
 
@@ -84,26 +85,12 @@ function attachToOne(pid: number, tried: number[]): TracedThread {
  * (see rseq(2)), which could not be resumed. The main thread comes last: node waits for those of its own children.
  */
 function candidates(pid: number): number[] {
-  const rank = (state: string, tid: number): number => 'SRTt'.indexOf(state) * 2 + (tid === pid ? 1 : 0);
-  try {
-    return threadsOf(pid)
-      .map((tid) => ({ tid, state: stateOf(pid, tid) }))
-      .filter(({ state }) => 'SRTt'.includes(state))
-      .sort((a, b) => rank(a.state, a.tid) - rank(b.state, b.tid))
-      .map(({ tid }) => tid);
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ESRCH')) return [];
-    throw error;
-  }
-}
-
-function stateOf(pid: number, tid: number): string {
-  try {
-    return readStatus(`${pid}/task/${tid}`).state;
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ESRCH')) return 'X';
-    throw error;
-  }
+  const rank = (state: string, tid: number): number => STATES.indexOf(state) * 2 + (tid === pid ? 1 : 0);
+  return threadsOf(pid)
+    .map((tid) => ({ tid, ...readThread(pid, tid) }))
+    .filter(({ state, kernelWorker }) => STATES.includes(state) && !kernelWorker)
+    .sort((a, b) => rank(a.state, a.tid) - rank(b.state, b.tid))
+    .map(({ tid }) => tid);
 }
 
 function injectInto<T>(pid: number, thread: TracedThread, use: (call: InjectedCall) => T): T {

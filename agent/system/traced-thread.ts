@@ -58,7 +58,7 @@ export class TracedThread {
     try {
       thread.#ptrace('SEIZE', PTRACE_SEIZE, PTRACE_O_TRACESYSGOOD);
     } catch (error) {
-      if (hasCode(error, 'ESRCH') || !isAlive(`${pid}/task/${tid}`)) throw thread.#gone(error);
+      if (hasCode(error, 'ESRCH') || !isAlive(pid, tid)) throw thread.#gone(error);
       throw hasCode(error, 'EPERM') ? refusal(pid, tid, error) : error;
     }
     try {

@@ -1,0 +1,150 @@
+import { closeSync, openSync } from 'node:fs';
+import { MigrationError, toMigrationError } from '../../../../shared/errors.js';
+import { type Run, unionRuns } from '../../../../shared/page.js';
+import { injectSystemCalls } from '../../../system/inject-system-call.js';
+import { readMaps } from '../../../system/process-maps.js';
+import { descriptorsOn, isAlive } from '../../../system/process-status.js';
+import { hasCode, SystemCallError } from '../../../system/system-call-error.js';
+import { pidfdGetfd, pidfdOpen } from '../../../system/system-calls.js';
+import {
+  SYS_USERFAULTFD,
+  takeWritten,
+  USERFAULTFD_FLAGS,
+  WriteProtection,
+} from '../../../system/userfaultfd.js';
+import type { WriteLog } from '../../guest.js';
+import { type GuestMapping, readGuestMappings, runAt } from './guest-mappings.js';
+import type { TrackedRegion } from './tracked-region.js';
+
+/** `close` on x86-64, where alone system calls are injected. */
+const SYS_CLOSE = 3;
+
+/**
+ * Follows the writes of a process by the kernel's write protection: a userfaultfd, made in that process and taken over from it,
+ * protects its guest memory; a write lifts the protection of its page and waits for nobody; a harvest finds those pages
+ * and protects them again, atomically for each.
+ */
+export class UserfaultfdLog implements WriteLog {
+  readonly kind = 'userfaultfd';
+  readonly reason: string;
+  readonly #pid: number;
+  readonly #regions: readonly TrackedRegion[];
+  #tracking: { protection: WriteProtection; pagemap: number; mappings: GuestMapping[] } | null = null;
+
+  constructor(pid: number, regions: readonly TrackedRegion[], reason: string) {
+    this.#pid = pid;
+    this.#regions = regions;
+    this.reason = reason;
+  }
+
+  /** Throws tracking-failed, as all of it does; guest-failed if the process has ended. */
+  async start(): Promise<void> {
+    await this.stop();
+    try {
+      this.#start();
+      // Protects what is mapped.
+      this.#harvest();
+    } catch (error) {
+      await this.stop();
+      throw this.#explain(error);
+    }
+  }
+
+  async harvest(): Promise<Run[]> {
+    try {
+      return await Promise.resolve(this.#harvest());
+    } catch (error) {
+      throw this.#explain(error);
+    }
+  }
+
+  stop(): Promise<void> {
+    if (this.#tracking) {
+      this.#tracking.protection.close();
+      closeSync(this.#tracking.pagemap);
+    }
+    this.#tracking = null;
+    return Promise.resolve();
+  }
+
+  #start(): void {
+    const mappings = readGuestMappings(this.#pid, this.#regions);
+    const protection = new WriteProtection(this.#takeDescriptor());
+    try {
+      for (const mapping of mappings) protection.register(mapping);
+      this.#tracking = { protection, mappings, pagemap: openSync(`/proc/${this.#pid}/pagemap`, 'r') };
+    } catch (error) {
+      protection.close();
+      throw error;
+    }
+  }
+
+  /**
+   * A userfaultfd made in the process. Its own descriptor is closed while it is still stopped: the protection would outlive
+   * this agent otherwise, and nobody else could track it.
+   */
+  #takeDescriptor(): number {
+    const pidfd = pidfdOpen(this.#pid);
+    try {
+      return injectSystemCalls(this.#pid, (call) => {
+        const foreign = call(SYS_USERFAULTFD, USERFAULTFD_FLAGS);
+        if (foreign < 0) throw new SystemCallError('userfaultfd', -foreign);
+        try {
+          return pidfdGetfd(pidfd, foreign);
+        } finally {
+          call(SYS_CLOSE, foreign);
+        }
+      });
+    } finally {
+      closeSync(pidfd);
+    }
+  }
+
+  #harvest(): Run[] {
+    if (!this.#tracking) throw new MigrationError('tracking-failed', 'the write-log was not started');
+    const { pagemap, mappings } = this.#tracking;
+    const runs: Run[] = [];
+    for (const mapping of mappings) {
+      for (const { start, end } of takeWritten(pagemap, mapping)) runs.push(runAt(mapping, start, end));
+    }
+    // After the scan: what was mapped before it and is not there now was not tracked to the end.
+    this.#checkMappings(mappings);
+    return unionRuns(runs);
+  }
+
+  #checkMappings(expected: readonly GuestMapping[]): void {
+    const now = readGuestMappings(this.#pid, this.#regions);
+    if (JSON.stringify(now) === JSON.stringify(expected)) return;
+    throw new MigrationError(
+      'tracking-failed',
+      `process ${this.#pid} has mapped guest memory anew since tracking began: writes may have been missed; try again`,
+    );
+  }
+
+  #explain(error: unknown): MigrationError {
+    // Without mappings: it is about to end.
+    if (!isAlive(this.#pid) || readMaps(this.#pid).length === 0) {
+      return new MigrationError('guest-failed', `process ${this.#pid} of the guest has ended`, {
+        cause: error,
+      });
+    }
+    if (hasCode(error, 'EBUSY')) {
+      const open = descriptorsOn(this.#pid, 'anon_inode:[userfaultfd]');
+      const who = open.length > 0 ? `by its own descriptor ${open.join(', ')}` : 'by another program';
+      return new MigrationError(
+        'tracking-failed',
+        `the memory of process ${this.#pid} is tracked already, ${who}: end that migration or snapshot, then try again`,
+        { cause: error },
+      );
+    }
+    if (hasCode(error, 'EPERM', 'EACCES')) {
+      const reason = (error as Error).message;
+      return new MigrationError(
+        'tracking-failed',
+        `this agent may not track process ${this.#pid} (${reason}): it needs the capability CAP_SYS_PTRACE`,
+        { cause: error },
+      );
+    }
+    return toMigrationError(error, 'tracking-failed');
+  }
+}
