@@ -26,7 +26,7 @@ export const FINDING_CODES = {
   ivshmem: 'memory is shared with other machines',
   'foreign-mapping': 'another process has mapped guest memory',
   'vhost-kernel': 'the kernel serves a device and writes guest memory',
-  balloon: 'the guest gives memory back to the host',
+  balloon: 'the guest can give memory back to the host',
   'migration-blocked': 'QEMU says that the guest cannot be migrated',
   // files and network
   'disk-missing': 'a disk is not there, or may not be opened',

@@ -71,11 +71,7 @@ function definedMemory({ definition, memory }: GuestFacts): Finding[] {
 function trackedWrites(_guest: GuestFacts, { kind, reason }: WriteLogFacts): Finding[] {
   const subject = `write-log ${kind}`;
   if (kind !== 'hash') return [note('write-log', subject, reason)];
-  const cost =
-    'each round reads all of the memory to find what was written, which makes rounds and downtime longer';
-  return [
-    warning('write-log', subject, `${reason}; ${cost}`, 'Linux 6.7 or newer, and an agent that runs as root'),
-  ];
+  return [warning('write-log', subject, reason, 'Linux 6.7 or newer, and an agent that runs as root')];
 }
 
 /**
@@ -163,12 +159,26 @@ function kernelDevices({ openDevices }: GuestFacts): Finding[] {
     );
 }
 
-function balloon({ devices }: GuestFacts): Finding[] {
-  return devices
-    .filter(({ type }) => type.startsWith('virtio-balloon'))
-    .map(({ name }) =>
-      note('balloon', `device ${name}`, 'pages that the guest has given back are holes, and stay holes'),
+/**
+ * Pages that are given back become holes of the file (fallocate, FALLOC_FL_PUNCH_HOLE). Neither the write protection nor
+ * the soft-dirty bit tells of that; comparing hashes does.
+ */
+function balloon({ devices }: GuestFacts, { kind }: WriteLogFacts): Finding[] {
+  const balloons = devices.filter(({ type }) => type.startsWith('virtio-balloon'));
+  return balloons.map(({ name }) => {
+    const subject = `device ${name}`;
+    if (kind === 'hash')
+      return note('balloon', subject, 'what the guest gives back is followed by the write-log hash');
+    const reason =
+      'what the guest gives back while it moves is zero at the source and keeps its old content on the target; ' +
+      'a guest does not look at that unless it was promised zeros, and a verification takes it for a difference';
+    return warning(
+      'balloon',
+      subject,
+      reason,
+      'leave the balloon as it is while the guest moves, with free-page-reporting=off',
     );
+  });
 }
 
 function blocked({ blockedReasons }: GuestFacts): Finding[] {
