@@ -1,7 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { text } from 'node:stream/consumers';
 import { createInterface, type Interface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -96,30 +95,35 @@ async function ip(...parameters: string[]): Promise<void> {
 
 /** Asks an address for a sign of life every 10 ms. */
 export class Pings {
-  readonly #child;
-  readonly #output: Promise<string>;
+  /** When each answer came, in Unix ms. */
+  readonly answers: number[] = [];
+  readonly #lines: Interface;
 
   constructor(t: Test, address: string) {
-    this.#child = spawn('ping', ['-n', '-D', '-i', '0.01', address], {
+    const child = spawn('ping', ['-n', '-D', '-i', '0.01', address], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    this.#output = text(this.#child.stdout);
-    t.teardown(() => Promise.resolve(void this.#child.kill('SIGKILL')));
+    t.teardown(() => Promise.resolve(void child.kill('SIGKILL')));
+    this.#lines = createInterface(child.stdout);
+    this.#lines.on('line', (line) => {
+      const at = /^\[(\d+\.\d+)\] \d+ bytes from /.exec(line)?.[1];
+      if (at !== undefined) this.answers.push(Number(at) * 1000);
+    });
   }
 
-  /** Ends it; when each answer came, in Unix ms. */
-  async answers(): Promise<number[]> {
-    this.#child.kill('SIGINT');
-    return [...(await this.#output).matchAll(/^\[(\d+\.\d+)\] \d+ bytes from /gm)].map(
-      ([, at]) => Number(at) * 1000,
-    );
+  /** Resolves once an answer came after `time`, in Unix ms. */
+  async after(time: number): Promise<void> {
+    while ((this.answers.at(-1) ?? 0) <= time) await once(this.#lines, 'line');
   }
 }
 
-/** The longest time without an answer among those in [from, to]. ms */
+/** The longest time without an answer of those that reach into [from, to]. ms */
 export function longestGap(answers: readonly number[], from: number, to: number): number {
-  const within = answers.filter((at) => at >= from && at <= to);
-  return Math.max(...within.map((at, index) => at - (within[index - 1] ?? at)));
+  const gaps = answers.slice(1).flatMap((end, index) => {
+    const start = answers[index]!;
+    return end >= from && start <= to ? [end - start] : [];
+  });
+  return Math.max(...gaps);
 }
 
 /** One TCP connection to an echo server, which is asked again and again; nothing that it says may be lost. */

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { open, readFile } from 'node:fs/promises';
+import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
@@ -18,7 +18,8 @@ const sbin = { env: { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/s
 await t.test('every file that was durable is there, and the file system is clean', async (t) => {
   const lab = await QemuLab.start(t);
   const image = join(lab.agents.directory, 'disk.img');
-  await (await open(image, 'w')).truncate(DISK_BYTES);
+  await writeFile(image, '');
+  await truncate(image, DISK_BYTES);
   await run('mkfs.ext4', ['-q', '-F', image], sbin);
   const transcript = await lab.bootLinux('a', 'writer', { disk: true }, { disks: [{ file: image }] });
   let [here, there] = ['a', 'b'];
