@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { MigrationError } from '../../../shared/errors.js';
 import type { QemuDefinition } from '../../../shared/guest-definition.js';
@@ -14,6 +13,7 @@ import { NO_CONSOLE, type QemuConsole } from './qemu-console.js';
 import type { QemuControl } from './qemu-control.js';
 import type { QemuMemory } from './qemu-memory.js';
 import { decodeQemuState, encodeQemuState } from './qemu-state.js';
+import type { QmpConnection } from './qmp/qmp-connection.js';
 import type { QmpEvent } from './qmp/qmp-message.js';
 import { stateAfter } from './run-state.js';
 import { SavingState } from './saving-state.js';
@@ -101,8 +101,17 @@ export class QemuGuest implements HostedGuest {
     return this.#control.process.pid;
   }
 
+  get qmp(): QmpConnection {
+    return this.#control.qmp;
+  }
+
+  /** The files of its memory, as /proc/PID/maps knows them. */
+  get memoryFiles(): readonly { device: number; inode: number }[] {
+    return this.#memory.tracked;
+  }
+
   figures(): Record<string, number | string | null> {
-    return { pid: this.pid, residentBytes: residentBytes(this.pid), accel: this.#record.accel };
+    return { pid: this.pid, residentBytes: this.#control.process.residentBytes(), accel: this.#record.accel };
   }
 
   onChange(listener: () => void): () => void {
@@ -263,15 +272,5 @@ export class QemuGuest implements HostedGuest {
     if (this.#record.wanted === wanted) return;
     this.#record = { ...this.#record, wanted };
     await this.#directory.write(this.#record);
-  }
-}
-
-/** Memory of the process that is in RAM now; null where there is no such process. bytes */
-function residentBytes(pid: number): number | null {
-  try {
-    const kib = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];
-    return kib === undefined ? null : Number(kib) * 1024;
-  } catch {
-    return null;
   }
 }

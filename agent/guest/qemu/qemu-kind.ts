@@ -8,6 +8,10 @@ import { QemuHostProbe } from './host/qemu-host.js';
 import { awaitState } from './loading-state.js';
 import { openGuest, reopenGuest } from './open-guest.js';
 import { pinDefinition } from './pin-definition.js';
+import { doctorHost } from './preflight/doctor.js';
+import { toPreflightFindings } from './preflight/findings.js';
+import { gatherTargetFacts } from './preflight/gather-target-facts.js';
+import { checkTarget } from './preflight/target-rules.js';
 import { adoptQemu } from './process/adopt-qemu.js';
 import { launchQemu, type StartedQemu } from './process/launch-qemu.js';
 import { planRamFiles } from './process/ram-files.js';
@@ -15,6 +19,7 @@ import { removeRemains } from './process/remains.js';
 import { RunDirectory } from './process/run-directory.js';
 import type { QemuGuest } from './qemu-guest.js';
 import { memoryLayout } from './qemu-memory.js';
+import { preflightSource, writeLogOfHost } from './qemu-preflight.js';
 import { findSurvivors } from './qemu-survivors.js';
 
 /** Arguments that would take a guest out of the agent's hands, or tie it to this host. */
@@ -71,6 +76,16 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
     boot: (definition) => launch(definition, null),
     incoming: launch,
     regions: memoryLayout,
+    preflightSource: (guest) => preflightSource(guest as QemuGuest),
+    async preflightTarget(definition, traits) {
+      const facts = await gatherTargetFacts(definition, probe, qemu.memoryDirectory);
+      return toPreflightFindings(checkTarget(definition, traits, facts));
+    },
+    async doctor() {
+      const { memoryDirectory } = qemu;
+      const writeLog = writeLogOfHost(qemu.writeLog);
+      return toPreflightFindings(await doctorHost({ probe, memoryDirectory, runDirectory, writeLog }));
+    },
     survivors: () =>
       findSurvivors({
         node,

@@ -58,7 +58,8 @@ export class SavingState {
   /** Saves the rest of it. Returns the whole stream. */
   async finish(): Promise<Buffer> {
     const stream = this.#stream;
-    if (!stream) throw new MigrationError('internal', 'a QEMU guest was not paused for its state to be saved');
+    if (!stream)
+      throw new MigrationError('internal', 'a QEMU guest was not paused for its state to be saved');
     const ended = this.#status(['completed', 'failed', 'cancelled']);
     try {
       await this.#control.execute('migrate-continue', { state: 'pre-switchover' });

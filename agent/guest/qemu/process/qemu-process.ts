@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { MigrationError } from '../../../../shared/errors.js';
+import { PAGE_SIZE } from '../../../../shared/page.js';
 import { delay, systemTimers } from '../../../../shared/timers.js';
 import { identifyProcess, isAlive, type ProcessIdentity } from './process-identity.js';
 
@@ -68,6 +70,16 @@ export class QemuProcess {
 
   get alive(): boolean {
     return !this.#over && isAlive(this.identity);
+  }
+
+  /** What it has in RAM; null once it has ended. bytes */
+  residentBytes(): number | null {
+    try {
+      const [, pages] = readFileSync(`/proc/${this.pid}/statm`, 'latin1').split(' ');
+      return this.alive ? Number(pages) * PAGE_SIZE : null;
+    } catch {
+      return null;
+    }
   }
 
   /** Watches for the end of a process that is about to end, for at most `ms`; whether it has ended. */
