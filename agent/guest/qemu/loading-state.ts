@@ -52,3 +52,8 @@ export async function loadState(
     socket?.destroy();
   }
 }
+
+/** Tells switches where the guest is now, as often as QEMU does after a migration of its own. ms */
+export async function announce(control: QemuControl): Promise<void> {
+  await control.execute('announce-self', { initial: 50, max: 550, rounds: 5, step: 100 });
+}

@@ -50,20 +50,21 @@ export class QemuControl {
     return this.qmp.nextEvent(matches, { signal });
   }
 
-  /** `operation`, or how QEMU ended if it does meanwhile. */
+  /** `operation`, which waits for QEMU; where QEMU ends meanwhile, it rejects with how. */
   async guard<Value>(operation: Promise<Value>): Promise<Value> {
-    const lost = this.lost.then((failure) => Promise.reject(failure));
     try {
-      return await Promise.race([operation, lost]);
+      return await operation;
     } catch (error) {
       // That the connection has ended says less than why, which follows soon.
-      if (error instanceof QmpConnectionError && error.end !== 'closed' && !this.#released)
-        throw await this.lost;
+      if (error instanceof QmpConnectionError && !this.#released) throw await this.lost;
       throw toMigrationError(error, 'guest-failed');
-    } finally {
-      lost.catch(() => undefined);
-      operation.catch(() => undefined);
     }
+  }
+
+  /** Asks QEMU to end. That it does is no loss then. */
+  quit(): void {
+    this.#released = true;
+    this.qmp.execute('quit').catch(() => undefined);
   }
 
   /** Ends the connection and leaves QEMU as it is. */

@@ -5,7 +5,7 @@ import type { Run } from '../../../shared/page.js';
 import { unixNow } from '../../../shared/unix-clock.js';
 import type { GuestState, Region, WriteLog } from '../guest.js';
 import type { GuestConsole, HostedGuest } from '../hosted-guest.js';
-import { loadState } from './loading-state.js';
+import { announce, loadState } from './loading-state.js';
 import type { GuestRecord } from './process/guest-record.js';
 import { removeRamFiles } from './process/ram-files.js';
 import type { RunDirectory } from './process/run-directory.js';
@@ -14,15 +14,11 @@ import type { QemuControl } from './qemu-control.js';
 import type { QemuMemory } from './qemu-memory.js';
 import { decodeQemuState, encodeQemuState } from './qemu-state.js';
 import type { QmpConnection } from './qmp/qmp-connection.js';
-import type { QmpEvent } from './qmp/qmp-message.js';
-import { stateAfter } from './run-state.js';
+import { RunState } from './run-state.js';
 import { SavingState } from './saving-state.js';
 
 /** For a QEMU that was asked to quit. ms */
 const QUIT_MS = 3_000;
-
-/** Tells switches where the guest is now: QEMU's own numbers for that, in ms. */
-const ANNOUNCEMENT = { initial: 50, max: 550, rounds: 5, step: 100 };
 
 /** What a QEMU guest is made of: a running QEMU and what the agent holds of it. */
 export interface QemuGuestParts {
@@ -46,19 +42,14 @@ export class QemuGuest implements HostedGuest {
   readonly #ownConsole: QemuConsole | null;
   readonly #logger: Logger;
   readonly #saving: SavingState;
+  readonly #run: RunState;
   readonly #listeners = new Set<() => void>();
   #record: GuestRecord;
-  #state: GuestState;
   #failure: MigrationError | null = null;
-  /** When it was last seen to begin to run. Unix ms */
-  #runningSince = unixNow();
-  #stoppedAt = 0;
   /** It may stand still for other reasons than that its operator wants it to. */
   #unsettled = false;
   /** It came by a migration and has not run here yet. */
   #arrived: boolean;
-  /** Events tell nothing about the guest while QEMU is made to forget a migration. */
-  #deaf = false;
   #ending: Promise<void> | null = null;
 
   constructor(parts: QemuGuestParts) {
@@ -69,14 +60,14 @@ export class QemuGuest implements HostedGuest {
     this.#ownConsole = parts.console;
     this.#logger = parts.logger;
     this.#arrived = parts.record.incoming !== null;
-    this.#state = parts.record.wanted === 'finished' ? 'finished' : parts.state;
+    const state = parts.record.wanted === 'finished' ? 'finished' : parts.state;
+    this.#run = new RunState(parts.control.qmp, state, () => this.#changed());
     this.#saving = new SavingState(parts.control, parts.directory.stateSocket);
     this.writeLog = parts.writeLog;
     this.console = parts.console ?? NO_CONSOLE;
-    this.#control.qmp.onEvent((event) => this.#hear(event));
     void this.#control.lost.then((failure) => {
       this.#failure = failure;
-      if (this.#state === 'running') this.#state = 'paused';
+      if (this.state === 'running') this.#run.state = 'paused';
       this.#changed();
     });
   }
@@ -90,7 +81,7 @@ export class QemuGuest implements HostedGuest {
   }
 
   get state(): GuestState {
-    return this.#state;
+    return this.#run.state;
   }
 
   get failure(): MigrationError | null {
@@ -128,32 +119,32 @@ export class QemuGuest implements HostedGuest {
 
   async pause(): Promise<void> {
     await this.#control.execute('stop');
-    await this.#want(this.#state);
+    await this.#want(this.state);
   }
 
   async resume(): Promise<number> {
-    if (this.#state === 'finished') return unixNow();
+    if (this.state === 'finished') return unixNow();
     if (this.#unsettled) await this.#saving.cancel();
-    if (this.#state !== 'running') await this.#run();
+    if (this.state !== 'running') await this.#letRun();
     this.#unsettled = false;
     await this.#want('running');
-    return this.#runningSince;
+    return this.#run.runningSince;
   }
 
   async pauseForSwitchover(): Promise<number> {
     await this.#saving.cancel();
     await this.#forgetMigration();
-    await this.#want(this.#state);
+    await this.#want(this.state);
     this.#unsettled = true;
-    const ran = this.#state === 'running';
+    const ran = this.state === 'running';
     const haltedAt = await this.#saving.begin();
-    return ran ? this.#stoppedAt : haltedAt;
+    return ran ? this.#run.stoppedAt : haltedAt;
   }
 
   async saveState(): Promise<Uint8Array> {
     const stream = await this.#saving.finish();
     return encodeQemuState({
-      condition: this.#state === 'finished' ? 'finished' : this.#record.wanted,
+      condition: this.state === 'finished' ? 'finished' : this.#record.wanted,
       consoleEnd: this.console.end,
       consoleTail: this.#ownConsole?.tail() ?? new Uint8Array(),
       stream,
@@ -164,7 +155,7 @@ export class QemuGuest implements HostedGuest {
     if (!this.#unsettled) return;
     await this.#saving.cancel();
     const runs = this.#record.wanted === 'running' && this.#record.incoming === null;
-    if (runs && this.#state === 'paused') await this.#run();
+    if (runs && this.state === 'paused') await this.#letRun();
     this.#unsettled = false;
   }
 
@@ -175,7 +166,7 @@ export class QemuGuest implements HostedGuest {
     const consoleBase = this.#ownConsole?.start ?? null;
     this.#record = { ...this.#record, wanted: condition, consoleBase };
     await Promise.all([loading, this.#directory.write(this.#record)]);
-    this.#state = condition === 'finished' ? 'finished' : 'paused';
+    this.#run.state = condition === 'finished' ? 'finished' : 'paused';
   }
 
   async own(): Promise<void> {
@@ -201,7 +192,8 @@ export class QemuGuest implements HostedGuest {
 
   async #destroy(): Promise<void> {
     const { process, qmp } = this.#control;
-    if (process.alive) qmp.execute('quit').catch(() => undefined);
+    this.#run.end();
+    this.#control.quit();
     await process.watch(qmp.closed ? 0 : QUIT_MS);
     this.#control.release();
     try {
@@ -226,15 +218,15 @@ export class QemuGuest implements HostedGuest {
   }
 
   /** Lets the virtual CPUs run. After a migration that took the disks away this takes them back. */
-  async #run(): Promise<void> {
+  async #letRun(): Promise<void> {
     await this.#control.execute('cont');
-    if (this.#state !== 'running') {
+    if (this.state !== 'running') {
       const text = `VM ${this.definition.name} does not run though QEMU was told to let it: see ${this.#directory.qemuLog}`;
       throw new MigrationError('guest-failed', text);
     }
     if (!this.#arrived) return;
     this.#arrived = false;
-    this.#control.execute('announce-self', ANNOUNCEMENT).catch((error: unknown) => {
+    announce(this.#control).catch((error: unknown) => {
       this.#logger.warn({ err: error }, 'the guest could not be announced to the network');
     });
   }
@@ -246,22 +238,9 @@ export class QemuGuest implements HostedGuest {
   async #forgetMigration(): Promise<void> {
     const { status } = (await this.#control.execute('query-status')) as { status: string };
     if (status !== 'postmigrate') return;
-    this.#deaf = true;
-    try {
+    await this.#run.ignoring(async () => {
       await Promise.all([this.#control.execute('cont'), this.#control.execute('stop')]);
-    } finally {
-      this.#deaf = false;
-    }
-  }
-
-  #hear(event: QmpEvent): void {
-    if (this.#deaf || this.#ending) return;
-    if (event.name === 'RESUME') this.#runningSince = event.at;
-    if (event.name === 'STOP') this.#stoppedAt = event.at;
-    const state = stateAfter(event, this.#state);
-    if (state === null || state === this.#state) return;
-    this.#state = state;
-    this.#changed();
+    });
   }
 
   #changed(): void {

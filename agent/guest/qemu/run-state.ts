@@ -1,4 +1,6 @@
+import { unixNow } from '../../../shared/unix-clock.js';
 import type { GuestState } from '../guest.js';
+import type { QmpConnection } from './qmp/qmp-connection.js';
 import type { QmpEvent } from './qmp/qmp-message.js';
 
 /** QEMU's run states in which the machine has powered itself off or can't go on; see RunState in QEMU's qapi/run-state.json. */
@@ -26,5 +28,56 @@ export function stateAfter(event: QmpEvent, before: GuestState): GuestState | nu
       return event.data.action === 'run' ? null : 'finished';
     default:
       return null;
+  }
+}
+
+/** What a guest does, as QEMU's events tell it. */
+export class RunState {
+  /** When it began to run, and when it was stopped, as of the last time. Unix ms */
+  runningSince = unixNow();
+  stoppedAt = unixNow();
+  readonly #onChange: () => void;
+  #state: GuestState;
+  #deaf = false;
+
+  /** `onChange` hears of each change that QEMU tells. */
+  constructor(qmp: QmpConnection, state: GuestState, onChange: () => void) {
+    this.#state = state;
+    this.#onChange = onChange;
+    qmp.onEvent((event) => this.#hear(event));
+  }
+
+  get state(): GuestState {
+    return this.#state;
+  }
+
+  /** What it is known to be from elsewhere. */
+  set state(state: GuestState) {
+    this.#state = state;
+  }
+
+  /** Runs an operation whose events tell nothing about what the guest is to whoever uses it. */
+  async ignoring(operation: () => Promise<void>): Promise<void> {
+    this.#deaf = true;
+    try {
+      await operation();
+    } finally {
+      this.#deaf = false;
+    }
+  }
+
+  /** No event means anything any more. */
+  end(): void {
+    this.#deaf = true;
+  }
+
+  #hear(event: QmpEvent): void {
+    if (this.#deaf) return;
+    if (event.name === 'RESUME') this.runningSince = event.at;
+    if (event.name === 'STOP') this.stoppedAt = event.at;
+    const state = stateAfter(event, this.#state);
+    if (state === null || state === this.#state) return;
+    this.#state = state;
+    this.#onChange();
   }
 }

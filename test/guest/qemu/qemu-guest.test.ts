@@ -140,6 +140,36 @@ void test('a paused guest with a disk moves twice without having run', async (t)
   await printsMore(third);
 });
 
+void test('a guest with several memory objects and processors moves', async (t) => {
+  const pair = new QemuPair(t);
+  const fields = { memoryObjects: [{ size: '8MiB' }, { size: '8MiB' }], cpus: 2 };
+  const source = await pair.boot(fields);
+  t.same(
+    source.regions.map(({ name, memory }) => [name, memory.length]),
+    [
+      ['ram0', 8 * 2 ** 20],
+      ['ram1', 8 * 2 ** 20],
+    ],
+  );
+  await source.resume();
+  await printsMore(source);
+  const target = await pair.incoming(source);
+  await move(source, target);
+  t.same(memoryHash(target), memoryHash(source));
+  await target.resume();
+  await printsMore(target);
+});
+
+void test('a guest that is ended is no failure', async (t) => {
+  const pair = new QemuPair(t);
+  const guest = await pair.boot();
+  await guest.resume();
+  let changes = 0;
+  guest.onChange(() => (changes += 1));
+  await guest.destroy();
+  t.same([guest.failure, changes], [null, 0]);
+});
+
 void test('a guest that panics is finished, and stays so when it moves', async (t) => {
   const pair = new QemuPair(t);
   const guest = await pair.boot();
