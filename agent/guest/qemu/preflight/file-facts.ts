@@ -53,6 +53,12 @@ export async function bootFileFacts(
   return boot.initrd === undefined ? [kernel] : [kernel, await bootFile('initrd', boot.initrd)];
 }
 
+/** Largest kernel or initrd that is looked at. bytes */
+const MAX_BOOT_FILE_BYTES = 2 ** 31;
+
+/** Files whose hashes are kept: bounds what peers can make an agent keep. */
+const MAX_HASHES = 1000;
+
 /** One boot of one host: what tells whether two agents are on the same one. */
 export async function bootId(): Promise<string> {
   return (await readFile('/proc/sys/kernel/random/boot_id', 'latin1')).trim();
@@ -67,11 +73,25 @@ async function accessProblem(path: string, readonly: boolean): Promise<string | 
   }
 }
 
+/** Hashes of files as they are now; every migration of a VM asks for those of its kernel. */
+const hashes = new Map<string, { version: string; sha256: string }>();
+
 async function bootFile(what: 'kernel' | 'initrd', path: string): Promise<BootFileFacts> {
   try {
+    const info = await stat(path, { bigint: true });
+    const { dev, ino, size, mtimeNs, ctimeNs } = info;
+    // The path may be a peer's: a device or a pipe would be read for ever.
+    if (!info.isFile()) throw new Error('it is no regular file');
+    if (size > MAX_BOOT_FILE_BYTES) throw new Error(`it has ${size} bytes, more than any kernel`);
+    const version = [dev, ino, size, mtimeNs, ctimeNs].join(':');
+    const known = hashes.get(path);
+    if (known?.version === version) return { what, path, sha256: known.sha256, problem: null };
     const hash = createHash('sha256');
     for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-    return { what, path, sha256: hash.digest('hex'), problem: null };
+    const sha256 = hash.digest('hex');
+    if (hashes.size >= MAX_HASHES) hashes.clear();
+    hashes.set(path, { version, sha256 });
+    return { what, path, sha256, problem: null };
   } catch (error) {
     return { what, path, sha256: null, problem: toMigrationError(error).message };
   }
