@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { pino } from 'pino';
 import t from 'tap';
 import { Agent } from '../../../agent/agent.js';
@@ -9,6 +10,7 @@ import type { WriteLog } from '../../../agent/guest/guest.js';
 import type { GuestKind, HostedGuest } from '../../../agent/guest/hosted-guest.js';
 import { qemuKind } from '../../../agent/guest/qemu/qemu-kind.js';
 import { buildPageWalker } from '../../../scripts/lab/guests/boot-sector/page-walker.js';
+import { qemuProcesses } from '../../../scripts/lab/qemu-processes.js';
 import type { MigrationResult } from '../../../shared/api.js';
 import { AgentConfigSchema } from '../../../shared/config.js';
 import { GuestDefinitionSchema, type QemuDefinition } from '../../../shared/guest-definition.js';
@@ -70,10 +72,9 @@ async function migrateForgetfully(t: { teardown(callback: () => Promise<void>): 
   const memoryDirectory = await mkdtemp('/dev/shm/vmferry-forgetful-');
   const agents: Agent[] = [];
   t.teardown(async () => {
-    for (const agent of agents) {
-      for (const { name, status } of agent.guests()) if (status !== 'stopped') await agent.stopGuest(name);
-    }
     for (const agent of agents) await agent.close();
+    // QEMU outlives its agent.
+    for (const pid of qemuProcesses(memoryDirectory)) process.kill(pid, 'SIGKILL');
     for (const each of [directory, memoryDirectory]) await rm(each, { recursive: true, force: true });
   });
   const logger = pino({ level: 'silent' });
@@ -97,7 +98,10 @@ async function migrateForgetfully(t: { teardown(callback: () => Promise<void>): 
   await source.startGuest('walker');
   await printed(source, /pass \w+\n/);
   const { id } = await source.startMigration({ vm: 'walker', to: 'b', options: { verify } });
-  return { source, target, result: await ended(source, id) };
+  const result = await ended(source, id);
+  // What failed is cleared away at the target a moment later.
+  while (target.queue().length > 0) await setImmediate();
+  return { source, target, result };
 }
 
 async function printed(agent: Agent, text: RegExp): Promise<void> {
@@ -129,7 +133,7 @@ await t.test('verified strictly: the guest stays where it is', async (t) => {
 await t.test('verified after the move: the result says what is wrong', async (t) => {
   const { source, target, result } = await migrateForgetfully(t, 'after');
   t.match(result, { outcome: 'completed', error: { code: 'verify-mismatch' }, verify: { mismatches: 1 } });
-  t.same([statuses(source), statuses(target)], [['stopped'], ['running']]);
+  t.same([statuses(source), statuses(target)], [[], ['running']]);
 });
 
 await t.test('not verified: nobody can know', async (t) => {
