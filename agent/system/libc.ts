@@ -8,6 +8,7 @@ import { MigrationError } from '../../shared/errors.js';
 export interface Libc {
   mmap(address: number, bytes: number, protection: number, flags: number, fd: number, offset: number): number;
   munmap(address: number, bytes: number): number;
+  mincore(address: number, bytes: number, pages: Uint8Array): number;
   lseek(fd: number, offset: number, whence: number): number;
   fallocate(fd: number, mode: number, offset: number, bytes: number): number;
   ioctl(fd: number, request: number, argument: Uint8Array): number;
@@ -55,6 +56,7 @@ function load(): Libc {
   return {
     mmap: declare<'mmap'>('mmap', 'intptr_t', ['intptr_t', 'size_t', 'int', 'int', 'int', 'int64_t']),
     munmap: declare<'munmap'>('munmap', 'int', ['intptr_t', 'size_t']),
+    mincore: declare<'mincore'>('mincore', 'int', ['intptr_t', 'size_t', 'void *']),
     lseek: declare<'lseek'>('lseek', 'int64_t', ['int', 'int64_t', 'int']),
     fallocate: declare<'fallocate'>('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']),
     // Variadic in C. Its arguments are declared, since the calling conventions of Linux pass these alike.

@@ -1,7 +1,15 @@
 import { closeSync, fstatSync, openSync, statfsSync } from 'node:fs';
 import { MigrationError } from '../../shared/errors.js';
 import { PAGE_SIZE } from '../../shared/page.js';
-import { mapAnonymous, mapShared, memoryAt, punchHole, seekData, seekHole, unmap } from './system-calls.js';
+import {
+  mapAnonymous,
+  mapShared,
+  memoryAt,
+  punchHole,
+  residentPages,
+  seekData,
+  unmap,
+} from './system-calls.js';
 
 /** Size of all windows but the last of a file. Half of what a Buffer of Node 20 can hold; whole huge pages of any size. */
 export const MAX_WINDOW_BYTES = 2 ** 31;
@@ -25,9 +33,18 @@ export interface MappedWindow {
 }
 
 interface Mapping {
+  /** Where it begins in the file. */
+  readonly offset: number;
   readonly address: number;
   readonly bytes: number;
+  /** What can become a hole. */
+  readonly blockBytes: number;
 }
+
+/** How many pages are looked at together, in steps that double. */
+const MIN_RESIDENT_STEP = 16;
+const MAX_RESIDENT_STEP = 16_384;
+const resident = new Uint8Array(MAX_RESIDENT_STEP);
 
 /** Memory stays mapped for as long as something can look at it: an access to what is unmapped ends the process. */
 const unreachable = new FinalizationRegistry<Mapping>(({ address, bytes }) => unmap(address, bytes));
@@ -80,32 +97,48 @@ export class MappedFile {
   }
 
   #map(offset: number, bytes: number, blockBytes: number): MappedWindow {
-    const mapping = { address: mapShared(this.#fd, offset, bytes), bytes };
+    const mapping = { offset, address: mapShared(this.#fd, offset, bytes), bytes, blockBytes };
     const buffer = memoryAt(mapping.address, bytes);
     unreachable.register(buffer, mapping);
     this.#mappings.push(mapping);
     const memory = new Uint8Array(buffer);
     return {
       memory,
-      populated: (firstPage, pageCount) => this.#populated(offset, firstPage, pageCount),
-      clear: (firstPage, pageCount) => this.#clear(offset, memory, firstPage, pageCount, blockBytes),
+      populated: (firstPage, pageCount) => this.#populated(mapping, firstPage, pageCount),
+      clear: (firstPage, pageCount) => this.#clear(mapping, memory, firstPage, pageCount),
     };
   }
 
-  #populated(offset: number, firstPage: number, pageCount: number): Pages[] {
+  /**
+   * SEEK_DATA finds the next data at once, swapped out or not. SEEK_HOLE would look at every page to the end of that data,
+   * wherever the range ends: what is resident is no hole either, and can be asked for a few pages.
+   */
+  #populated({ offset, address, blockBytes }: Mapping, firstPage: number, pageCount: number): Pages[] {
     if (this.#fd < 0) return [];
-    const ranges: Pages[] = [];
-    const end = offset + (firstPage + pageCount) * PAGE_SIZE;
-    for (let at = offset + firstPage * PAGE_SIZE; at < end;) {
-      const data = seekData(this.#fd, at);
-      if (data === undefined || data >= end) break;
-      at = Math.min(seekHole(this.#fd, data), end);
-      ranges.push({ firstPage: (data - offset) / PAGE_SIZE, pageCount: (at - data) / PAGE_SIZE });
+    if (blockBytes > PAGE_SIZE) return [{ firstPage, pageCount }];
+    const ranges: { firstPage: number; pageCount: number }[] = [];
+    const endPage = firstPage + pageCount;
+    let step = MIN_RESIDENT_STEP;
+    for (let page = firstPage; page < endPage;) {
+      const data = seekData(this.#fd, offset + page * PAGE_SIZE);
+      if (data === undefined) break;
+      page = (data - offset) / PAGE_SIZE;
+      if (page >= endPage) break;
+      const asked = Math.min(step, endPage - page);
+      residentPages(address + page * PAGE_SIZE, asked * PAGE_SIZE, resident);
+      // The first is data, whether or not it is swapped out.
+      let found = 1;
+      while (found < asked && (resident[found]! & 1) === 1) found += 1;
+      const last = ranges.at(-1);
+      if (last && last.firstPage + last.pageCount === page) last.pageCount += found;
+      else ranges.push({ firstPage: page, pageCount: found });
+      page += found;
+      step = found === asked ? Math.min(step * 2, MAX_RESIDENT_STEP) : MIN_RESIDENT_STEP;
     }
     return ranges;
   }
 
-  #clear(offset: number, memory: Uint8Array, firstPage: number, pageCount: number, blockBytes: number): void {
+  #clear({ offset, blockBytes }: Mapping, memory: Uint8Array, firstPage: number, pageCount: number): void {
     if (this.#fd < 0) return;
     // Only whole blocks can become holes: older kernels leave parts of a huge page as they are.
     const start = firstPage * PAGE_SIZE;
@@ -119,6 +152,11 @@ export class MappedFile {
     memory.fill(0, start, firstBlock);
     punchHole(this.#fd, offset + firstBlock, endBlock - firstBlock);
     memory.fill(0, endBlock, end);
+  }
+
+  /** Pages of all of the file that are no holes. */
+  allocatedPages(): number {
+    return this.#fd < 0 ? 0 : fstatSync(this.#fd).blocks / (PAGE_SIZE / 512);
   }
 
   /** Lets go of the file. Whoever still has a view of it reads zeros, and what they write is lost. Harmless when repeated. */

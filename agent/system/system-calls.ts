@@ -10,7 +10,6 @@ const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
 const MAP_NORESERVE = 0x4000;
 const SEEK_DATA = 3;
-const SEEK_HOLE = 4;
 const ENXIO = 6;
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
@@ -61,9 +60,9 @@ export function seekData(fd: number, offset: number): number | undefined {
   throw new SystemCallError('lseek', errno);
 }
 
-/** The first hole at or after `offset`; the end of a file counts as one. Moves the position of `fd`. */
-export function seekHole(fd: number, offset: number): number {
-  return check('lseek', libc().lseek(fd, offset, SEEK_HOLE));
+/** Which pages of mapped memory the kernel has in memory: bit 0 of a byte each, in `pages`. */
+export function residentPages(address: number, bytes: number, pages: Uint8Array): void {
+  check('mincore', libc().mincore(address, bytes, pages));
 }
 
 /** Gives back the memory of part of a file, which reads as zero then. */

@@ -33,7 +33,9 @@ const REGISTER_BYTES = 27 * 8;
 const ATTACH_LIMIT_MS = 500;
 /** How long it may take afterwards: it is needed, since it has registers to be put back, on however busy a machine. */
 const USE_LIMIT_MS = 20_000;
-/** How often a thread that did not stop in time is looked at until it can be let go. */
+/** How long is waited for the end of a thread that was killed. */
+const END_LIMIT_MS = 500;
+/** How often a thread that did not stop, or end, in time is looked at until it can be let go. */
 const RELEASE_INTERVAL_MS = 20;
 
 /** A thread that did not stop within the limit: another one may. */
@@ -133,7 +135,7 @@ export class TracedThread {
     try {
       this.#ptrace('DETACH', PTRACE_DETACH);
     } catch (error) {
-      if (!hasCode(error, 'ESRCH')) throw error;
+      if (!(error instanceof ThreadGoneError)) throw error;
     }
   }
 
@@ -152,8 +154,17 @@ export class TracedThread {
 
   #failed(name: string): Error {
     const error = new SystemCallError(`ptrace ${name} of thread ${this.tid}`, libc().errno());
-    // Also said of a thread that was killed in its stop.
-    return error.code === 'ESRCH' && name !== 'SEIZE' && name !== 'DETACH' ? this.#gone(error) : error;
+    if (error.code !== 'ESRCH' || name === 'SEIZE') return error;
+    // It was killed in its stop, and is about to end.
+    const start = performance.now();
+    while (!this.#hasEnded()) {
+      if (performance.now() - start > END_LIMIT_MS) {
+        this.#letGoLater();
+        break;
+      }
+      pause();
+    }
+    return this.#gone(error);
   }
 
   #gone(cause?: unknown): ThreadGoneError {
@@ -170,7 +181,7 @@ export class TracedThread {
       if (waitedMs > this.#limitMs) {
         throw new ThreadBusyError(`thread ${this.tid} of process ${this.#pid} did not stop`);
       }
-      if (waitedMs > 0.1) Atomics.wait(NEVER, 0, 0, 0.05);
+      if (waitedMs > 0.1) pause();
     }
   }
 
@@ -202,21 +213,24 @@ export class TracedThread {
     return { code: info.readInt32LE(8), status: info.readInt32LE(24) };
   }
 
-  /** A thread that sleeps deep in the kernel stops when it wakes: only then can it be let go. */
+  /** A thread that sleeps deep in the kernel stops when it wakes, and can only then be let go. */
   #letGoLater(): void {
     const timer = setInterval(() => {
-      try {
-        if (this.#wait(WSTOPPED) === undefined && !this.#hasEnded()) return;
+      if (!this.#hasEnded()) {
+        if (this.#wait(WSTOPPED) === undefined) return;
         this.detach();
-      } catch (error) {
-        if (!hasCode(error, 'ECHILD')) throw error;
       }
       clearInterval(timer);
     }, RELEASE_INTERVAL_MS).unref();
   }
 }
 
-const NEVER = new Int32Array(new SharedArrayBuffer(4));
+const never = new Int32Array(new SharedArrayBuffer(4));
+
+/** Leaves the processor to others for a moment, within the turn. */
+function pause(): void {
+  Atomics.wait(never, 0, 0, 0.05);
+}
 
 function refusal(pid: number, tid: number, cause: unknown): MigrationError {
   const { tracer, effectiveUser } = readStatus(`${pid}/task/${tid}`);

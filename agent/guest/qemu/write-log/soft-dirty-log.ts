@@ -9,6 +9,7 @@ import { ThreadBusyError } from '../../../system/traced-thread.js';
 import type { WriteLog } from '../../guest.js';
 import { type GuestMapping, readGuestMappings, runAt } from './guest-mappings.js';
 import type { TrackedRegion } from './tracked-region.js';
+import { VanishedPages } from './vanished-pages.js';
 
 /** A thread that sleeps deep in the kernel can't be stopped now: how often that is tried, and how long is waited between. */
 const MAX_ATTEMPTS = 20;
@@ -26,11 +27,13 @@ export class SoftDirtyLog implements WriteLog {
   readonly reason: string;
   readonly #pid: number;
   readonly #regions: readonly TrackedRegion[];
+  readonly #vanished: VanishedPages;
   #tracking: { pagemap: number; mappings: GuestMapping[] } | null = null;
 
   constructor(pid: number, regions: readonly TrackedRegion[], reason: string) {
     this.#pid = pid;
     this.#regions = regions;
+    this.#vanished = new VanishedPages(regions);
     this.reason = reason;
   }
 
@@ -41,11 +44,14 @@ export class SoftDirtyLog implements WriteLog {
       const mappings = readGuestMappings(this.#pid, this.#regions);
       this.#tracking = { mappings, pagemap: openSync(`/proc/${this.#pid}/pagemap`, 'r') };
       clearSoftDirty(this.#pid);
+      this.#vanished.start();
     });
   }
 
-  harvest(): Promise<Run[]> {
-    return this.#attempt(() => withProcessStopped(this.#pid, () => this.#harvest()));
+  async harvest(): Promise<Run[]> {
+    const written = await this.#attempt(() => withProcessStopped(this.#pid, () => this.#takeWritten()));
+    const vanished = this.#vanished.take(written);
+    return vanished.length > 0 ? unionRuns([...written, ...vanished]) : written;
   }
 
   stop(): Promise<void> {
@@ -54,7 +60,7 @@ export class SoftDirtyLog implements WriteLog {
     return Promise.resolve();
   }
 
-  #harvest(): Run[] {
+  #takeWritten(): Run[] {
     if (!this.#tracking) throw new MigrationError('tracking-failed', 'the write-log is not started');
     const { pagemap, mappings } = this.#tracking;
     const now = readGuestMappings(this.#pid, this.#regions);

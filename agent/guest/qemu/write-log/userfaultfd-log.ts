@@ -15,6 +15,7 @@ import {
 import type { WriteLog } from '../../guest.js';
 import { type GuestMapping, readGuestMappings, runAt } from './guest-mappings.js';
 import type { TrackedRegion } from './tracked-region.js';
+import { VanishedPages } from './vanished-pages.js';
 
 /** `close` on x86-64, where alone system calls are injected. */
 const SYS_CLOSE = 3;
@@ -22,18 +23,23 @@ const SYS_CLOSE = 3;
 /**
  * Follows the writes of a process by the kernel's write protection: a userfaultfd, made in that process and taken over from it,
  * protects its guest memory; a write lifts the protection of its page and waits for nobody; a harvest finds those pages
- * and protects them again, atomically for each.
+ * and protects them again, atomically for each. Writes that the kernel makes for the process (read(2), vhost-net) are seen;
+ * pages that it gives back are, by VanishedPages. What it does not see:
+ * - writes of other processes that have the same file mapped: foreignMappings;
+ * - writes to pages that are pinned: devices (VFIO), and direct I/O that began before a harvest and ends after it.
  */
 export class UserfaultfdLog implements WriteLog {
   readonly kind = 'userfaultfd';
   readonly reason: string;
   readonly #pid: number;
   readonly #regions: readonly TrackedRegion[];
+  readonly #vanished: VanishedPages;
   #tracking: { protection: WriteProtection; pagemap: number; mappings: GuestMapping[] } | null = null;
 
   constructor(pid: number, regions: readonly TrackedRegion[], reason: string) {
     this.#pid = pid;
     this.#regions = regions;
+    this.#vanished = new VanishedPages(regions);
     this.reason = reason;
   }
 
@@ -43,7 +49,8 @@ export class UserfaultfdLog implements WriteLog {
     try {
       this.#start();
       // Protects what is mapped.
-      this.#harvest();
+      this.#takeWritten();
+      this.#vanished.start();
     } catch (error) {
       await this.stop();
       throw this.#explain(error);
@@ -52,7 +59,9 @@ export class UserfaultfdLog implements WriteLog {
 
   async harvest(): Promise<Run[]> {
     try {
-      return await Promise.resolve(this.#harvest());
+      const written = this.#takeWritten();
+      const vanished = this.#vanished.take(written);
+      return await Promise.resolve(vanished.length > 0 ? unionRuns([...written, ...vanished]) : written);
     } catch (error) {
       throw this.#explain(error);
     }
@@ -100,7 +109,7 @@ export class UserfaultfdLog implements WriteLog {
     }
   }
 
-  #harvest(): Run[] {
+  #takeWritten(): Run[] {
     if (!this.#tracking) throw new MigrationError('tracking-failed', 'the write-log was not started');
     const { pagemap, mappings } = this.#tracking;
     const runs: Run[] = [];
