@@ -68,7 +68,7 @@ export class QemuLab {
     this.#initrd ??= this.#buildInitrd();
     const boot = linuxBoot(await this.#initrd, work, kernel);
     const transcript = await this.#boot(node, { name, memory: '128MiB', boot, ...machine });
-    await transcript.printed(/booted with/);
+    await transcript.printed(/booted with .*\n/);
     return transcript;
   }
 
