@@ -36,13 +36,14 @@ export class QemuMemory {
         clear: (firstPage: number, pageCount: number) => window.clear(firstPage, pageCount),
       })),
     );
-    this.tracked = files.flatMap(({ device, inode, windows }) =>
-      windows.map((window, index) => ({
-        device,
-        inode,
+    this.tracked = files.flatMap((file) =>
+      file.windows.map((window, index) => ({
+        device: file.device,
+        inode: file.inode,
         fileOffset: index * MAX_WINDOW_BYTES,
         memory: window.memory,
         populated: (firstPage: number, pageCount: number) => window.populated(firstPage, pageCount),
+        allocatedPages: () => file.allocatedPages(),
       })),
     );
   }
