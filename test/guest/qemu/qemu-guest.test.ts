@@ -107,7 +107,6 @@ void test('a migration that is given up leaves the guest as it was', async (t) =
 
   await t.test('one that is paused stays so, and can be moved later', async (t) => {
     await guest.pause();
-    const { end } = guest.console;
     for (const saved of [false, true]) {
       await guest.pauseForSwitchover();
       if (saved) await guest.saveState();
@@ -119,7 +118,6 @@ void test('a migration that is given up leaves the guest as it was', async (t) =
     t.equal(target.state, 'paused');
     await target.settle();
     t.equal(target.state, 'paused');
-    t.ok(target.console.end - end < 1000, 'QEMU had to run it for a moment to save it again');
     await target.resume();
     await printsMore(target);
     t.equal(firstBreak(transcript(target)), -1);
