@@ -103,6 +103,7 @@ void t.test('a guest with much that speaks against it', async (t) => {
     disks: [{ problem: null }, { problem: /ENOENT/, identity: '' }, { kind: 'other' }],
   });
   t.same(summary(checkSource(facts, UFFD)).sort(), [
+    'note balloon',
     'note write-log',
     'refusal direct-io',
     'refusal foreign-mapping',
@@ -110,7 +111,6 @@ void t.test('a guest with much that speaks against it', async (t) => {
     'refusal memory-not-shared',
     'refusal memory-not-shared',
     'refusal migration-blocked',
-    'warning balloon',
   ]);
 
   const target = await gatherTargetFacts(defined, new QemuHostProbe('/no/such/qemu'), '/no/such/directory');

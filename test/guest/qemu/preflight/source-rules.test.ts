@@ -110,9 +110,9 @@ void test('each thing that speaks for or against it', (t) => {
     [
       'a balloon',
       { devices: [{ name: 'balloon0', type: 'virtio-balloon-pci' }] },
-      'warning balloon',
       'note balloon',
-      /^device balloon0: what the guest gives back while it moves/,
+      'note balloon',
+      /^device balloon0: what the guest gives back is/,
     ],
     [
       'QEMU refuses',
