@@ -28,7 +28,7 @@ export class QemuLab {
   static async start(
     t: Test,
     nodes: readonly string[] = ['a', 'b'],
-    settings: object = {},
+    settings: { readonly qemu?: object; readonly [name: string]: unknown } = {},
     placeOf?: (node: string) => AgentPlace,
   ): Promise<QemuLab> {
     const memory = await mkdtemp('/dev/shm/vmferry-lab-');
@@ -40,9 +40,9 @@ export class QemuLab {
     });
     for (const node of nodes) await mkdir(join(memory, node));
     const settingsOf = (node: string) => ({
-      qemu: { memoryDirectory: join(memory, node) },
       guestMemory: '8GiB',
       ...settings,
+      qemu: { memoryDirectory: join(memory, node), ...settings.qemu },
     });
     const agents = await AgentLab.start({ teardown: (end) => leave.push(end) }, nodes, settingsOf, placeOf);
     const lab = new QemuLab(agents, memory);
@@ -114,14 +114,19 @@ export class QemuLab {
 
   /** The RAM of a guest on a node, a file for each memory object. */
   async ramFiles(node: string, name: string): Promise<string[]> {
-    const directory = join(this.#memory, node);
+    const directory = this.memoryDirectory(node);
     const files = (await readdir(directory)).filter((file) => file.startsWith(`vmferry-${node}-${name}-`));
     return files.sort().map((file) => join(directory, file));
   }
 
+  /** Where the RAM of a node's guests lies. */
+  memoryDirectory(node: string): string {
+    return join(this.#memory, node);
+  }
+
   /** Processes of QEMU that run for a node. */
   qemus(node: string): number[] {
-    return qemuProcesses(join(this.#memory, node));
+    return qemuProcesses(this.memoryDirectory(node));
   }
 
   /** What a node holds of guests: names of RAM files and of run directories, and processes. */
@@ -129,7 +134,7 @@ export class QemuLab {
     const run = join(this.agents.directory, node, 'run');
     const directories = await readdir(run).catch(() => []);
     return {
-      files: [...(await readdir(join(this.#memory, node))), ...directories],
+      files: [...(await readdir(this.memoryDirectory(node))), ...directories],
       processes: this.qemus(node),
     };
   }

@@ -9,7 +9,7 @@ const MIGRATIONS = 20;
 await t.test(`${MIGRATIONS} migrations of a guest that checks its memory`, async (t) => {
   const lab = await QemuLab.start(t);
   const work = { memory: [{ mode: 'check', mib: 48, hotMiB: 8 }] } as const;
-  const transcript = await lab.bootLinux('a', 'linux', work);
+  const transcript = await lab.bootLinux('a', 'linux', work, { accel: 'auto' });
   let [here, there] = ['a', 'b'];
   for (let migration = 1; migration <= MIGRATIONS; migration += 1) {
     const result = await lab.agents.migrate('linux', here, there);
