@@ -127,7 +127,7 @@ export class GuestStore {
       await this.#save(vm);
     } catch (error) {
       this.#vms.delete(name);
-      await guest.detach?.();
+      await guest.disown?.();
       throw error;
     }
   }
@@ -190,10 +190,12 @@ export class GuestStore {
     imageBytes: number;
     regions: { name: string; bytes: number }[];
   } {
-    const { definition, image } = this.#vm(name);
+    const vm = this.#vm(name);
+    // For what runs, choices may have been made that its definition leaves open.
+    const definition = vm.guest?.definition ?? vm.definition;
     return {
       definition,
-      imageBytes: image?.length ?? 0,
+      imageBytes: vm.image?.length ?? 0,
       regions: this.#kind(definition).regions(definition),
     };
   }

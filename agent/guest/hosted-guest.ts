@@ -25,6 +25,8 @@ export interface HostedGuest extends Guest {
   own?(): Promise<void>;
   /** Lets go of a guest that lives on without the agent. Absent where it can't. */
   detach?(): Promise<void>;
+  /** Gives a machine back that was adopted: it lives on, and no run of the agent will take it up. */
+  disown?(): Promise<void>;
 }
 
 /** A guest that an earlier run of the agent has left behind. */

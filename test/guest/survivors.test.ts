@@ -14,6 +14,7 @@ import { HostedArrayGuest } from '../support/hosted-array-guest.js';
 class LastingGuest extends HostedArrayGuest {
   owned = 0;
   detached = 0;
+  disowned = 0;
 
   own(): Promise<void> {
     this.owned += 1;
@@ -22,6 +23,11 @@ class LastingGuest extends HostedArrayGuest {
 
   detach(): Promise<void> {
     this.detached += 1;
+    return Promise.resolve();
+  }
+
+  disown(): Promise<void> {
+    this.disowned += 1;
     return Promise.resolve();
   }
 }
@@ -50,12 +56,14 @@ async function openOn(
     takeUp: takeUp ?? (() => Promise.resolve(guest)),
     destroy: () => guest.destroy(),
   };
+  let adopted: LastingGuest | null = null;
   const kind: GuestKind = {
     check: () => undefined,
     boot: (definition) => Promise.resolve(new LastingGuest(definition)),
     incoming: (definition) => Promise.resolve(new LastingGuest(definition)),
     regions: ({ memory }) => [{ name: 'ram0', bytes: memory }],
     survivors: () => Promise.resolve([survivor]),
+    adopt: (name) => Promise.resolve((adopted = new LastingGuest(definitionOf(name)))),
   };
   const journal: Decisions = {
     get: (migration) => entries.find((candidate) => candidate.migration === migration),
@@ -70,7 +78,7 @@ async function openOn(
     memoryLimitBytes: 4 * 2 ** 20,
     logger: pino({}, { write: (line: string) => void log.push(JSON.parse(line) as never) }),
   });
-  return { store, guest, directory, log };
+  return { store, guest, directory, log, adopted: () => adopted! };
 }
 
 void t.test("the node's own guest is taken up and is as its operator wanted it", async (t) => {
@@ -148,4 +156,16 @@ void t.test('a VM that came here is known to be kept only when it is on disk', a
   failing.own = () => Promise.reject(new Error('no space left'));
   t.equal(await store.adopt('second', undefined).kept, false);
   await store.close();
+});
+
+void t.test('a machine of somebody else becomes a VM of the node, or goes back as it was', async (t) => {
+  const { store, directory, adopted } = await openOn(t, null);
+  await t.rejects(store.takeOver('web', '/run/web.qmp'), { code: 'name-taken' });
+  for (const name of ['one', 'two', 'three']) await store.takeOver(name, `/run/${name}.qmp`);
+  t.equal(store.get('three').memoryBytes, adopted().definition.memory);
+  t.ok((await readdir(directory)).includes('three.json'));
+  await t.rejects(store.takeOver('four', '/run/four.qmp'), { code: 'target-out-of-memory' });
+  t.equal(adopted().disowned, 1);
+  t.notOk(adopted().destroyed);
+  t.throws(() => store.get('four'), { code: 'not-found' });
 });

@@ -8,6 +8,12 @@ import type { QmpEvent } from './qmp/qmp-message.js';
 /** For the kernel to show that a QEMU whose monitor has closed has ended. ms */
 const END_MS = 2_000;
 
+/**
+ * For the event that ends a step of QEMU's own migration, which moves a few MB within this host. One that waits for a
+ * disk that does not answer must not keep a guest standing still for ever. ms
+ */
+const STEP_MS = 60_000;
+
 /** A running QEMU as one thing to talk to: whatever is under way when it ends fails with how it ended. */
 export class QemuControl {
   readonly qmp: QmpConnection;
@@ -45,9 +51,9 @@ export class QemuControl {
     return this.guard(this.qmp.execute(command, parameters));
   }
 
-  /** The next event that matches; to be called before the command that causes it, and awaited by guard(). */
+  /** The next event that matches, for STEP_MS; to be called before the command that causes it, and awaited by guard(). */
   event(matches: (event: QmpEvent) => boolean, signal?: AbortSignal): Promise<QmpEvent> {
-    return this.qmp.nextEvent(matches, { signal });
+    return this.qmp.nextEvent(matches, { signal, timeoutMs: STEP_MS });
   }
 
   /** `operation`, which waits for QEMU; where QEMU ends meanwhile, it rejects with how. */

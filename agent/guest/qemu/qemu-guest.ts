@@ -185,6 +185,11 @@ export class QemuGuest implements HostedGuest {
     return this.#ending;
   }
 
+  async disown(): Promise<void> {
+    await this.detach();
+    await this.#directory.remove();
+  }
+
   destroy(): Promise<void> {
     this.#ending ??= this.#destroy();
     return this.#ending;

@@ -35,6 +35,7 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
 
   async function launch(definition: QemuDefinition, migration: string | null): Promise<QemuGuest> {
     const { name } = definition;
+    checkArguments(definition);
     const directory = new RunDirectory(runDirectory, name);
     const { binary, ...host } = await probe.host();
     const { accel, reason, definition: pinned } = pinDefinition(definition, host);
@@ -62,16 +63,12 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
   }
 
   return {
-    check({ name, arguments: parameters }, image) {
+    check(definition, image) {
       if (image) {
-        const text = `VM ${name} runs in QEMU and a program image came with it: name a kernel or a disk in its definition`;
+        const text = `VM ${definition.name} runs in QEMU and a program image came with it: name a kernel or a disk in its definition`;
         throw new MigrationError('invalid-definition', text);
       }
-      const refused = parameters.find((text) => REFUSED_ARGUMENTS.includes(text.replace(/^--?/, '')));
-      if (refused !== undefined) {
-        const text = `VM ${name} has the argument ${refused}, with which it could not be migrated: leave it out`;
-        throw new MigrationError('invalid-definition', text);
-      }
+      checkArguments(definition);
     },
     boot: (definition) => launch(definition, null),
     incoming: launch,
@@ -106,6 +103,13 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
       }
     },
   };
+}
+
+function checkArguments({ name, arguments: parameters }: QemuDefinition): void {
+  const refused = parameters.find((text) => REFUSED_ARGUMENTS.includes(text.replace(/^--?/, '')));
+  if (refused === undefined) return;
+  const text = `VM ${name} has the argument ${refused}, with which it could not be migrated: leave it out`;
+  throw new MigrationError('invalid-definition', text);
 }
 
 async function discard(directory: RunDirectory, { record, control }: StartedQemu): Promise<void> {
