@@ -1,10 +1,12 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { GuestDefinitionSchema, type QemuDefinition } from '../../shared/guest-definition.js';
 import { formatTable } from '../cli/table.js';
 import { buildLinuxGuest, linuxBoot } from '../lab/guests/linux/linux-guest.js';
+import { qemuProcesses } from '../lab/qemu-processes.js';
 import { median } from './median.js';
 import type { Contender, Move, Traveller } from './qemu/contender.js';
 import { QemuContender } from './qemu/qemu-contender.js';
@@ -115,6 +117,21 @@ function range(of: readonly number[]): string {
 }
 
 const directory = await mkdtemp(join(tmpdir(), 'vmferry-bench-'));
+const memoryDirectory = await mkdtemp('/dev/shm/vmferry-bench-');
+
+/** A QEMU of vmferry's outlives its agent; whatever ends the benchmark, it does not stay. */
+function clearAway(): void {
+  for (const pid of qemuProcesses(memoryDirectory)) process.kill(pid, 'SIGKILL');
+  for (const each of [directory, memoryDirectory]) rmSync(each, { recursive: true, force: true });
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    clearAway();
+    process.exit(1);
+  });
+}
+
 const contenders: Contender[] = [];
 try {
   const initrd = join(directory, 'initrd');
@@ -127,10 +144,10 @@ try {
       accel: values.accel,
       boot: linuxBoot(initrd, { memory: [{ mode: 'rewrite', mib: FILLED_MIB, hotMiB }] }),
     }) as QemuDefinition;
-  contenders.push(await VmferryContender.start(directory));
+  const place = { directory, memoryDirectory };
+  contenders.push(await VmferryContender.start(place));
   for (const privateRam of [false, true]) {
-    for (const multifd of [false, true])
-      contenders.push(new QemuContender(directory, { multifd, privateRam }));
+    for (const multifd of [false, true]) contenders.push(new QemuContender(place, { multifd, privateRam }));
   }
   const host = { processors: availableParallelism(), node: process.version, accel: values.accel };
   say(
@@ -139,6 +156,6 @@ try {
   const figures = await bench(contenders, definition);
   if (values.json) process.stdout.write(`${JSON.stringify({ runs, ...host, figures })}\n`);
 } finally {
-  await Promise.all(contenders.map((contender) => contender.close()));
-  await rm(directory, { recursive: true, force: true });
+  await Promise.allSettled(contenders.map((contender) => contender.close()));
+  clearAway();
 }

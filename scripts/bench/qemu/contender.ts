@@ -8,6 +8,13 @@ export interface Contender {
   close(): Promise<void>;
 }
 
+/** Where contenders put their files. */
+export interface BenchPlace {
+  readonly directory: string;
+  /** For the RAM of their guests: a folder of a tmpfs. */
+  readonly memoryDirectory: string;
+}
+
 /** A guest that goes there and back. It is paused between its moves, so that it does not disturb those of others. */
 export interface Traveller {
   /** Lets it run for a moment, moves it, and pauses it where it is then. */

@@ -1,6 +1,13 @@
 import { setTimeout } from 'node:timers/promises';
 import type { QemuDefinition } from '../../../shared/guest-definition.js';
-import { type Contender, DOWNTIME_LIMIT_MS, type Move, type Traveller, WORK_BEFORE_MS } from './contender.js';
+import {
+  type BenchPlace,
+  type Contender,
+  DOWNTIME_LIMIT_MS,
+  type Move,
+  type Traveller,
+  WORK_BEFORE_MS,
+} from './contender.js';
 import { QemuProcess, type QemuSetting } from './qemu-process.js';
 
 const MULTIFD_CHANNELS = 4;
@@ -15,9 +22,9 @@ export class QemuContender implements Contender {
   readonly #multifd: boolean;
   readonly #travellers: QemuTraveller[] = [];
 
-  constructor(directory: string, { multifd, privateRam }: { multifd: boolean; privateRam: boolean }) {
+  constructor(place: BenchPlace, { multifd, privateRam }: { multifd: boolean; privateRam: boolean }) {
     this.name = `${multifd ? 'QEMU multifd' : 'QEMU precopy'}${privateRam ? ', private RAM' : ''}`;
-    this.#setting = { directory, privateRam };
+    this.#setting = { ...place, privateRam };
     this.#multifd = multifd;
   }
 

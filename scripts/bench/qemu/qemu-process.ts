@@ -12,12 +12,11 @@ export interface QemuSetting {
   readonly definition: QemuDefinition;
   /** For its sockets and its console. */
   readonly directory: string;
+  /** For its RAM. */
+  readonly memoryDirectory: string;
   /** Whether its RAM is its own, as QEMU's users have it, instead of a shared file, as vmferry needs it. */
   readonly privateRam: boolean;
 }
-
-/** Where the RAM of guests lies. */
-const MEMORY_DIRECTORY = '/dev/shm';
 
 /** Between two looks at what QEMU gives no event for. ms */
 const POLL_MS = 5;
@@ -33,12 +32,12 @@ export class QemuProcess {
 
   /** Starts one; it runs at once, or when a migration has come in. */
   static async start(
-    { definition, directory, privateRam }: QemuSetting,
+    { definition, directory, memoryDirectory, privateRam }: QemuSetting,
     incoming: boolean,
   ): Promise<QemuProcess> {
     started += 1;
-    const name = `${definition.name}-${process.pid}-${started}`;
-    const ramFile = join(MEMORY_DIRECTORY, `vmferry-bench-${name}.ram`);
+    const name = `${definition.name}-${started}`;
+    const ramFile = join(memoryDirectory, `${name}.ram`);
     const qmpSocket = join(directory, `${name}.qmp`);
     const consoleLog = join(directory, `${name}.log`);
     const parameters = qemuArguments({

@@ -2,7 +2,14 @@ import { setTimeout } from 'node:timers/promises';
 import type { QemuDefinition } from '../../../shared/guest-definition.js';
 import { AgentClient } from '../../cli/agent-client.js';
 import { type AgentProcess, startAgents } from '../../lab/agent-process.js';
-import { type Contender, DOWNTIME_LIMIT_MS, type Move, type Traveller, WORK_BEFORE_MS } from './contender.js';
+import {
+  type BenchPlace,
+  type Contender,
+  DOWNTIME_LIMIT_MS,
+  type Move,
+  type Traveller,
+  WORK_BEFORE_MS,
+} from './contender.js';
 
 /** Memory that each agent may give to guests: those of all workloads. */
 const GUEST_MEMORY = '16GiB';
@@ -13,8 +20,9 @@ export class VmferryContender implements Contender {
   readonly #agents: AgentProcess[];
   readonly #travellers: VmferryTraveller[] = [];
 
-  static async start(directory: string): Promise<VmferryContender> {
-    return new VmferryContender(await startAgents(['a', 'b'], directory, { guestMemory: GUEST_MEMORY }));
+  static async start({ directory, memoryDirectory }: BenchPlace): Promise<VmferryContender> {
+    const settings = { guestMemory: GUEST_MEMORY, qemu: { memoryDirectory } };
+    return new VmferryContender(await startAgents(['a', 'b'], directory, settings));
   }
 
   private constructor(agents: AgentProcess[]) {
