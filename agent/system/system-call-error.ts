@@ -1,4 +1,7 @@
-import { getSystemErrorName } from 'node:util';
+import { constants } from 'node:os';
+
+// Not util.getSystemErrorName(), which does not know them all.
+const names = Object.entries(constants.errno);
 
 /** A system call that the kernel refused. `code` is the name of its errno: 'EPERM', 'ENOMEM', ... */
 export class SystemCallError extends Error {
@@ -7,7 +10,7 @@ export class SystemCallError extends Error {
   readonly code: string;
 
   constructor(call: string, errno: number) {
-    const code = getSystemErrorName(-errno);
+    const code = names.find(([, value]) => value === errno)?.[0] ?? `errno ${errno}`;
     super(`${call} failed: ${code}`);
     this.name = 'SystemCallError';
     this.call = call;

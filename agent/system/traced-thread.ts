@@ -1,7 +1,7 @@
-import { MigrationError } from '../../shared/errors.js';
 import { libc } from './libc.js';
-import { isAlive, readStatus } from './process-status.js';
+import { isAlive, readStatus, readThread } from './process-status.js';
 import { hasCode, SystemCallError } from './system-call-error.js';
+import { traceRefusal } from './trace-refusal.js';
 
 // From linux/ptrace.h and linux/wait.h.
 const PTRACE_CONT = 7;
@@ -29,7 +29,7 @@ const SYSCALL_STOP = SIGTRAP | 0x80;
 
 /** Bytes of struct user_regs_struct on x86-64. */
 const REGISTER_BYTES = 27 * 8;
-/** How long a thread may take to stop at first. Those that sleep deep in the kernel don't. */
+/** How long a thread may take to stop at first. Those that sleep deep in the kernel don't; they are not tried, if that is known. */
 const ATTACH_LIMIT_MS = 500;
 /** How long it may take afterwards: it is needed, since it has registers to be put back, on however busy a machine. */
 const USE_LIMIT_MS = 20_000;
@@ -51,17 +51,20 @@ export class ThreadGoneError extends Error {}
 export class TracedThread {
   readonly tid: number;
   readonly #pid: number;
+  /** Whether node waits for it, too: that would take its stop for its end, in a later turn. */
+  readonly #ownChild: boolean;
   #place: 'running' | 'system-call' | 'standing' = 'running';
   #limitMs = ATTACH_LIMIT_MS;
 
-  /** Stops a thread. Throws tracking-failed if that is not allowed, ThreadBusyError, ThreadGoneError. */
+  /** Stops a thread. Throws tracking-failed if that is refused, ThreadBusyError, ThreadGoneError. */
   static attach(pid: number, tid: number): TracedThread {
     const thread = new TracedThread(pid, tid);
+    if (readThread(pid, tid).state === 'D') throw thread.#busy();
     try {
       thread.#ptrace('SEIZE', PTRACE_SEIZE, PTRACE_O_TRACESYSGOOD);
     } catch (error) {
       if (hasCode(error, 'ESRCH') || !isAlive(pid, tid)) throw thread.#gone(error);
-      throw hasCode(error, 'EPERM') ? refusal(pid, tid, error) : error;
+      throw hasCode(error, 'EPERM') ? traceRefusal(pid, tid, error) : error;
     }
     try {
       thread.stop();
@@ -76,6 +79,8 @@ export class TracedThread {
   private constructor(pid: number, tid: number) {
     this.#pid = pid;
     this.tid = tid;
+    this.#ownChild = tid === pid && isChildOfThisProcess(pid);
+    if (this.#ownChild) this.#limitMs = USE_LIMIT_MS;
   }
 
   /** Stops the thread wherever it is: returns once it stands still, with none of its signals lost. */
@@ -167,6 +172,12 @@ export class TracedThread {
     return this.#gone(error);
   }
 
+  #busy(): ThreadBusyError {
+    return new ThreadBusyError(
+      `thread ${this.tid} of process ${this.#pid} does not stop: it sleeps in the kernel`,
+    );
+  }
+
   #gone(cause?: unknown): ThreadGoneError {
     return new ThreadGoneError(`thread ${this.tid} of process ${this.#pid} has ended`, { cause });
   }
@@ -179,7 +190,7 @@ export class TracedThread {
       if (this.#hasEnded()) throw this.#gone();
       const waitedMs = performance.now() - start;
       if (waitedMs > this.#limitMs) {
-        throw new ThreadBusyError(`thread ${this.tid} of process ${this.#pid} did not stop`);
+        throw this.#busy();
       }
       if (waitedMs > 0.1) pause();
     }
@@ -194,8 +205,7 @@ export class TracedThread {
       const change = this.#wait(WEXITED | WNOWAIT);
       // Of a tracee the kernel tells stops, too, whatever was asked for.
       if (change === undefined || change.code > CLD_DUMPED) return false;
-      const ownChild = this.tid === this.#pid && readStatus(this.#pid).parent === process.pid;
-      if (!ownChild) this.#wait(WEXITED);
+      if (!this.#ownChild) this.#wait(WEXITED);
       return true;
     } catch (error) {
       if (hasCode(error, 'ECHILD', 'ENOENT')) return true;
@@ -216,11 +226,8 @@ export class TracedThread {
   /** A thread that sleeps deep in the kernel stops when it wakes, and can only then be let go. */
   #letGoLater(): void {
     const timer = setInterval(() => {
-      if (!this.#hasEnded()) {
-        if (this.#wait(WSTOPPED) === undefined) return;
-        this.detach();
-      }
-      clearInterval(timer);
+      // Tried each time, since the stop may have been told to node, as that of a child.
+      if (libc().ptrace(PTRACE_DETACH, this.tid, 0, 0) === 0 || this.#hasEnded()) clearInterval(timer);
     }, RELEASE_INTERVAL_MS).unref();
   }
 }
@@ -232,19 +239,11 @@ function pause(): void {
   Atomics.wait(never, 0, 0, 0.05);
 }
 
-function refusal(pid: number, tid: number, cause: unknown): MigrationError {
-  const { tracer, effectiveUser } = readStatus(`${pid}/task/${tid}`);
-  if (tracer !== 0) {
-    const { command } = readStatus(tracer);
-    return new MigrationError(
-      'tracking-failed',
-      `process ${pid} is already traced, by process ${tracer} (${command}): end that, then try again`,
-      { cause },
-    );
+function isChildOfThisProcess(pid: number): boolean {
+  try {
+    return readStatus(pid).parent === process.pid;
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ESRCH')) return false;
+    throw error;
   }
-  return new MigrationError(
-    'tracking-failed',
-    `this agent may not trace process ${pid} of user ${effectiveUser}: it needs the capability CAP_SYS_PTRACE (and kernel.yama.ptrace_scope below 3)`,
-    { cause },
-  );
 }

@@ -8,6 +8,8 @@ import { Program } from './child-process.js';
 const SYS_CLOSE = 3;
 const SYS_GETPID = 39;
 const EBADF = 9;
+/** This runs in dist/, and C stays where it is written. */
+const SOURCES = new URL('../../../test/system/', import.meta.url);
 
 function ownPid(pid: number): number {
   return injectSystemCalls(pid, (call) => call(SYS_GETPID));
@@ -102,6 +104,31 @@ void test('a process that dies meanwhile is an error, and its parent learns of i
   t.throws(inject, { code: 'tracking-failed', message: `process ${cat.pid}: it has ended` });
   t.same(await ended, [null, 'SIGKILL']);
   t.throws(() => ownPid(cat.pid), { code: 'tracking-failed', message: 'it has ended' });
+});
+
+void test('the parent of a process that dies meanwhile learns of that, too', async (t) => {
+  const shell = new Program(t, 'sh', '-c', 'sleep 1000 & echo $!; wait; echo reaped');
+  await shell.prints('\n');
+  const pid = Number(shell.printed);
+  await inState(pid, 'S');
+  const inject = (): unknown =>
+    injectSystemCalls(pid, (call) => {
+      process.kill(pid, 'SIGKILL');
+      return call(SYS_GETPID);
+    });
+  t.throws(inject, { code: 'tracking-failed', message: 'it has ended' });
+  await shell.prints('reaped');
+});
+
+void test('a process that sleeps where nothing wakes it is refused, and runs on', async (t) => {
+  // The parent of a vfork waits so for its child.
+  const program = new Program(t, 'tcc', '-run', new URL('deep-sleeper.c', SOURCES).pathname);
+  await inState(program.pid, 'D');
+  t.throws(() => ownPid(program.pid), { code: 'tracking-failed', message: 'they sleep in the kernel' });
+  program.type('\n');
+  await program.prints('awake');
+  await inState(program.pid, 'S');
+  t.equal(ownPid(program.pid), program.pid);
 });
 
 void test('what the caller throws is passed on, and the process runs on', async (t) => {
