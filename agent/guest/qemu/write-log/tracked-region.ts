@@ -10,6 +10,6 @@ export interface TrackedRegion {
   readonly memory: Uint8Array;
   /** The parts of a range that are no holes, ascending. */
   populated(firstPage: number, pageCount: number): PageRange[];
-  /** Pages of all of its file that are no holes. Absent: pages that become holes are not looked for. */
-  allocatedPages?(): number;
+  /** Pages of all of its file that are no holes. */
+  allocatedPages(): number;
 }

@@ -16,7 +16,7 @@ export class VanishedPages {
   #presentPages = 0;
 
   constructor(regions: readonly TrackedRegion[]) {
-    this.#regions = regions.every((region) => 'allocatedPages' in region) ? regions : [];
+    this.#regions = regions;
   }
 
   /** Takes note of what there is. */
@@ -28,8 +28,7 @@ export class VanishedPages {
   /** The pages that were there, or written, and have become holes; `written` is what a harvest has just returned. */
   take(written: readonly Run[]): Run[] {
     for (const { region, firstPage, pageCount } of written) {
-      const present = this.#present[region];
-      if (!present) continue;
+      const present = this.#present[region]!;
       for (let page = firstPage; page < firstPage + pageCount; page += 1) {
         this.#presentPages += 1 - present[page]!;
         present[page] = 1;
@@ -40,7 +39,7 @@ export class VanishedPages {
 
   #allocatedPages(): number {
     const files = new Map(this.#regions.map((region) => [`${region.device} ${region.inode}`, region]));
-    return [...files.values()].reduce((pages, file) => pages + (file.allocatedPages?.() ?? 0), 0);
+    return [...files.values()].reduce((pages, file) => pages + file.allocatedPages(), 0);
   }
 
   #look(): Run[] {

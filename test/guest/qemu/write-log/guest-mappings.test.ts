@@ -6,7 +6,14 @@ import { PAGE_SIZE } from '../../../../shared/page.js';
 
 function region(inode: number, firstPage: number, pages: number): TrackedRegion {
   const memory = new Uint8Array(pages * PAGE_SIZE);
-  return { device: 0x1b, inode, fileOffset: firstPage * PAGE_SIZE, memory, populated: () => [] };
+  return {
+    device: 0x1b,
+    inode,
+    fileOffset: firstPage * PAGE_SIZE,
+    memory,
+    populated: () => [],
+    allocatedPages: () => 0,
+  };
 }
 
 /** One file of 8 pages in two windows, and a second file of 4. */

@@ -30,6 +30,10 @@ class HolyRegion implements TrackedRegion {
     return this.present.has(page) ? this.memory[page * PAGE_SIZE]! : 0;
   }
 
+  allocatedPages(): number {
+    return this.present.size;
+  }
+
   populated(firstPage: number, pageCount: number): { firstPage: number; pageCount: number }[] {
     return [...this.present]
       .filter((page) => page >= firstPage && page < firstPage + pageCount)

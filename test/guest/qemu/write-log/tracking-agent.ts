@@ -4,7 +4,14 @@ import { UserfaultfdLog } from '../../../../agent/guest/qemu/write-log/userfault
 const [pid, device, inode, bytes] = process.argv.slice(2).map(Number);
 
 const memory = new Uint8Array(bytes!);
-const region = { device: device!, inode: inode!, fileOffset: 0, memory, populated: () => [] };
+const region = {
+  device: device!,
+  inode: inode!,
+  fileOffset: 0,
+  memory,
+  populated: () => [],
+  allocatedPages: () => 0,
+};
 await new UserfaultfdLog(pid!, [region], 'a test').start();
 process.send!('tracking');
 setInterval(() => undefined, 2 ** 30);
