@@ -1,6 +1,7 @@
-import { closeSync, fstatSync, openSync, statfsSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, statfsSync, writeSync } from 'node:fs';
 import { MigrationError } from '../../shared/errors.js';
 import { PAGE_SIZE } from '../../shared/page.js';
+import { hasCode } from './system-call-error.js';
 import {
   mapAnonymous,
   mapShared,
@@ -30,6 +31,12 @@ export interface MappedWindow {
   populated(firstPage: number, pageCount: number): Pages[];
   /** Makes holes of a range. */
   clear(firstPage: number, pageCount: number): void;
+  /**
+   * Puts bytes at an offset. Twice as fast as a copy into `memory` where there are holes, which the kernel need not make zero
+   * and map first; and where the file system is full this throws target-out-of-memory, and a copy ends the process. RangeError
+   * beyond the window. Absent on hugetlbfs, which knows no write(2).
+   */
+  readonly write?: (offset: number, bytes: Uint8Array) => void;
 }
 
 interface Mapping {
@@ -106,6 +113,7 @@ export class MappedFile {
       memory,
       populated: (firstPage, pageCount) => this.#populated(mapping, firstPage, pageCount),
       clear: (firstPage, pageCount) => this.#clear(mapping, memory, firstPage, pageCount),
+      ...(blockBytes === PAGE_SIZE && { write: (at, data) => this.#write(mapping, at, data) }),
     };
   }
 
@@ -136,6 +144,23 @@ export class MappedFile {
       step = found === asked ? Math.min(step * 2, MAX_RESIDENT_STEP) : MIN_RESIDENT_STEP;
     }
     return ranges;
+  }
+
+  #write({ offset, bytes: size }: Mapping, at: number, bytes: Uint8Array): void {
+    if (!(at >= 0 && at + bytes.length <= size)) {
+      throw new RangeError(`${bytes.length} bytes at ${at} are outside of the ${size} bytes of the memory`);
+    }
+    if (this.#fd < 0) return;
+    try {
+      for (let done = 0; done < bytes.length;) {
+        done += writeSync(this.#fd, bytes, done, bytes.length - done, offset + at + done);
+      }
+    } catch (cause) {
+      if (!hasCode(cause, 'ENOSPC', 'ENOMEM', 'EDQUOT')) throw cause;
+      const text =
+        "the file system of the guests' memory is full: free some of it, or raise its size (mount -o remount,size=…)";
+      throw new MigrationError('target-out-of-memory', text, { cause });
+    }
   }
 
   #clear({ offset, blockBytes }: Mapping, memory: Uint8Array, firstPage: number, pageCount: number): void {

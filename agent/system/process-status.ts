@@ -15,7 +15,7 @@ export interface ProcessStatus {
 }
 
 /** Bits of ProcessStatus.effectiveCapabilities, from linux/capability.h. */
-export const CAPABILITIES = { CAP_SYS_PTRACE: 19, CAP_SYS_ADMIN: 21 } as const;
+const CAPABILITIES = { CAP_SYS_PTRACE: 19 } as const;
 
 /** Of a process, or of one thread of it (its path below /proc: `PID` or `PID/task/TID`). Throws ENOENT, ESRCH if it is gone. */
 export function readStatus(process: number | string): ProcessStatus {

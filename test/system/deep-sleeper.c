@@ -1,4 +1,4 @@
-/* Sleeps in the kernel, where no signal wakes it, until a byte is typed; then says so and waits for another. */
+/* Says so, and sleeps in the kernel, where no signal wakes it, until a byte is typed; says that, and waits for another. */
 int vfork(void);
 long read(int fd, void *buffer, unsigned long bytes);
 long write(int fd, const void *buffer, unsigned long bytes);
@@ -8,6 +8,7 @@ static char typed;
 
 int main(void)
 {
+    write(1, "asleep\n", 7);
     if (vfork() == 0) {
         read(0, &typed, 1);
         _exit(0);

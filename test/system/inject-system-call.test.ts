@@ -123,6 +123,7 @@ void test('the parent of a process that dies meanwhile learns of that, too', asy
 void test('a process that sleeps where nothing wakes it is refused, and runs on', async (t) => {
   // The parent of a vfork waits so for its child.
   const program = new Program(t, 'tcc', '-run', new URL('deep-sleeper.c', SOURCES).pathname);
+  await program.prints('asleep');
   await inState(program.pid, 'D');
   t.throws(() => ownPid(program.pid), { code: 'tracking-failed', message: 'they sleep in the kernel' });
   program.type('\n');

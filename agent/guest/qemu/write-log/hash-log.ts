@@ -10,7 +10,7 @@ const SLICE_PAGES = 8192;
 
 /**
  * Finds written pages by comparing all memory with what was sent: 64-bit hashes of the very bytes that `capture` handed
- * out. A page counts as sent once it is captured, and as zero before, since that is what a target starts with. Hashes of
+ * out. A page counts as sent once it is captured, as a hole or not, and as zero before, since that is what a target starts with. Hashes of
  * what memory held at another time would not do: a page can change back between the two.
  *
  * It needs no privilege and no kernel, and sees every write, whoever made it. It is slow: each harvest reads all that is
@@ -56,13 +56,17 @@ export class HashLog implements WriteLog {
   capture({ region: index, firstPage, pageCount }: Run): Uint8Array {
     const { region, sent } = this.#region(index);
     const copy = new Uint8Array(pageCount * PAGE_SIZE);
+    sent.fill(ZERO_PAGE_HASH, firstPage, firstPage + pageCount);
     // Holes are left alone: to read them would fill them with memory.
     for (const populated of region.populated(firstPage, pageCount)) {
       const start = populated.firstPage * PAGE_SIZE;
       const end = start + populated.pageCount * PAGE_SIZE;
       copy.set(region.memory.subarray(start, end), start - firstPage * PAGE_SIZE);
+      for (let i = 0; i < populated.pageCount; i += 1) {
+        const page = populated.firstPage + i;
+        sent[page] = hashPage(copy, page - firstPage);
+      }
     }
-    for (let page = 0; page < pageCount; page += 1) sent[firstPage + page] = hashPage(copy, page);
     return copy;
   }
 
