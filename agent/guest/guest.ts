@@ -17,6 +17,8 @@ export interface Region {
    * would fill with memory. Absent where a region has no holes.
    */
   populated?(firstPage: number, pageCount: number): PageRange[];
+  /** Puts bytes at an offset: what a copy into `memory` does, faster or safer. Throws target-out-of-memory. */
+  readonly write?: (offset: number, bytes: Uint8Array) => void;
   /** Makes a range zero by giving its memory back. Absent where a region has no holes. */
   clear?(firstPage: number, pageCount: number): void;
 }

@@ -69,32 +69,40 @@ interface Step extends Run {
 function* stepsOf(run: Run, region: Region, writeLog: WriteLog): Generator<Step> {
   const end = run.firstPage + run.pageCount;
   for (let page = run.firstPage; page < end; page += STEP_PAGES) {
-    const chunkEnd = Math.min(end, page + STEP_PAGES);
-    let done = page;
-    const hole = (until: number): Step => ({
-      region: run.region,
-      firstPage: done,
-      pageCount: until - done,
-      content: null,
-    });
-    for (const { firstPage, pageCount } of populatedRanges(region, page, chunkEnd - page)) {
-      if (firstPage > done) yield hole(firstPage);
-      const data = { region: run.region, firstPage, pageCount };
-      const start = firstPage * PAGE_SIZE;
-      const memory = writeLog.capture?.(data) ?? region.memory.subarray(start, start + pageCount * PAGE_SIZE);
-      for (let first = 0; first < pageCount;) {
-        const zero = isZeroPage(memory, first);
-        const next = zeroRunEnd(memory, first, pageCount);
-        yield {
-          region: run.region,
-          firstPage: firstPage + first,
-          pageCount: next - first,
-          content: zero ? null : memory.subarray(first * PAGE_SIZE, next * PAGE_SIZE),
-        };
-        first = next;
-      }
-      done = firstPage + pageCount;
+    const chunk: Run = { ...run, firstPage: page, pageCount: Math.min(end - page, STEP_PAGES) };
+    // What a log has captured is what must be sent, holes included: the guest may be filling one.
+    const captured = writeLog.capture?.(chunk);
+    if (captured) {
+      yield* piecesOf(chunk, captured);
+      continue;
     }
-    if (done < chunkEnd) yield hole(chunkEnd);
+    let done = page;
+    for (const data of populatedRanges(region, page, chunk.pageCount)) {
+      if (data.firstPage > done) yield hole(run, done, data.firstPage);
+      done = data.firstPage + data.pageCount;
+      const view = region.memory.subarray(data.firstPage * PAGE_SIZE, done * PAGE_SIZE);
+      yield* piecesOf({ ...data, region: run.region }, view);
+    }
+    const chunkEnd = page + chunk.pageCount;
+    if (done < chunkEnd) yield hole(run, done, chunkEnd);
+  }
+}
+
+function hole({ region }: Run, firstPage: number, endPage: number): Step {
+  return { region, firstPage, pageCount: endPage - firstPage, content: null };
+}
+
+/** A run with its content, cut where pages turn to zero and back. */
+function* piecesOf({ region, firstPage, pageCount }: Run, content: Uint8Array): Generator<Step> {
+  for (let first = 0; first < pageCount;) {
+    const zero = isZeroPage(content, first);
+    const next = zeroRunEnd(content, first, pageCount);
+    yield {
+      region,
+      firstPage: firstPage + first,
+      pageCount: next - first,
+      content: zero ? null : content.subarray(first * PAGE_SIZE, next * PAGE_SIZE),
+    };
+    first = next;
   }
 }

@@ -46,7 +46,9 @@ export class ReceivedMemory {
 
   /** Writes bytes of a run that was checked, at `offset` bytes of the region. */
   write(region: number, offset: number, bytes: Uint8Array): void {
-    copyBytes(this.#regions[region]!.memory, offset, bytes);
+    const { memory, write } = this.#regions[region]!;
+    if (write) write(offset, bytes);
+    else copyBytes(memory, offset, bytes);
   }
 
   /** Makes the run zero; where the region has holes, it becomes one. */

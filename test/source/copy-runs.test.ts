@@ -52,25 +52,20 @@ const signal = new AbortController().signal;
 
 void t.test('holes are told as zero pages, and not looked at', async (t) => {
   const { sender, sent } = notingSender();
-  const looked: number[] = [];
   const region = withHoles();
-  const writeLog: WriteLog = {
-    ...NO_LOG,
-    capture: ({ firstPage, pageCount }) => {
-      for (let page = firstPage; page < firstPage + pageCount; page += 1) looked.push(page);
-      return region.memory.slice(firstPage * PAGE_SIZE, (firstPage + pageCount) * PAGE_SIZE);
-    },
-  };
+  // what a look would find
+  for (const page of [2, 3, 6, 7]) region.memory.fill(9, page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
   const runs = [{ region: 0, firstPage: 1, pageCount: 7 }];
-  const figures = await copyRuns(runs, { regions: [region], writeLog }, sender, signal, () => true);
+  const figures = await copyRuns(runs, { regions: [region], writeLog: NO_LOG }, sender, signal, () => true);
   t.strictSame(sent, ['0:1+1 2', '0:2+2', '0:4+1 5', '0:5+1', '0:6+2']);
-  t.strictSame(looked, [1, 4, 5], 'what the log captured is what was sent');
   t.match(figures, { pages: 7, zeroPages: 5, bytes: 2 * PAGE_SIZE, left: [] });
 });
 
 void t.test('what is sent is what was captured, whatever the guest does meanwhile', async (t) => {
   const { sender, sent } = notingSender();
-  const region: Region = { name: 'ram0', memory: new Uint8Array(2 * PAGE_SIZE).fill(1) };
+  const memory = new Uint8Array(2 * PAGE_SIZE).fill(1);
+  // It was a hole a moment ago: that is no reason to send zeros where something else was captured.
+  const region: Region = { name: 'ram0', memory, populated: () => [] };
   const writeLog: WriteLog = {
     ...NO_LOG,
     capture: () => {

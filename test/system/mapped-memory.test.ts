@@ -1,4 +1,6 @@
-import { readSync, openSync, closeSync, truncateSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { closeSync, openSync, readSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { test } from 'tap';
 import { MappedFile } from '../../agent/system/mapped-memory.js';
@@ -116,5 +118,39 @@ void test('a file of another size is refused', (t) => {
   const path = ramFile(t, PAGES * PAGE_SIZE);
   t.throws(() => MappedFile.open(path, 2 * PAGES * PAGE_SIZE), { code: 'guest-failed', message: path });
   t.throws(() => MappedFile.open('/dev/shm/vmferry-no-such-file', PAGE_SIZE), { code: 'ENOENT' });
+  t.end();
+});
+
+void test('bytes that are written are in the memory, at any offset', (t) => {
+  const path = ramFile(t, PAGES * PAGE_SIZE);
+  const file = MappedFile.open(path, PAGES * PAGE_SIZE);
+  const { memory, write, populated } = file.windows[0]!;
+  const at = 3 * PAGE_SIZE - 2;
+  write!(at, Buffer.from('abcd'));
+  t.equal(Buffer.from(memory.subarray(at, at + 4)).toString(), 'abcd');
+  t.same(populated(0, PAGES), [{ firstPage: 2, pageCount: 2 }], 'holes stay where nothing was written');
+  for (const offset of [-1, PAGES * PAGE_SIZE - 3, NaN]) {
+    t.throws(() => write!(offset, Buffer.from('abcd')), RangeError);
+  }
+  file.release();
+  write!(0, Buffer.from('lost'));
+  t.equal(memory[0], 0, 'after the release nothing is written to the file');
+  t.end();
+});
+
+void test('a file system that is full is an error, and not the end of the process', (t) => {
+  const directory = t.testdir({});
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${4 * PAGE_SIZE}`, 'full', directory]);
+  t.teardown(() => execFileSync('umount', [directory]));
+  const path = join(directory, 'ram');
+  writeFileSync(path, '');
+  truncateSync(path, PAGES * PAGE_SIZE);
+  const file = MappedFile.open(path, PAGES * PAGE_SIZE);
+  const { write } = file.windows[0]!;
+  t.throws(() => write!(0, Buffer.alloc(PAGES * PAGE_SIZE, 1)), {
+    code: 'target-out-of-memory',
+    message: /is full: free some of it/,
+  });
+  file.release();
   t.end();
 });

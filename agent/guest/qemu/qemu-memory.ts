@@ -29,12 +29,7 @@ export class QemuMemory {
   private constructor(files: readonly MappedFile[]) {
     this.#files = files;
     this.regions = files.flatMap((file, object) =>
-      file.windows.map((window, index) => ({
-        name: windowName(object, index),
-        memory: window.memory,
-        populated: (firstPage: number, pageCount: number) => window.populated(firstPage, pageCount),
-        clear: (firstPage: number, pageCount: number) => window.clear(firstPage, pageCount),
-      })),
+      file.windows.map((window, index) => ({ ...window, name: windowName(object, index) })),
     );
     this.tracked = files.flatMap((file) =>
       file.windows.map((window, index) => ({
