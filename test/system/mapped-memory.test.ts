@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, openSync, readSync, truncateSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readSync, rmdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { test } from 'tap';
@@ -139,15 +140,18 @@ void test('bytes that are written are in the memory, at any offset', (t) => {
 });
 
 void test('a file system that is full is an error, and not the end of the process', (t) => {
-  const directory = t.testdir({});
+  const directory = mkdtempSync(join(tmpdir(), 'vmferry-full-'));
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${4 * PAGE_SIZE}`, 'full', directory]);
-  t.teardown(() => execFileSync('umount', [directory]));
+  t.teardown(() => {
+    execFileSync('umount', [directory]);
+    rmdirSync(directory);
+  });
   const path = join(directory, 'ram');
   writeFileSync(path, '');
   truncateSync(path, PAGES * PAGE_SIZE);
   const file = MappedFile.open(path, PAGES * PAGE_SIZE);
-  const { write } = file.windows[0]!;
-  t.throws(() => write!(0, Buffer.alloc(PAGES * PAGE_SIZE, 1)), {
+  const [window] = file.windows;
+  t.throws(() => window!.write!(0, Buffer.alloc(PAGES * PAGE_SIZE, 1)), {
     code: 'target-out-of-memory',
     message: /is full: free some of it/,
   });
