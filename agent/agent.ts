@@ -11,7 +11,7 @@ import {
   type PreflightReport,
 } from '../shared/api.js';
 import type { AgentConfig } from '../shared/config.js';
-import { isErrorCode, MigrationError, toMigrationError } from '../shared/errors.js';
+import { MigrationError, refusalError, toMigrationError } from '../shared/errors.js';
 import type { GuestDefinition } from '../shared/guest-definition.js';
 import { type PreflightFinding, PROTOCOL_VERSIONS } from '../shared/protocol/messages.js';
 import { validate } from '../shared/validate.js';
@@ -26,7 +26,7 @@ import { OwnershipJournal } from './journal/ownership-journal.js';
 import { lockStateDirectory, type StateDirectoryLock } from './journal/state-directory.js';
 import { LinkServer } from './link/link-server.js';
 import { LEASE_GRACE_MS, NodeLock } from './lock/node-lock.js';
-import { askOpenQuestions } from './source/open-questions.js';
+import { askOpenQuestions, holdOpenQuestions } from './source/open-questions.js';
 import { type OutgoingContext, OutgoingMigration } from './source/outgoing-migration.js';
 import { PeerDialer } from './source/peer-dialer.js';
 import { IncomingMigrations } from './target/incoming-migrations.js';
@@ -69,6 +69,7 @@ export class Agent implements AgentService {
         logger,
       });
       const agent = new Agent(config, logger, { guests, journal, stateLock });
+      holdOpenQuestions(journal, guests);
       await agent.#listen();
       agent.#askOpenQuestions();
       return agent;
@@ -297,7 +298,7 @@ export class Agent implements AgentService {
 
   // --
 
-  /** Holds the VMs whose commits were sent by an earlier run and asks for their outcomes. */
+  /** Asks for the outcomes of commits that an earlier run sent. */
   #askOpenQuestions(): void {
     askOpenQuestions({
       ...this.#outgoingContext,
@@ -438,9 +439,4 @@ export class Agent implements AgentService {
 
 function newMigrationId(): string {
   return `m-${randomBytes(6).toString('hex')}`;
-}
-
-function refusalError({ code, message, remedy }: PreflightFinding): MigrationError {
-  const text = remedy === undefined ? message : `${message}: ${remedy}`;
-  return new MigrationError(isErrorCode(code) ? code : 'preflight-refused', text);
 }

@@ -66,7 +66,9 @@ export type GuestStatus =
   /** A migration towards this node is under way; not owned yet. */
   | 'incoming'
   /** Paused because the outcome of its migration is not known. */
-  | 'unknown';
+  | 'unknown'
+  /** Its machine can't be reached or ended, and may be running; 'failure' says why. */
+  | 'stray';
 
 export interface GuestInfo {
   name: string;

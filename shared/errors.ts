@@ -126,6 +126,17 @@ export class MigrationError extends Error {
   }
 }
 
+/** A finding of preflight that refuses, as the error of what it refused. */
+export function refusalError(finding: {
+  code: string;
+  message: string;
+  remedy?: string | undefined;
+}): MigrationError {
+  const { code, message, remedy } = finding;
+  const text = remedy === undefined ? message : `${message}: ${remedy}`;
+  return new MigrationError(isErrorCode(code) ? code : 'preflight-refused', text);
+}
+
 /** Any thrown value as a MigrationError; one that is none already becomes `fallback` with it as its cause. */
 export function toMigrationError(thrown: unknown, fallback: ErrorCode = 'internal'): MigrationError {
   if (thrown instanceof MigrationError) return thrown;

@@ -32,6 +32,8 @@ export class GuestStore {
   readonly #vms = new Map<string, HostedVm>();
   /** Writes of definitions under way, by name, one after the other. */
   readonly #saving = new Map<string, Promise<void>>();
+  /** Names of machines that are being taken over. */
+  readonly #adopting = new Set<string>();
   #closed = false;
 
   private constructor(options: GuestStoreOptions) {
@@ -88,7 +90,7 @@ export class GuestStore {
 
   async undefine(name: string): Promise<void> {
     await this.#operate(name, async (vm) => {
-      if (vm.guest) {
+      if (vm.guest || vm.stray) {
         throw new MigrationError('wrong-state', `VM ${name} is ${vm.status}: stop it before it is undefined`);
       }
       this.#vms.delete(name);
@@ -115,26 +117,33 @@ export class GuestStore {
   /** Makes a machine that somebody else started a VM of this node. Throws name-taken, unsupported-guest. */
   async takeOver(name: string, socket: string): Promise<void> {
     this.#refuseTaken(name, 'name-taken');
-    const guest = await this.#kinds.qemu.adopt?.(name, socket);
-    if (!guest)
-      throw new MigrationError('unsupported-guest', 'machines of others can not be taken over here');
+    this.#adopting.add(name);
     try {
-      this.#refuseTaken(name, 'name-taken');
-      const vm = new HostedVm(guest.definition, undefined);
-      this.#takeMemory(vm);
-      vm.guest = this.#watch(name, guest);
-      this.#vms.set(name, vm);
-      await this.#save(vm);
-    } catch (error) {
-      this.#vms.delete(name);
-      await guest.disown?.();
-      throw error;
+      const guest = await this.#kinds.qemu.adopt?.(name, socket);
+      if (!guest)
+        throw new MigrationError('unsupported-guest', 'machines of others can not be taken over here');
+      try {
+        const vm = new HostedVm(guest.definition, undefined);
+        this.#takeMemory(vm);
+        await this.#save(vm);
+        vm.guest = this.#watch(name, guest);
+        this.#vms.set(name, vm);
+      } catch (error) {
+        await guest.disown?.();
+        throw error;
+      }
+    } finally {
+      this.#adopting.delete(name);
     }
   }
 
   /** Ends the guest's execution; harmless when it is stopped. */
   async stop(name: string): Promise<void> {
-    await this.#operate(name, (vm) => vm.drop());
+    await this.#operate(name, async (vm) => {
+      await vm.drop();
+      // What was left of one that has moved was all that kept it here.
+      if (vm.movedTo) await this.#forget(vm);
+    });
   }
 
   async pause(name: string): Promise<void> {
@@ -142,7 +151,10 @@ export class GuestStore {
   }
 
   async resume(name: string): Promise<void> {
-    await this.#operate(name, async (vm) => void (await vm.started().resume()));
+    await this.#operate(name, async (vm) => {
+      await vm.started().resume();
+      vm.trouble = null;
+    });
   }
 
   async input(name: string, data: Uint8Array): Promise<void> {
@@ -238,26 +250,35 @@ export class GuestStore {
   }
 
   /**
-   * Takes the VM back, or forgets it where it has moved. What can't be cleared away here is logged: it changes nothing
-   * about where the VM is.
+   * Takes the VM back, or forgets it where it has moved; tells whether that is done. What can't be cleared away here is
+   * logged: it changes nothing about where the VM is. A machine that can't be ended keeps its VM here, as a stray.
    */
-  async endOutgoing(name: string, movedTo: NodeAddress | null): Promise<void> {
+  async endOutgoing(name: string, movedTo: NodeAddress | null): Promise<boolean> {
     const vm = this.#vms.get(name);
-    if (!vm) return;
-    vm.migration = null;
-    vm.hold = null;
-    if (movedTo === null) return;
-    vm.movedTo = movedTo;
-    this.#vms.delete(name);
+    // Another one of that name may be here by now.
+    if (!vm || vm.migration === null) return true;
+    if (movedTo) vm.movedTo = movedTo;
     try {
-      await vm.drop();
-      await this.#remove(name);
+      if (movedTo) {
+        await vm.drop();
+        await this.#forget(vm);
+      }
+      return true;
     } catch (error) {
       this.#logger.error(
         { vm: name, err: error },
-        `VM ${name} runs on node ${movedTo.node}, but what was left of it here could not be removed: do not start it here`,
+        `VM ${name} runs on node ${movedTo?.node}, but what was left of it here could not be removed: do not start it here`,
       );
+      return false;
+    } finally {
+      vm.migration = null;
+      vm.hold = null;
     }
+  }
+
+  async #forget(vm: HostedVm): Promise<void> {
+    this.#vms.delete(vm.name);
+    await this.#remove(vm.name);
   }
 
   /** Lets a guest that was held for the outcome of a migration be again what its operator wanted. */
@@ -405,7 +426,13 @@ export class GuestStore {
         `the machine of VM ${name} outlived the agent and could not be taken up: ${message}; it may be running: ` +
         `mend that and restart the agent, or end the machine with 'vmferry vm stop ${name}'`;
       logger.error({ err: error }, reason);
-      if (vm && !vm.guest) vm.stray = { reason, destroy: () => survivor.destroy() };
+      if (!vm) return;
+      if (vm.guest) {
+        vm.trouble = `an earlier run of the agent has left it ${vm.guest.state}: ${message}`;
+        return;
+      }
+      vm.stray = { reason, destroy: () => survivor.destroy() };
+      vm.memoryTaken = true;
     }
   }
 
@@ -437,6 +464,12 @@ export class GuestStore {
 
   #refuseTaken(name: string, code: 'name-taken' | 'target-has-guest'): void {
     const known = this.#vms.get(name);
+    if (this.#adopting.has(name)) {
+      throw new MigrationError(
+        code,
+        `a machine is just being adopted as ${name}: try again when that is done`,
+      );
+    }
     if (known) {
       const text = `node ${this.#node} has a VM named ${name} already (${known.status}): undefine or rename one of them`;
       throw new MigrationError(code, text);

@@ -1,8 +1,14 @@
 import type { ConsoleChunk, ConsoleEnd, GuestInfo, GuestStatus } from '../../shared/api.js';
-import { MigrationError } from '../../shared/errors.js';
+import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { followConsole } from './follow-console.js';
 import type { HostedGuest } from './hosted-guest.js';
+
+/** A machine that is not in the agent's hands. */
+export interface Stray {
+  readonly reason: string;
+  destroy(): Promise<void>;
+}
 
 /**
  * One VM of a node: its definition, its guest while it exists, and who may touch it. What its operator asks for is done
@@ -12,8 +18,10 @@ export class HostedVm {
   readonly definition: GuestDefinition;
   image: Uint8Array | undefined;
   guest: HostedGuest | null = null;
-  /** A machine that outlived the agent and could not be taken up: it may run, so no other may be started. */
-  stray: { readonly reason: string; destroy(): Promise<void> } | null = null;
+  /** A machine that can't be reached or ended: it may run, so no other may be started. */
+  stray: Stray | null = null;
+  /** Why the guest is not as its operator wanted it, where an earlier run of the agent left it. */
+  trouble: string | null = null;
   /** Its memory is counted: the guest exists, is being made or being ended. */
   memoryTaken = false;
   /** Id of the migration that it is part of. */
@@ -37,7 +45,7 @@ export class HostedVm {
   }
 
   get status(): GuestStatus {
-    return this.hold ?? this.guest?.state ?? 'stopped';
+    return this.hold ?? this.guest?.state ?? (this.stray ? 'stray' : 'stopped');
   }
 
   /** Something that was asked for is not done yet. */
@@ -77,14 +85,22 @@ export class HostedVm {
     );
   }
 
-  /** Ends the guest and frees its memory. Harmless when there is none. */
+  /** Ends the guest and frees its memory. Harmless when there is none. One that can't be ended becomes a stray. */
   async drop(): Promise<void> {
-    const { guest } = this;
+    const machine = this.guest ?? this.stray;
     this.guest = null;
     for (const notify of this.onGone) notify();
-    await guest?.destroy();
-    await this.stray?.destroy();
+    try {
+      await machine?.destroy();
+    } catch (error) {
+      const reason =
+        `the machine of VM ${this.name} could not be ended: ${toMigrationError(error).message}; it may be running: ` +
+        `mend that, then 'vmferry vm stop ${this.name}'`;
+      this.stray = { reason, destroy: () => machine!.destroy() };
+      throw error;
+    }
     this.stray = null;
+    this.trouble = null;
     this.memoryTaken = false;
   }
 
@@ -129,7 +145,7 @@ export class HostedVm {
       status: this.status,
       memoryBytes: definition.memory,
       migration: this.migration,
-      failure: guest?.failure?.message ?? this.stray?.reason ?? null,
+      failure: guest?.failure?.message ?? this.stray?.reason ?? this.trouble,
       definition,
       writeLog: guest ? { kind: guest.writeLog.kind, reason: guest.writeLog.reason } : null,
       consoleBytes: guest?.console.end ?? 0,

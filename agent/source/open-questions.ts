@@ -21,14 +21,19 @@ export interface OpenQuestionsContext {
 
 /**
  * Commits that an earlier run of this agent sent and never heard the outcome of: their VMs may be running at the target.
- * Holds those VMs, so that nobody starts them here, and asks until it is known whose they are.
+ * Holds those VMs, so that nobody starts them here. To be called before anybody can ask for that.
  */
+export function holdOpenQuestions(journal: OwnershipJournal, guests: GuestStore): void {
+  for (const { vm, migration } of openQuestions(journal)) guests.markUnknown(vm, migration);
+}
+
+/** Asks until it is known whose those VMs are. */
 export function askOpenQuestions(context: OpenQuestionsContext): void {
-  for (const entry of context.journal.entries()) {
-    if (entry.decision !== 'commit-sent') continue;
-    context.guests.markUnknown(entry.vm, entry.migration);
-    void settle(context, entry);
-  }
+  for (const entry of openQuestions(context.journal)) void settle(context, entry);
+}
+
+function openQuestions(journal: OwnershipJournal): JournalEntry[] {
+  return journal.entries().filter(({ decision }) => decision === 'commit-sent');
 }
 
 async function settle(context: OpenQuestionsContext, entry: JournalEntry): Promise<void> {
@@ -57,7 +62,8 @@ async function settle(context: OpenQuestionsContext, entry: JournalEntry): Promi
       signal,
       () => logger.error(`node ${peer} does not answer: VM ${vm} stays held; bring ${peer} or the link back`),
     );
-    await guests.endOutgoing(vm, outcome === 'committed' ? target : null);
+    // What may still be running here must not be taken for this node's own by the next run of the agent.
+    if (!(await guests.endOutgoing(vm, outcome === 'committed' ? target : null))) return;
     await journal.forget(migration);
     if (outcome === 'aborted') await guests.settle(vm);
     logger.info({ outcome }, 'the outcome of an earlier migration is known now');

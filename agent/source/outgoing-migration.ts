@@ -202,6 +202,7 @@ export class OutgoingMigration {
         });
       },
       askOutcome: (signal) => dialer.askOutcome(target, this.id, signal),
+      removeMoved: () => guests.endOutgoing(this.vm, target),
       journal,
       timeouts: SOURCE_TIMEOUTS,
       now: () => performance.now(),

@@ -58,6 +58,11 @@ export interface SourceContext {
   readonly openPages: (token: string, signal: AbortSignal) => Promise<PageSender>;
   /** Asks the target for the outcome on a connection of its own; rejects if it can't be reached. */
   readonly askOutcome: (signal: AbortSignal) => Promise<'pending' | 'committed' | 'aborted'>;
+  /**
+   * Removes what the node keeps of a guest that has moved, its machine included; tells whether nothing is left. Until then
+   * the journal remembers that it is not this node's.
+   */
+  readonly removeMoved: () => Promise<boolean>;
   readonly journal: OwnershipJournal;
   readonly timeouts: SourceTimeouts;
   /** For the timeouts; those of the process if not given. */

@@ -6,8 +6,8 @@ import { Conversation } from './conversation.js';
 import { MigrationReport, type MigrationSubject } from './migration-report.js';
 import type { SourceContext } from './source-context.js';
 import {
-  canAbort,
   canCancel,
+  needsGuest,
   type SourceEffect,
   type SourceEvent,
   type SourceState,
@@ -98,10 +98,10 @@ export class SourceSession {
     this.#dispose.abort(new MigrationError('shutting-down', 'the agent is shutting down'));
   }
 
-  /** A guest that dies before it is given away takes the migration with it; afterwards its death is what was wanted. */
+  /** A guest that dies before all of it is at the target takes the migration with it. */
   #guestChanged(): void {
     const { failure } = this.#context.guest;
-    if (failure && canAbort(this.#state)) this.#fail(toMigrationError(failure, 'guest-failed'));
+    if (failure && needsGuest(this.#state)) this.#fail(toMigrationError(failure, 'guest-failed'));
   }
 
   /** Events follow each other, also where a listener causes one (a cancel) while another is dealt with. */

@@ -171,7 +171,7 @@ export function canCancel(state: SourceState): boolean {
   return 'cancel' in SOURCE_TABLE[state.name];
 }
 
-/** Whether a failure still leaves the guest here. */
-export function canAbort(state: SourceState): boolean {
-  return canCancel(state) || state.name === 'recording-commit';
+/** Whether the target still lacks something of the guest: once it has all, the death of the machine here loses nothing. */
+export function needsGuest(state: SourceState): boolean {
+  return canCancel(state) && state.name !== 'finalizing';
 }

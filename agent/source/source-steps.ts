@@ -29,8 +29,8 @@ export interface SourceStepsContext extends SourceContext {
 export class SourceSteps {
   readonly #context: SourceStepsContext;
   readonly #timers: Pick<Timers, 'after'>;
-  /** Whether the guest is to run after the migration, wherever it is then. */
-  readonly #guestRan: boolean;
+  /** Whether the guest is to run after the migration, on the target: as it was when it was paused. */
+  #guestRan = true;
   /** Ends the step that is under way when the migration is given up. */
   readonly #stop = new AbortController();
   #sending: PageSending | null = null;
@@ -42,7 +42,6 @@ export class SourceSteps {
   constructor(context: SourceStepsContext) {
     this.#context = context;
     this.#timers = context.timers ?? systemTimers;
-    this.#guestRan = context.guest.state !== 'paused';
   }
 
   get wireBytes(): number {
@@ -154,6 +153,7 @@ export class SourceSteps {
     const { guest, now, report } = this.#context;
     const askedAt = now();
     this.#pausedAt = askedAt;
+    this.#guestRan = guest.state !== 'paused';
     const stoppedAt = await guest.pauseForSwitchover();
     // What is done before the guest stands still is no downtime. Two clocks meet here: never before it was asked.
     const ms = Math.min(Math.max(0, unixNow() - stoppedAt), now() - askedAt);
@@ -275,7 +275,7 @@ export class SourceSteps {
   }
 
   async #release(): Promise<SourceEvent> {
-    const { guest, journal, options, report, subject, onWarning } = this.#context;
+    const { guest, journal, options, report, subject, removeMoved, onWarning } = this.#context;
     try {
       await guest.writeLog.stop();
     } catch (error) {
@@ -295,7 +295,7 @@ export class SourceSteps {
     }
     try {
       await guest.destroy();
-      await journal.forget(subject.id);
+      if (await removeMoved()) await journal.forget(subject.id);
     } catch (error) {
       onWarning('the guest runs on the target, but its copy here could not be cleared away', error);
     }
@@ -306,10 +306,9 @@ export class SourceSteps {
   /** The guest first: it must not stand still for what else there is to clear away. */
   async #abort(): Promise<SourceEvent> {
     const { guest, journal, subject, onWarning } = this.#context;
-    let error: MigrationError | null = null;
+    let error: MigrationError | null = guest.failure && toMigrationError(guest.failure, 'guest-failed');
     try {
-      // One that has failed can't be set right by that, and why the migration ended says what became of it.
-      if (this.#pausedAt !== null && !guest.failure) await guest.settle();
+      if (this.#pausedAt !== null && !error) await guest.settle();
     } catch (failure) {
       const reason = failure instanceof Error ? failure.message : String(failure);
       error = new MigrationError(

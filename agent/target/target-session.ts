@@ -1,4 +1,4 @@
-import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import { MigrationError, refusalError, toMigrationError } from '../../shared/errors.js';
 import { InOrder } from '../../shared/in-order.js';
 import type { Run } from '../../shared/page.js';
 import type { PreflightFinding, SourceMessage } from '../../shared/protocol/messages.js';
@@ -299,6 +299,9 @@ export class TargetSession {
       this.#send({ type: 'prepared', token: '', findings });
       return { type: 'reported' };
     }
+    // The dry run before the queue was long ago.
+    const refusal = findings.find(({ level }) => level === 'refusal');
+    if (refusal) throw refusalError(refusal);
     const guest = await host.create(message);
     this.#guest = guest;
     this.#unwatchGuest = guest.onChange(() => {

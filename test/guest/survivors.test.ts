@@ -46,10 +46,12 @@ async function openOn(
   incoming: string | null,
   entries: JournalEntry[] = [],
   takeUp?: () => Promise<never>,
+  prepare: (guest: LastingGuest) => void = () => undefined,
 ) {
   const directory = await mkdtemp(join(tmpdir(), 'vmferry-survivors-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   const guest = new LastingGuest(definitionOf('web'));
+  prepare(guest);
   const survivor: Survivor = {
     definition: guest.definition,
     incoming,
@@ -131,7 +133,9 @@ void t.test('one that can not be taken up does not keep the agent from starting'
   const { store, guest, log } = await openOn(t, null, [], () =>
     Promise.reject(new Error('its socket is gone')),
   );
-  t.match(store.get('web'), { status: 'stopped', failure: /its socket is gone/ });
+  t.match(store.get('web'), { status: 'stray', failure: /its socket is gone/ });
+  t.equal(store.memoryUsedBytes, guest.definition.memory);
+  await t.rejects(store.undefine('web'), { code: 'wrong-state' });
   await t.rejects(store.start('web'), { code: 'wrong-state', message: /vm stop web/ }, 'no second copy');
   t.notOk(guest.destroyed);
   await store.stop('web');
@@ -168,4 +172,48 @@ void t.test('a machine of somebody else becomes a VM of the node, or goes back a
   t.equal(adopted().disowned, 1);
   t.notOk(adopted().destroyed);
   t.throws(() => store.get('four'), { code: 'not-found' });
+});
+
+void t.test('a name is taken from the moment that a machine is to be adopted by it', async (t) => {
+  const { store } = await openOn(t, 'm-00000009');
+  const adopting = store.takeOver('new', '/run/new.qmp');
+  await t.rejects(store.define(definitionOf('new'), undefined), {
+    code: 'name-taken',
+    message: /being adopted/,
+  });
+  await adopting;
+  t.equal(store.get('new').status, 'paused');
+});
+
+void t.test(
+  'a VM that has moved, and whose machine here can not be ended, is not started again',
+  async (t) => {
+    const { store, guest, directory } = await openOn(t, null);
+    guest.failing.add('destroy');
+    store.beginOutgoing('web', 'm-00000001');
+    const to = { node: 'b', url: 'http://b' };
+    t.equal(await store.endOutgoing('web', to), false, 'which the journal must remember');
+    t.match(store.get('web'), {
+      status: 'stray',
+      migration: null,
+      failure: /could not be ended: destroy was told/,
+    });
+    await t.rejects(store.start('web'), { code: 'wrong-state' });
+    await t.rejects(store.stop('web'), { code: 'guest-failed' });
+    guest.failing.clear();
+    await store.stop('web');
+    t.throws(() => store.get('web'), { code: 'not-found' }, 'it is gone here, as it should have been');
+    t.strictSame(await readdir(directory), []);
+    await store.define(definitionOf('web'), undefined);
+    t.equal(await store.endOutgoing('web', to), true);
+    t.equal(store.get('web').status, 'stopped', 'another one of that name is left alone');
+  },
+);
+
+void t.test('a guest that is taken up and does not run as it should says so', async (t) => {
+  const { store, guest, log } = await openOn(t, null, [], undefined, (guest) => guest.failing.add('settle'));
+  t.match(store.get('web'), { status: guest.state, failure: /has left it paused: settle was told to fail/ });
+  t.ok(log.some(({ level }) => level === 50));
+  await store.resume('web');
+  t.equal(store.get('web').failure, null);
 });

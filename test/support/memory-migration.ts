@@ -136,6 +136,7 @@ export class MemoryMigration {
       image: given.image,
       options,
       traits: {},
+      removeMoved: () => Promise.resolve(true),
       control,
       openPages: (_token, signal) => {
         const ends = Array.from({ length: options.streams }, (_, stream) => {
