@@ -20,23 +20,26 @@ const SYS_GETPID = 39;
 
 /**
  * How the writes of a QEMU process are to be followed: the best way that works there, or the one asked for. What is not
- * chosen, and why, is in its reason. Throws tracking-failed if the one asked for doesn't work.
+ * chosen, and why, is in its reason. `givesBack`: whether the guest can be giving memory back at this moment. Throws
+ * tracking-failed if the one asked for doesn't work.
  */
 export function chooseWriteLog({
   pid,
   regions,
   choice,
+  givesBack = () => true,
 }: {
   pid: number;
   regions: readonly TrackedRegion[];
   choice: 'auto' | WriteLogKind;
+  givesBack?: () => boolean;
 }): Promise<WriteLog> {
   const reasons: string[] = [];
   for (const kind of choice === 'auto' ? KINDS : [choice]) {
     const obstacle = obstacleTo(kind, pid, regions);
     if (obstacle === null) {
       const asked = choice === 'auto' ? WHY[kind] : 'as configured';
-      return Promise.resolve(create(kind, pid, regions, [asked, ...reasons].join('; ')));
+      return Promise.resolve(create(kind, pid, regions, [asked, ...reasons].join('; '), givesBack));
     }
     reasons.push(`${kind}: ${obstacle}`);
   }
@@ -60,12 +63,13 @@ function create(
   pid: number,
   regions: readonly TrackedRegion[],
   reason: string,
+  givesBack: () => boolean,
 ): WriteLog {
   switch (kind) {
     case 'userfaultfd':
-      return new UserfaultfdLog(pid, regions, reason);
+      return new UserfaultfdLog(pid, regions, reason, givesBack);
     case 'soft-dirty':
-      return new SoftDirtyLog(pid, regions, reason);
+      return new SoftDirtyLog(pid, regions, reason, givesBack);
     case 'hash':
       return new HashLog(regions, reason);
   }

@@ -30,10 +30,11 @@ export class SoftDirtyLog implements WriteLog {
   readonly #vanished: VanishedPages;
   #tracking: { pagemap: number; mappings: GuestMapping[] } | null = null;
 
-  constructor(pid: number, regions: readonly TrackedRegion[], reason: string) {
+  /** `givesBack`: see VanishedPages. */
+  constructor(pid: number, regions: readonly TrackedRegion[], reason: string, givesBack: () => boolean) {
     this.#pid = pid;
     this.#regions = regions;
-    this.#vanished = new VanishedPages(regions);
+    this.#vanished = new VanishedPages(regions, givesBack);
     this.reason = reason;
   }
 
@@ -44,13 +45,13 @@ export class SoftDirtyLog implements WriteLog {
       const mappings = readGuestMappings(this.#pid, this.#regions);
       this.#tracking = { mappings, pagemap: openSync(`/proc/${this.#pid}/pagemap`, 'r') };
       clearSoftDirty(this.#pid);
-      this.#vanished.start();
     });
+    await this.#vanished.start();
   }
 
   async harvest(): Promise<Run[]> {
     const written = await this.#attempt(() => withProcessStopped(this.#pid, () => this.#takeWritten()));
-    const vanished = this.#vanished.take(written);
+    const vanished = await this.#vanished.take(written);
     return vanished.length > 0 ? unionRuns([...written, ...vanished]) : written;
   }
 

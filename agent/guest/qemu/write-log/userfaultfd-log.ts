@@ -36,10 +36,11 @@ export class UserfaultfdLog implements WriteLog {
   readonly #vanished: VanishedPages;
   #tracking: { protection: WriteProtection; pagemap: number; mappings: GuestMapping[] } | null = null;
 
-  constructor(pid: number, regions: readonly TrackedRegion[], reason: string) {
+  /** `givesBack`: see VanishedPages. */
+  constructor(pid: number, regions: readonly TrackedRegion[], reason: string, givesBack: () => boolean) {
     this.#pid = pid;
     this.#regions = regions;
-    this.#vanished = new VanishedPages(regions);
+    this.#vanished = new VanishedPages(regions, givesBack);
     this.reason = reason;
   }
 
@@ -50,7 +51,7 @@ export class UserfaultfdLog implements WriteLog {
       this.#start();
       // Protects what is mapped.
       this.#takeWritten();
-      this.#vanished.start();
+      await this.#vanished.start();
     } catch (error) {
       await this.stop();
       throw this.#explain(error);
@@ -60,8 +61,8 @@ export class UserfaultfdLog implements WriteLog {
   async harvest(): Promise<Run[]> {
     try {
       const written = this.#takeWritten();
-      const vanished = this.#vanished.take(written);
-      return await Promise.resolve(vanished.length > 0 ? unionRuns([...written, ...vanished]) : written);
+      const vanished = await this.#vanished.take(written);
+      return vanished.length > 0 ? unionRuns([...written, ...vanished]) : written;
     } catch (error) {
       throw this.#explain(error);
     }

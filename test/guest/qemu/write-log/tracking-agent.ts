@@ -12,6 +12,6 @@ const region = {
   populated: () => [],
   allocatedPages: () => 0,
 };
-await new UserfaultfdLog(pid!, [region], 'a test').start();
+await new UserfaultfdLog(pid!, [region], 'a test', () => false).start();
 process.send!('tracking');
 setInterval(() => undefined, 2 ** 30);

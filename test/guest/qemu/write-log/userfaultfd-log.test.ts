@@ -9,9 +9,13 @@ import { pagesOf, WriterProcess } from './writer-process.js';
 
 const PAGES = 256;
 
-async function tracked(t: Test, files = 1): Promise<{ writer: WriterProcess; log: UserfaultfdLog }> {
+async function tracked(
+  t: Test,
+  files = 1,
+  givesBack = false,
+): Promise<{ writer: WriterProcess; log: UserfaultfdLog }> {
   const writer = await WriterProcess.start(t, PAGES * PAGE_SIZE, files);
-  const log = new UserfaultfdLog(writer.pid, writer.regions, 'a test');
+  const log = new UserfaultfdLog(writer.pid, writer.regions, 'a test', () => givesBack);
   t.teardown(() => log.stop());
   return { writer, log };
 }
@@ -60,6 +64,16 @@ void test('pages that were given back are in the harvest, once', async (t) => {
   t.same(pagesOf(await log.harvest()), [9, 20]);
   await writer.do('write', [2]);
   t.same(pagesOf(await log.harvest()), [2]);
+});
+
+void test('a page that was given back is not hidden by a hole that was read', async (t) => {
+  const { writer, log } = await tracked(t, 1, true);
+  await writer.do('write', [1, 2, 3]);
+  await log.start();
+  await writer.do('clear', [2]);
+  await writer.do('read', [100]);
+  t.same(pagesOf(await log.harvest()), [2]);
+  t.same(await log.harvest(), []);
 });
 
 void test('nothing stays in the process after a stop, and it can be started again', async (t) => {
@@ -118,6 +132,6 @@ void test('a process that has ended is an error of the guest, and stopping is ha
 void test('a process without that memory is refused', async (t) => {
   const { writer } = await tracked(t);
   const other = await WriterProcess.start(t, PAGES * PAGE_SIZE);
-  const log = new UserfaultfdLog(other.pid, writer.regions, 'a test');
+  const log = new UserfaultfdLog(other.pid, writer.regions, 'a test', () => false);
   await t.rejects(log.start(), { code: 'tracking-failed', message: 'share=on' });
 });
