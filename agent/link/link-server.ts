@@ -201,7 +201,7 @@ export class LinkServer {
       const siphon = new PayloadSiphon(socket);
       this.#pages.handleUpgrade(request, siphon, Buffer.alloc(0), (webSocket) => {
         const about = { ...this.#about(peer), siphon };
-        const connection = entered(this.#pageConnections, new WsConnection(webSocket, socket, about));
+        const connection = entered(this.#pageConnections, new WsConnection(webSocket, siphon.tcp, about));
         try {
           take(connection);
         } catch (thrown) {

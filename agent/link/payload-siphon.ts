@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { MAX_PAGES_PAYLOAD } from './link-paths.js';
+import { readIntoOneBuffer } from './read-buffer.js';
 
 /** RFC 6455, 5.2: two bytes, up to eight of length, four of mask. */
 const MAX_HEADER_BYTES = 14;
@@ -26,7 +27,8 @@ interface Frame {
  * memory: one more copy of every page, and the garbage that comes with it.
  */
 export class PayloadSiphon extends Duplex {
-  readonly #tcp: Socket;
+  /** What it stands on. */
+  readonly tcp: Socket;
   readonly #header = Buffer.alloc(MAX_HEADER_BYTES);
   #headerBytes = 0;
   /** Null: a header is next. */
@@ -35,16 +37,16 @@ export class PayloadSiphon extends Duplex {
   #fragmented = false;
   #onPayload: (payload: Uint8Array) => void = () => undefined;
 
-  /** Takes over what `tcp` reads and writes. */
-  constructor(tcp: Socket) {
+  /** Takes over what `accepted` reads and writes; `tcp` is to be used instead of it. */
+  constructor(accepted: Socket) {
     super({ allowHalfOpen: true });
-    this.#tcp = tcp;
-    tcp.setTimeout(0);
-    tcp.setNoDelay();
-    tcp.on('data', (chunk: Buffer) => this.feed(chunk));
-    tcp.on('end', () => this.push(null));
-    tcp.on('error', (error) => this.destroy(error));
-    tcp.on('close', () => this.destroy());
+    this.tcp = readIntoOneBuffer(accepted, (chunk) => this.feed(chunk));
+    this.tcp.setTimeout(0);
+    this.tcp.setNoDelay();
+    this.tcp.on('end', () => this.push(null));
+    this.tcp.on('error', (error) => this.destroy(error));
+    this.tcp.on('close', () => this.destroy());
+    this.tcp.resume();
   }
 
   /** Sets the one receiver of payload. Pieces have any length and are valid during the call only. */
@@ -53,8 +55,8 @@ export class PayloadSiphon extends Duplex {
   }
 
   setReadPaused(paused: boolean): void {
-    if (paused) this.#tcp.pause();
-    else this.#tcp.resume();
+    if (paused) this.tcp.pause();
+    else this.tcp.resume();
   }
 
   /** Takes bytes as if they had been read; for those that came together with the upgrade request. */
@@ -120,15 +122,15 @@ export class PayloadSiphon extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: string, callback: (error?: Error | null) => void): void {
-    this.#tcp.write(chunk, callback);
+    this.tcp.write(chunk, callback);
   }
 
   override _final(callback: () => void): void {
-    this.#tcp.end(callback);
+    this.tcp.end(callback);
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
-    this.#tcp.destroy();
+    this.tcp.destroy();
     callback(error);
   }
 }

@@ -144,7 +144,8 @@ export class WsConnection implements Connection {
       this.#listener(data);
       return;
     }
-    this.#early.push(data);
+    // What comes from the siphon lies where the next piece will be.
+    this.#early.push(this.#siphon ? Uint8Array.from(data) : data);
     this.#earlyBytes += data.length;
     this.#steerReading();
   }
