@@ -9,6 +9,7 @@ import type { QemuControl } from './qemu-control.js';
 import { QemuGuest } from './qemu-guest.js';
 import { objectSizes, QemuMemory } from './qemu-memory.js';
 import { guestStateOf } from './run-state.js';
+import { canGiveBack } from './write-log/can-give-back.js';
 import { chooseWriteLog } from './write-log/choose-write-log.js';
 
 type WriteLogChoice = AgentConfig['qemu']['writeLog'];
@@ -24,12 +25,15 @@ export async function openGuest(
   const sizes = objectSizes(definition);
   const memory = QemuMemory.open(ramFiles.map((path, index) => ({ path, bytes: sizes[index] ?? 0 })));
   let console: QemuConsole | null = null;
+  let guest: QemuGuest | undefined;
+  const givesBack = (): boolean => canGiveBack(definition) && guest?.state === 'running';
   try {
     if (consoleBase !== null) console = new QemuConsole(definition.name, directory, consoleBase);
     const { pid } = control.process;
-    const writeLog = await chooseWriteLog({ pid, regions: memory.tracked, choice });
+    const writeLog = await chooseWriteLog({ pid, regions: memory.tracked, choice, givesBack });
     const state = await queryState(control);
-    return new QemuGuest({ record, directory, control, memory, console, writeLog, state, logger });
+    guest = new QemuGuest({ record, directory, control, memory, console, writeLog, state, logger });
+    return guest;
   } catch (error) {
     console?.close();
     memory.release();
