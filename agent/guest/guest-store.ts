@@ -383,8 +383,12 @@ export class GuestStore {
     const ended: string[] = [];
     const endings = [...this.#vms.values()].map((vm) =>
       vm.inTurn(async () => {
-        if (vm.guest?.detach) await vm.detach();
         if (!vm.guest) return;
+        if (vm.guest.detach) {
+          // Followers of its console are not told that it has stopped: they come again.
+          await vm.guest.detach();
+          return;
+        }
         ended.push(vm.name);
         await vm.drop();
       }),

@@ -104,14 +104,6 @@ export class HostedVm {
     this.memoryTaken = false;
   }
 
-  /** Lets go of a guest that lives on. */
-  async detach(): Promise<void> {
-    const { guest } = this;
-    this.guest = null;
-    for (const notify of this.onGone) notify();
-    await guest?.detach?.();
-  }
-
   /** Types into the console. Throws wrong-state where the guest would not be the one that reads it. */
   async input(data: Uint8Array): Promise<void> {
     const guest = this.started();

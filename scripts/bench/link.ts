@@ -17,6 +17,7 @@ import { isPageToken, newPageToken } from '../../agent/link/page-token.js';
 import { MigrationError } from '../../shared/errors.js';
 import { PAGE_SIZE, type Run } from '../../shared/page.js';
 import { formatRate } from '../../shared/units.js';
+import { median } from './median.js';
 
 /**
  * How fast pages get from one process to another: read from guest memory, through the agents' link, written into
@@ -143,11 +144,6 @@ async function sendBare(socket: WebSocket, memory: Uint8Array): Promise<void> {
     );
   }
   await Promise.all(inFlight);
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return ((sorted[(sorted.length - 1) >> 1] ?? NaN) + (sorted[sorted.length >> 1] ?? NaN)) / 2;
 }
 
 async function main(): Promise<void> {

@@ -3,6 +3,7 @@ import { Assembler } from '../../agent/guest/embedded/assembler.js';
 import { Machine } from '../../agent/guest/embedded/machine.js';
 import { RAM_BASE } from '../../agent/guest/embedded/memory-map.js';
 import { PAGE_SIZE } from '../../shared/page.js';
+import { median } from './median.js';
 
 /**
  * How fast the embedded machine is, and what its write-log costs: a loop of arithmetic, and a loop of stores with the
@@ -68,12 +69,6 @@ function measure(machine: Machine): number {
   const start = processorMs();
   for (let steps = 0; steps < SAMPLE_STEPS; steps += BATCH_STEPS) machine.run(BATCH_STEPS);
   return (machine.hart.retired - before) / (processorMs() - start) / 1000;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
 function run(): MachineBenchmark {

@@ -89,7 +89,12 @@ void t.test("the node's own guest is taken up and is as its operator wanted it",
   t.equal(store.get('web').status, guest.state);
   t.equal(store.memoryUsedBytes, guest.definition.memory, 'its memory counts');
   t.strictSame(await readdir(directory), ['web.json'], 'a definition that was lost is written again');
+  const leave = new AbortController();
+  const follower = store.console('web', 0, true, leave.signal);
+  const waiting = follower.next();
   t.strictSame(await store.close(), [], 'the end of the agent does not end it');
+  leave.abort();
+  t.strictSame(await waiting, { done: true, value: null }, 'and who follows its console is not told so');
   t.equal(guest.detached, 1);
   t.notOk(guest.destroyed);
 });
