@@ -262,12 +262,6 @@ export class Agent implements AgentService {
       const target = this.#target(request.to);
       this.#guests.checkOutgoing(request.vm);
       this.#options(request);
-      const { writeLog } = this.#guests.get(request.vm);
-      findings.push({
-        level: 'ok',
-        code: 'write-log',
-        message: `write-log ${writeLog?.kind}: ${writeLog?.reason}`,
-      });
       findings.push(...(await this.#findings(newMigrationId(), target, request)).findings);
     } catch (thrown) {
       const { code, message } = toMigrationError(thrown);

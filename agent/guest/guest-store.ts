@@ -230,8 +230,12 @@ export class GuestStore {
   /** What its kind says about moving the guest away. */
   async preflightOutgoing(name: string): Promise<MoveReport> {
     const vm = this.#vm(name);
-    const report = await this.#kind(vm.definition).preflightSource?.(vm.started());
-    return report ?? { findings: [], traits: {} };
+    const guest = vm.started();
+    const report = await this.#kind(vm.definition).preflightSource?.(guest);
+    if (report) return report;
+    const { kind, reason } = guest.writeLog;
+    const message = `write-log ${kind}: ${reason}`;
+    return { findings: [{ level: 'ok', code: 'write-log', message }], traits: {} };
   }
 
   /** How fit this host is for the kinds of guests that need something of it. */
