@@ -28,7 +28,7 @@ export interface LinuxBoot {
   readonly append: string;
 }
 
-const MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net', 'ext4'];
+const MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net', 'ext4', 'pvpanic_mmio'];
 const BUSYBOX = '/bin/busybox';
 
 /** Modes as in stat(2). */
