@@ -156,16 +156,24 @@ void t.test('a listener that fails does not make the session deaf', async (t) =>
   t.equal(target.state.name, 'aborted');
 });
 
-void t.test('what was found against it since the dry run refuses the migration, with its remedy', async (t) => {
-  const full = { level: 'refusal', code: 'tap-busy', message: 'tap0 is in use', remedy: 'free it' } as const;
-  const run = await session(t, {
-    host: {
-      preflight: () => Promise.resolve([full]),
-      create: () => Promise.reject(new Error('it must not come to that')),
-      adopt: () => Promise.resolve(true),
-      discard: () => Promise.resolve(),
-    },
-  });
-  run.target.receive(prepare('off'));
-  t.match(await run.hear('error'), { code: 'preflight-refused', message: 'tap0 is in use: free it' });
-});
+void t.test(
+  'what was found against it since the dry run refuses the migration, with its remedy',
+  async (t) => {
+    const full = {
+      level: 'refusal',
+      code: 'tap-busy',
+      message: 'tap0 is in use',
+      remedy: 'free it',
+    } as const;
+    const run = await session(t, {
+      host: {
+        preflight: () => Promise.resolve([full]),
+        create: () => Promise.reject(new Error('it must not come to that')),
+        adopt: () => Promise.resolve(true),
+        discard: () => Promise.resolve(),
+      },
+    });
+    run.target.receive(prepare('off'));
+    t.match(await run.hear('error'), { code: 'preflight-refused', message: 'tap0 is in use: free it' });
+  },
+);
