@@ -130,7 +130,11 @@ void test('bytes that are written are in the memory, at any offset', (t) => {
   const at = 3 * PAGE_SIZE - 2;
   write!(at, Buffer.from('abcd'));
   t.equal(Buffer.from(memory.subarray(at, at + 4)).toString(), 'abcd');
-  t.same(window.populated(0, PAGES), [{ firstPage: 2, pageCount: 2 }], 'holes stay where nothing was written');
+  t.same(
+    window.populated(0, PAGES),
+    [{ firstPage: 2, pageCount: 2 }],
+    'holes stay where nothing was written',
+  );
   for (const offset of [-1, PAGES * PAGE_SIZE - 3, NaN]) {
     t.throws(() => write!(offset, Buffer.from('abcd')), RangeError);
   }
