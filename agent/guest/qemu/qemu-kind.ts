@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
 import type { AgentConfig } from '../../../shared/config.js';
 import { MigrationError } from '../../../shared/errors.js';
@@ -28,7 +28,8 @@ const REFUSED_ARGUMENTS = ['daemonize', 'incoming', 'preconfig', 'loadvm', 'snap
 /** Guests on an unmodified QEMU. */
 export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDefinition> {
   const { node, qemu } = config;
-  const runDirectory = config.runDirectory ?? join(config.stateDirectory, 'run');
+  // QEMU is told paths of it and runs in another directory.
+  const runDirectory = resolve(config.runDirectory ?? join(config.stateDirectory, 'run'));
   const loggerOf = (vm: string) => logger.child({ vm });
 
   const probe = new QemuHostProbe(qemu.binary);
@@ -94,9 +95,14 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
     async adopt(name, socket) {
       const directory = new RunDirectory(runDirectory, name);
       const started = await adoptQemu(node, name, socket, directory);
+      let guest: QemuGuest | null = null;
       try {
-        return await openGuest(directory, started, qemu.writeLog, loggerOf(name));
+        guest = await openGuest(directory, started, qemu.writeLog, loggerOf(name));
+        // One that powers itself off is to stay, as it does where the agent starts it.
+        await started.control.execute('set-action', { shutdown: 'pause' });
+        return guest;
       } catch (error) {
+        await guest?.detach();
         started.control.release();
         await directory.remove();
         throw error;

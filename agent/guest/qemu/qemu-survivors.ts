@@ -1,8 +1,8 @@
-import { readdir } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import type { Survivor } from '../hosted-guest.js';
 import { isAlive } from './process/process-identity.js';
 import type { GuestRecord } from './process/guest-record.js';
+import { guestDirectories } from './process/recorded-guests.js';
 import { removeRemains } from './process/remains.js';
 import { RunDirectory } from './process/run-directory.js';
 import type { QemuGuest } from './qemu-guest.js';
@@ -17,7 +17,7 @@ export interface SurvivorSearch {
 /** The guests whose QEMU outlived an earlier run of the agent. What is left of others is removed. */
 export async function findSurvivors(search: SurvivorSearch): Promise<Survivor[]> {
   const survivors: Survivor[] = [];
-  for (const vm of await directoriesIn(search.runDirectory)) {
+  for (const vm of await guestDirectories(search.runDirectory)) {
     try {
       const survivor = await survivorIn(new RunDirectory(search.runDirectory, vm), vm, search);
       if (survivor) survivors.push(survivor);
@@ -60,14 +60,4 @@ async function survivorIn(
     takeUp: () => search.takeUp(directory, record),
     destroy: () => removeRemains(directory, record),
   };
-}
-
-async function directoriesIn(path: string): Promise<string[]> {
-  try {
-    const entries = await readdir(path, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
 }

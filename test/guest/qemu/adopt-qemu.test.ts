@@ -79,6 +79,18 @@ void test('one that was adopted is found by the next agent', async (t) => {
   t.equal(pair.keep(await survivor!.takeUp()).pid, pid);
 });
 
+void test('one that is a guest of this host already is refused by the name of that', async (t) => {
+  const pair = new QemuPair(t);
+  const { socket } = await foreignQemu(t, pair, (path) => ['-nodefaults', ...backend(path)]);
+  const guest = pair.keep((await pair.source.adopt?.(NAME, socket))!);
+  const refusal = { code: 'unsupported-guest', message: new RegExp(`is that of VM ${NAME} already`) };
+  await guest.detach();
+  await t.rejects(pair.source.adopt!(`${NAME}-again`, socket), refusal);
+  await t.rejects(pair.source.adopt!(NAME, socket), refusal);
+  t.notOk(existsSync(pair.runDirectory('source', `${NAME}-again`)));
+  t.ok(existsSync(pair.runDirectory('source')), 'the guest that it is stays known');
+});
+
 void test('one that can not be migrated is refused, and nothing has changed', async (t) => {
   const cases: { what: string; parameters: (ram: string) => string[]; message: RegExp }[] = [
     {

@@ -1,8 +1,10 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'tap';
 import type { GuestRecord } from '../../../agent/guest/qemu/process/guest-record.js';
-import { isAlive } from '../../../agent/guest/qemu/process/process-identity.js';
+import { identifyProcess, isAlive } from '../../../agent/guest/qemu/process/process-identity.js';
 import type { Survivor } from '../../../agent/guest/hosted-guest.js';
 import { firstBreak, move, printsMore, QemuPair, transcript } from './qemu-pair.js';
 
@@ -137,8 +139,15 @@ void test('a QEMU whose agent died before it noted the process is found and ende
     join(pair.runDirectory('source'), 'guest.json'),
     JSON.stringify({ ...record, process: null }),
   );
+  const bystander = spawn('tail', ['-f', '/dev/null', record.qmpSocket], { stdio: 'ignore' });
+  const exit = once(bystander, 'exit');
+  await once(bystander, 'spawn');
   t.same(await survivorsOf(pair), []);
   t.notOk(isAlive(record.process!));
+  t.equal(bystander.signalCode, null);
+  t.ok(identifyProcess(bystander.pid!), 'one that only names the socket lives');
+  bystander.kill('SIGKILL');
+  await exit;
   t.same(pair.remains(), []);
 });
 

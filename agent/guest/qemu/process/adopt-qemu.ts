@@ -1,4 +1,5 @@
 import { readFileSync, readlinkSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { MigrationError, toMigrationError } from '../../../../shared/errors.js';
 import { readMaps } from '../../../system/process-maps.js';
 import { QemuControl } from '../qemu-control.js';
@@ -8,6 +9,7 @@ import type { GuestRecord } from './guest-record.js';
 import type { StartedQemu } from './launch-qemu.js';
 import { identifyProcess } from './process-identity.js';
 import { QemuProcess } from './qemu-process.js';
+import { refuseRecorded } from './recorded-guests.js';
 import { clearRemains } from './remains.js';
 import type { RunDirectory } from './run-directory.js';
 
@@ -16,7 +18,7 @@ const GREETING_MS = 3_000;
 
 /**
  * Takes up a QEMU that somebody else has started and that listens for QMP at `socket`. Throws unsupported-guest, with the
- * reason and a remedy, for one that can't be migrated; nothing has changed then.
+ * reason and a remedy, for one that can't be migrated; nothing has changed then. QEMU itself has not changed in any case.
  */
 export async function adoptQemu(
   node: string,
@@ -33,8 +35,8 @@ export async function adoptQemu(
     const definition = { ...foreign.definition, machine: await machineType(qmp) };
     const { status } = (await qmp.execute('query-status')) as { status: string };
     if (status === 'inmigrate') throw new Error('it waits for a migration: let that end first');
-    // A guest that powers itself off is to stay, as it does where the agent starts it.
-    await qmp.execute('set-action', { shutdown: 'pause' });
+    const ramFiles = foreign.ramFiles.map(({ path }) => path);
+    await refuseRecorded(dirname(directory.path), identity, ramFiles);
     const record: GuestRecord = {
       version: 1,
       definition,
@@ -42,12 +44,12 @@ export async function adoptQemu(
       process: identity,
       wanted: status === 'running' ? 'running' : 'paused',
       incoming: null,
-      ramFiles: foreign.ramFiles.map(({ path }) => path),
+      ramFiles,
       qmpSocket: socket,
       consoleBase: null,
       accel: definition.accel === 'kvm' ? 'kvm' : 'tcg',
     };
-    await clearRemains(directory);
+    await clearRemains(directory, node);
     await directory.create();
     await directory.write(record);
     return { record, control: new QemuControl(name, directory, QemuProcess.found(identity), qmp) };

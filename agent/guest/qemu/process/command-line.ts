@@ -35,7 +35,7 @@ export function qemuArguments(launch: Launch): string[] {
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-vga', 'none'],
     // A guest that powers itself off stays to be looked at.
     ...['-no-shutdown', '-S'],
-    ...['-chardev', `socket,id=qmp,path=${value(launch.qmpSocket)},server=on,wait=off`],
+    ...['-chardev', qmpSocketArgument(launch.qmpSocket)],
     ...['-mon', 'chardev=qmp,mode=control'],
     ...(definition.serial ? consoleArguments(launch) : []),
     ...(boot ? ['-kernel', boot.kernel] : []),
@@ -49,6 +49,11 @@ export function qemuArguments(launch: Launch): string[] {
     ...(incoming ? ['-incoming', 'defer'] : []),
     ...definition.arguments,
   ];
+}
+
+/** The argument by which a QEMU of ours is known among all processes: no other has that socket. */
+export function qmpSocketArgument(path: string): string {
+  return `socket,id=qmp,path=${value(path)},server=on,wait=off`;
 }
 
 function memoryArguments({ definition: { machine, memory, memoryObjects }, ramFiles }: Launch): string[] {

@@ -52,7 +52,7 @@ export async function launchQemu(
     blockDevices: await blockDevicesAmong(definition.disks.map(({ file }) => file)),
     incoming: outline.incoming !== null,
   });
-  await clearRemains(directory);
+  await clearRemains(directory, outline.node);
   await directory.create();
   let process: QemuProcess | null = null;
   try {

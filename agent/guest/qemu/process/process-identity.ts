@@ -23,7 +23,11 @@ export function identifyProcess(pid: number): ProcessIdentity | null {
 
 export function isAlive(identity: ProcessIdentity): boolean {
   const now = identifyProcess(identity.pid);
-  return now !== null && now.startTime === identity.startTime && now.bootId === identity.bootId;
+  return now !== null && isSameProcess(now, identity);
+}
+
+export function isSameProcess(one: ProcessIdentity, other: ProcessIdentity): boolean {
+  return one.pid === other.pid && one.startTime === other.startTime && one.bootId === other.bootId;
 }
 
 /** The fields of /proc/PID/stat from the third (state) on; the second, in parentheses, may hold anything. See proc(5). */

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { MigrationError } from '../../../../shared/errors.js';
+import { qmpSocketArgument } from './command-line.js';
 import type { GuestRecord } from './guest-record.js';
 import { identifyProcess, isAlive, type ProcessIdentity } from './process-identity.js';
 import { QemuProcess } from './qemu-process.js';
@@ -8,16 +9,22 @@ import type { RunDirectory } from './run-directory.js';
 
 /** Ends the QEMU of a guest, if it lives, and removes all files of it. */
 export async function removeRemains(directory: RunDirectory, record: GuestRecord): Promise<void> {
-  const identity = record.process ?? findByArgument(record.qmpSocket);
-  if (identity) await QemuProcess.found(identity).terminate();
+  const identities = record.process ? [record.process] : findByArgument(qmpSocketArgument(record.qmpSocket));
+  for (const identity of identities) await QemuProcess.found(identity).terminate();
   await removeRamFiles(record.ramFiles);
   await directory.remove();
 }
 
-/** Removes what a guest of that name has left here. Throws guest-failed where its QEMU lives. */
-export async function clearRemains(directory: RunDirectory): Promise<void> {
+/** Removes what a guest of that name on `node` has left here. Throws guest-failed where it lives, or is another node's. */
+export async function clearRemains(directory: RunDirectory, node: string): Promise<void> {
   if (!directory.recorded) return;
   const record = await directory.read();
+  if (record.node !== node) {
+    const text =
+      `the run directory ${directory.path} is that of node ${record.node}: ` +
+      'give each node on this host a runDirectory of its own';
+    throw new MigrationError('guest-failed', text);
+  }
   if (record.process && isAlive(record.process)) {
     const text =
       `QEMU of a VM ${record.definition.name} runs here already (pid ${record.process.pid}) and this agent does not ` +
@@ -27,20 +34,18 @@ export async function clearRemains(directory: RunDirectory): Promise<void> {
   await removeRemains(directory, record);
 }
 
-/** A process that was started with `text` as a part of an argument: one whose agent died before it noted the process. */
-function findByArgument(text: string): ProcessIdentity | null {
-  for (const entry of readdirSync('/proc')) {
-    const pid = Number(entry);
-    if (Number.isInteger(pid) && pid !== process.pid && commandLine(pid).includes(text))
-      return identifyProcess(pid);
-  }
-  return null;
+/** The processes that were started with `argument`: those whose agent died before it noted the process. */
+function findByArgument(argument: string): ProcessIdentity[] {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => Number.isInteger(pid) && commandLine(pid).includes(argument))
+    .flatMap((pid) => identifyProcess(pid) ?? []);
 }
 
-function commandLine(pid: number): string {
+function commandLine(pid: number): string[] {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
   } catch {
-    return '';
+    return [];
   }
 }

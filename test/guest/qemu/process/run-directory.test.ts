@@ -76,10 +76,10 @@ void test('what QEMU said last is quoted from its end', async (t) => {
 
 void test('remains are cleared away, but never those of a process that lives', async (t) => {
   const directory = directoryOf(t);
-  await clearRemains(directory);
+  await clearRemains(directory, 'a');
   await directory.create();
   await directory.write(recordOf(directory, { process: identifyProcess(process.pid) }));
-  await t.rejects(clearRemains(directory), {
+  await t.rejects(clearRemains(directory, 'a'), {
     code: 'guest-failed',
     message: /VM web runs here already \(pid \d+\)/,
   });
@@ -88,6 +88,8 @@ void test('remains are cleared away, but never those of a process that lives', a
     recordOf(directory, { process: { pid: process.pid, startTime: '1', bootId: 'before' } }),
   );
   writeFileSync(join(directory.path, 'ram'), '');
-  await clearRemains(directory);
+  await t.rejects(clearRemains(directory, 'b'), { code: 'guest-failed', message: /is that of node a: give/ });
+  t.ok(existsSync(join(directory.path, 'ram')), 'nor those of another node');
+  await clearRemains(directory, 'a');
   t.notOk(existsSync(directory.path));
 });
