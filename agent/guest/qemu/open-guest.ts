@@ -5,12 +5,14 @@ import { connectQemu, type StartedQemu } from './process/launch-qemu.js';
 import { QemuProcess } from './process/qemu-process.js';
 import type { RunDirectory } from './process/run-directory.js';
 import { QemuConsole } from './qemu-console.js';
-import type { QemuControl } from './qemu-control.js';
 import { QemuGuest } from './qemu-guest.js';
 import { objectSizes, QemuMemory } from './qemu-memory.js';
-import { guestStateOf } from './run-state.js';
+import { RunState } from './run-state.js';
 import { canGiveBack } from './write-log/can-give-back.js';
 import { chooseWriteLog } from './write-log/choose-write-log.js';
+
+/** For a QEMU that runs to answer; it does not while it has another client. ms */
+const REOPEN_MS = 10_000;
 
 type WriteLogChoice = AgentConfig['qemu']['writeLog'];
 
@@ -31,8 +33,10 @@ export async function openGuest(
     if (consoleBase !== null) console = new QemuConsole(definition.name, directory, consoleBase);
     const { pid } = control.process;
     const writeLog = await chooseWriteLog({ pid, regions: memory.tracked, choice, givesBack });
-    const state = await queryState(control);
-    guest = new QemuGuest({ record, directory, control, memory, console, writeLog, state, logger });
+    // It listens before it asks, or what happens in between would be lost.
+    const run = new RunState(control, record.wanted === 'finished' ? 'finished' : 'paused');
+    await run.refresh();
+    guest = new QemuGuest({ record, directory, control, memory, console, writeLog, run, logger });
     return guest;
   } catch (error) {
     console?.close();
@@ -49,7 +53,7 @@ export async function reopenGuest(
   logger: Logger,
 ): Promise<QemuGuest> {
   const process = QemuProcess.found(record.process!);
-  const control = await connectQemu(record.definition.name, directory, process, record.qmpSocket);
+  const control = await connectQemu(record.definition.name, directory, process, record.qmpSocket, REOPEN_MS);
   try {
     const guest = await openGuest(directory, { record, control }, choice, logger);
     guest.unsettle();
@@ -58,9 +62,4 @@ export async function reopenGuest(
     control.release();
     throw error;
   }
-}
-
-async function queryState(control: QemuControl) {
-  const { status } = (await control.execute('query-status')) as { status: string };
-  return guestStateOf(status);
 }

@@ -83,9 +83,8 @@ export class QemuControl {
   async #explain(reason: QmpConnectionError): Promise<MigrationError> {
     const vm = `QEMU of VM ${this.#vm} (pid ${this.process.pid})`;
     if (!(await this.process.watch(END_MS))) {
-      return new MigrationError('guest-failed', `${vm} lives and can't be talked to: ${reason.message}`, {
-        cause: reason,
-      });
+      const text = `${vm} lives on as it was and can't be talked to: ${reason.message}; restart the agent to take it up`;
+      return new MigrationError('guest-failed', text, { cause: reason });
     }
     const words = this.#directory.lastWords();
     const text = `${vm} ${await this.process.ended}${words === '' ? '' : `: ${words}`}`;

@@ -14,7 +14,7 @@ import type { QemuControl } from './qemu-control.js';
 import type { QemuMemory } from './qemu-memory.js';
 import { decodeQemuState, encodeQemuState } from './qemu-state.js';
 import type { QmpConnection } from './qmp/qmp-connection.js';
-import { RunState } from './run-state.js';
+import type { RunState } from './run-state.js';
 import { SavingState } from './saving-state.js';
 
 /** For a QEMU that was asked to quit. ms */
@@ -28,7 +28,7 @@ export interface QemuGuestParts {
   readonly memory: QemuMemory;
   readonly console: QemuConsole | null;
   readonly writeLog: WriteLog;
-  readonly state: GuestState;
+  readonly run: RunState;
   readonly logger: Logger;
 }
 
@@ -60,14 +60,15 @@ export class QemuGuest implements HostedGuest {
     this.#ownConsole = parts.console;
     this.#logger = parts.logger;
     this.#arrived = parts.record.incoming !== null;
-    const state = parts.record.wanted === 'finished' ? 'finished' : parts.state;
-    this.#run = new RunState(parts.control.qmp, state, () => this.#changed());
+    this.#run = parts.run;
+    this.#run.onChange = () => this.#changed();
     this.#saving = new SavingState(parts.control, parts.directory.stateSocket);
     this.writeLog = parts.writeLog;
     this.console = parts.console ?? NO_CONSOLE;
     void this.#control.lost.then((failure) => {
       this.#failure = failure;
-      if (this.state === 'running') this.#run.state = 'paused';
+      // One that lives runs on, whether it can be talked to or not.
+      if (this.state === 'running' && !this.#control.process.alive) this.#run.state = 'paused';
       this.#changed();
     });
   }
@@ -154,6 +155,7 @@ export class QemuGuest implements HostedGuest {
   async settle(): Promise<void> {
     if (!this.#unsettled) return;
     await this.#saving.cancel();
+    await this.#run.refresh();
     const runs = this.#record.wanted === 'running' && this.#record.incoming === null;
     if (runs && this.state === 'paused') await this.#letRun();
     this.#unsettled = false;

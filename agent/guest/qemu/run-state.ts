@@ -1,6 +1,6 @@
 import { unixNow } from '../../../shared/unix-clock.js';
 import type { GuestState } from '../guest.js';
-import type { QmpConnection } from './qmp/qmp-connection.js';
+import type { QemuControl } from './qemu-control.js';
 import type { QmpEvent } from './qmp/qmp-message.js';
 
 /** QEMU's run states in which the machine has powered itself off or can't go on; see RunState in QEMU's qapi/run-state.json. */
@@ -31,20 +31,23 @@ export function stateAfter(event: QmpEvent, before: GuestState): GuestState | nu
   }
 }
 
-/** What a guest does, as QEMU's events tell it. */
+/** What a guest does, as QEMU tells it. */
 export class RunState {
   /** When it began to run, and when it was stopped, as of the last time. Unix ms */
   runningSince = unixNow();
   stoppedAt = unixNow();
-  readonly #onChange: () => void;
+  /** Called for each change that QEMU tells. */
+  onChange: () => void = () => undefined;
+  readonly #control: Pick<QemuControl, 'qmp' | 'execute'>;
   #state: GuestState;
+  /** Events that told of a state. */
+  #told = 0;
   #deaf = false;
 
-  /** `onChange` hears of each change that QEMU tells. */
-  constructor(qmp: QmpConnection, state: GuestState, onChange: () => void) {
+  constructor(control: Pick<QemuControl, 'qmp' | 'execute'>, state: GuestState) {
+    this.#control = control;
     this.#state = state;
-    this.#onChange = onChange;
-    qmp.onEvent((event) => this.#hear(event));
+    control.qmp.onEvent((event) => this.#hear(event));
   }
 
   get state(): GuestState {
@@ -54,6 +57,20 @@ export class RunState {
   /** What it is known to be from elsewhere. */
   set state(state: GuestState) {
     this.#state = state;
+  }
+
+  /** Asks QEMU: what it told before anybody listened is known by that alone, and what it told may be out of date. */
+  async refresh(): Promise<void> {
+    for (;;) {
+      const told = this.#told;
+      const { status } = (await this.#control.execute('query-status')) as { status: string };
+      // An event that came meanwhile may be newer than the answer.
+      if (told !== this.#told) continue;
+      const state = guestStateOf(status);
+      // A machine that has powered itself off is no less finished for having been moved or paused since.
+      if (this.#state !== 'finished' || state === 'running') this.#become(state);
+      return;
+    }
   }
 
   /** Runs an operation whose events tell nothing about what the guest is to whoever uses it. */
@@ -76,8 +93,14 @@ export class RunState {
     if (event.name === 'RESUME') this.runningSince = event.at;
     if (event.name === 'STOP') this.stoppedAt = event.at;
     const state = stateAfter(event, this.#state);
-    if (state === null || state === this.#state) return;
+    if (state === null) return;
+    this.#told += 1;
+    this.#become(state);
+  }
+
+  #become(state: GuestState): void {
+    if (state === this.#state) return;
     this.#state = state;
-    this.#onChange();
+    this.onChange();
   }
 }

@@ -278,3 +278,15 @@ void test('a guest that can not be started leaves nothing and says why', async (
   await guest.resume();
   await printsMore(guest);
 });
+
+void test('a guest whose QEMU can not be talked to any more runs on, and says so', async (t) => {
+  const pair = new QemuPair(t);
+  const guest = await pair.boot();
+  await guest.resume();
+  const failed = change(guest, () => guest.failure !== null);
+  guest.qmp.close();
+  await failed;
+  t.equal(guest.state, 'running');
+  t.match(guest.failure?.message, /lives on as it was and can't be talked to: .*restart the agent/);
+  await printsMore(guest);
+});

@@ -1,5 +1,8 @@
-import { test } from 'tap';
-import { guestStateOf, stateAfter } from '../../../agent/guest/qemu/run-state.js';
+import { type Test, test } from 'tap';
+import type { GuestState } from '../../../agent/guest/guest.js';
+import { QmpConnection } from '../../../agent/guest/qemu/qmp/qmp-connection.js';
+import { guestStateOf, RunState, stateAfter } from '../../../agent/guest/qemu/run-state.js';
+import { event, reply, ScriptedQmpServer, type Script } from '../../support/scripted-qmp-server.js';
 
 void test("QEMU's run states", (t) => {
   for (const state of ['running', 'suspended']) t.equal(guestStateOf(state), 'running', state);
@@ -35,4 +38,42 @@ void test('what events tell', (t) => {
     t.equal(stateAfter({ name, data: {}, at: 0, ...rest }, before), after, `${name} of a ${before} guest`);
   }
   t.end();
+});
+
+/** What follows a QEMU that says what the script says. */
+async function followed(t: Test, state: GuestState, script: Script): Promise<RunState> {
+  const server = await ScriptedQmpServer.start(script);
+  const qmp = await QmpConnection.connect(server.path);
+  t.teardown(async () => {
+    qmp.close();
+    await server.stop();
+  });
+  return new RunState({ qmp, execute: (command) => qmp.execute(command) }, state);
+}
+
+void test('what was not told is asked for', async (t) => {
+  const cases = [
+    { before: 'running', status: 'paused', after: 'paused', changes: 1 },
+    { before: 'paused', status: 'running', after: 'running', changes: 1 },
+    { before: 'paused', status: 'inmigrate', after: 'paused', changes: 0 },
+    { before: 'finished', status: 'postmigrate', after: 'finished', changes: 0 },
+    { before: 'finished', status: 'running', after: 'running', changes: 1 },
+  ] as const;
+  for (const { before, status, after, changes } of cases) {
+    const run = await followed(t, before, (command) => [reply(command, { status })]);
+    let heard = 0;
+    run.onChange = () => (heard += 1);
+    await run.refresh();
+    t.same([run.state, heard], [after, changes], `${status} of a ${before} guest`);
+  }
+});
+
+void test('an event that comes with the answer is not undone by it', async (t) => {
+  const statuses = ['paused', 'running'];
+  const run = await followed(t, 'paused', (command) => {
+    const status = statuses.shift();
+    return [reply(command, { status }), ...(status === 'paused' ? [event('RESUME')] : [])];
+  });
+  await run.refresh();
+  t.equal(run.state, 'running');
 });

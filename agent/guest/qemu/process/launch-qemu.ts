@@ -11,7 +11,7 @@ import { createRamFiles, type RamFile, removeRamFiles } from './ram-files.js';
 import { clearRemains } from './remains.js';
 import type { RunDirectory } from './run-directory.js';
 
-/** For QEMU to make its socket: it reads kernel and disks first. ms */
+/** For a QEMU that starts to answer: it makes its socket first, and reads kernel and disks before it greets. ms */
 const START_MS = 30_000;
 /** Between two tries to connect to it. ms */
 const TRY_MS = 3;
@@ -61,7 +61,7 @@ export async function launchQemu(
     process = await QemuProcess.start(binary, parameters, directory.qemuLog);
     record = { ...record, process: process.identity };
     await directory.write(record);
-    const control = await connectQemu(definition.name, directory, process, directory.qmpSocket);
+    const control = await connectQemu(definition.name, directory, process, directory.qmpSocket, START_MS);
     return { record, control };
   } catch (error) {
     await process?.terminate();
@@ -71,17 +71,20 @@ export async function launchQemu(
   }
 }
 
-/** Connects to a QEMU that starts or runs. Throws guest-failed, with what QEMU said where it has ended. */
+/** Connects to a QEMU that starts or runs, within `ms`. Throws guest-failed, with what QEMU said where it has ended. */
 export async function connectQemu(
   vm: string,
   directory: RunDirectory,
   process: QemuProcess,
   qmpSocket: string,
+  ms: number,
 ): Promise<QemuControl> {
-  const deadline = systemTimers.now() + START_MS;
+  const deadline = systemTimers.now() + ms;
   for (;;) {
     try {
-      return new QemuControl(vm, directory, process, await QmpConnection.connect(qmpSocket));
+      const timeoutMs = Math.max(1, Math.round(deadline - systemTimers.now()));
+      const qmp = await QmpConnection.connect(qmpSocket, { timeoutMs });
+      return new QemuControl(vm, directory, process, qmp);
     } catch (error) {
       const absent = error instanceof QmpConnectionError && error.end !== 'silent';
       if (!absent || systemTimers.now() >= deadline) throw error;

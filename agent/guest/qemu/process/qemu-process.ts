@@ -99,6 +99,8 @@ export class QemuProcess {
   /** Ends it, by force if need be. Harmless when it is dead. Throws guest-failed if it can't be ended. */
   async terminate(): Promise<void> {
     if (!this.alive) return;
+    // How a child ended is awaited, also one that was released.
+    this.#child?.ref();
     this.#signal('SIGTERM');
     if (await this.watch(TERMINATION_MS)) return;
     this.#signal('SIGKILL');
