@@ -11,6 +11,8 @@ import {
 } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { MigrationError } from '../../../shared/errors.js';
+import { systemTimers, type Timers } from '../../../shared/timers.js';
+import { punchHole, seekData } from '../../system/system-calls.js';
 import type { GuestConsole } from '../hosted-guest.js';
 import { CONSOLE_TAIL_BYTES } from './qemu-state.js';
 
@@ -20,10 +22,17 @@ const READ_BYTES = 64 * 1024;
 const MAX_WAITING_INPUT = 64 * 1024;
 /** Between two looks at the log where the kernel gives no notice. ms */
 const LOOK_MS = 100;
+/** What the log may take of the disk, which a guest could fill otherwise; of more than that the end is kept. bytes */
+const MAX_LOG_BYTES = 16 * 2 ** 20;
+const KEPT_LOG_BYTES = 4 * 2 ** 20;
+/** Between two looks at what the log takes: more than a serial port prints of MAX_LOG_BYTES meanwhile. ms */
+const TRIM_MS = 5_000;
+/** Blocks of any file system are divisors of that. bytes */
+const HOLE_BYTES = 2 ** 20;
 
 /**
  * The serial port of a QEMU guest. QEMU writes what the guest prints to a file, whoever listens; byte n of the transcript
- * is byte n - base of that file. Input goes through QEMU's socket for the port, connected to when it is first needed.
+ * is byte n - base of that file. The beginning of a long one becomes a hole: QEMU appends. Input goes through QEMU's socket for the port, connected to when it is first needed.
  */
 export class QemuConsole implements GuestConsole {
   readonly #vm: string;
@@ -31,7 +40,11 @@ export class QemuConsole implements GuestConsole {
   readonly #socketPath: string;
   readonly #log: number;
   readonly #listeners = new Set<() => void>();
+  readonly #timers: Timers;
   #base: number;
+  /** Where in the log what is kept begins. */
+  #kept: number;
+  #stopTrimming: () => void;
   #unwatch: (() => void) | null = null;
   #socket: Socket | null = null;
   #closed = false;
@@ -39,16 +52,25 @@ export class QemuConsole implements GuestConsole {
   #lastEnd = 0;
 
   /** `base`: position of the first byte of the log. */
-  constructor(vm: string, files: { consoleLog: string; consoleSocket: string }, base: number) {
+  constructor(
+    vm: string,
+    files: { consoleLog: string; consoleSocket: string },
+    base: number,
+    timers: Timers = systemTimers,
+  ) {
     this.#vm = vm;
     this.#logFile = files.consoleLog;
     this.#socketPath = files.consoleSocket;
     this.#base = base;
+    this.#timers = timers;
     this.#log = openSync(files.consoleLog, 'a+', 0o600);
+    // An agent before this one may have trimmed it.
+    this.#kept = seekData(this.#log, 0) ?? 0;
+    this.#stopTrimming = timers.after(TRIM_MS, () => this.#trim());
   }
 
   get start(): number {
-    return this.#base;
+    return this.#base + this.#kept;
   }
 
   get end(): number {
@@ -65,7 +87,7 @@ export class QemuConsole implements GuestConsole {
 
   /** The end of the transcript that moves with the guest. */
   tail(): Uint8Array {
-    return this.read(Math.max(this.#base, this.end - CONSOLE_TAIL_BYTES));
+    return this.read(Math.max(this.start, this.end - CONSOLE_TAIL_BYTES));
   }
 
   /** Goes on from a transcript that ends at `end` with `tail`. For a guest that has not printed anything yet. */
@@ -110,11 +132,27 @@ export class QemuConsole implements GuestConsole {
     if (this.#closed) return;
     this.#lastEnd = this.end;
     this.#closed = true;
+    this.#stopTrimming();
     this.#unwatch?.();
     this.#unwatch = null;
     this.#listeners.clear();
     this.#socket?.destroy();
     closeSync(this.#log);
+  }
+
+  #trim(): void {
+    const { size } = fstatSync(this.#log);
+    if (size - this.#kept > MAX_LOG_BYTES) {
+      const end = Math.floor((size - KEPT_LOG_BYTES) / HOLE_BYTES) * HOLE_BYTES;
+      try {
+        punchHole(this.#log, 0, end);
+        this.#kept = end;
+      } catch {
+        // A file system without holes keeps all of it.
+        return;
+      }
+    }
+    this.#stopTrimming = this.#timers.after(TRIM_MS, () => this.#trim());
   }
 
   #connect(): Socket {

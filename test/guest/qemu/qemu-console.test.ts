@@ -1,10 +1,11 @@
 import { once } from 'node:events';
-import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import { QemuConsole } from '../../../agent/guest/qemu/qemu-console.js';
+import { VirtualTimers } from '../../support/link-virtual-timers.js';
 
 function filesOf(t: Test): { consoleLog: string; consoleSocket: string } {
   // Not t.testdir(): a socket's path must be short.
@@ -47,6 +48,29 @@ void test('a long transcript is read in parts, and its end moves', (t) => {
   t.ok(Buffer.concat(parts).equals(printed));
   t.ok(Buffer.from(source.tail()).equals(printed.subarray(-65_536)));
   t.end();
+});
+
+void test('a log that grows long keeps its end alone, and positions stay', async (t) => {
+  const files = filesOf(t);
+  const timers = new VirtualTimers();
+  const console = new QemuConsole('web', files, 7, timers);
+  t.teardown(() => console.close());
+  const mebibyte = (letter: string) => Buffer.alloc(2 ** 20, letter);
+  for (const letter of 'abcdefghijklmnop') appendFileSync(files.consoleLog, mebibyte(letter));
+  await timers.advance(5_000);
+  t.equal(console.start, 7, 'up to 16 MiB nothing is lost');
+  appendFileSync(files.consoleLog, 'the end');
+  await timers.advance(5_000);
+  t.equal(console.start, 7 + 12 * 2 ** 20);
+  t.equal(console.end, 7 + 16 * 2 ** 20 + 7);
+  t.equal(text(console.read(console.start).subarray(0, 4)), 'mmmm');
+  t.equal(text(console.tail().subarray(-9)), 'ppthe end');
+  t.ok(statSync(files.consoleLog).blocks * 512 <= 5 * 2 ** 20, 'the disk has the rest again');
+  const next = new QemuConsole('web', files, 7, timers);
+  t.same([next.start, next.end], [console.start, console.end], 'after another agent');
+  next.close();
+  console.close();
+  t.equal(timers.pending, 0);
 });
 
 void test('the transcript goes on where that of the source ended', async (t) => {
