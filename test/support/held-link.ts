@@ -12,6 +12,8 @@ export class HeldLink {
   /** Lets go of what one connection holds back. */
   readonly #held = new Set<() => void>();
   #marker: Buffer | null = null;
+  /** How many messages with the marker go by first. */
+  #passing = 0;
   #onHeld: () => void = () => undefined;
 
   /** Lets the agent of `from` reach the one of `to` through it, until the test ends. Restarts the former. */
@@ -47,8 +49,9 @@ export class HeldLink {
     });
   }
 
-  /** Resolves once a message of that type has come and is held back, with all that follows it on its connection. */
-  hold(type: TargetMessage['type']): Promise<void> {
+  /** Resolves once a message of that type, after so many others of it, has come and is held back with all that follows it. */
+  hold(type: TargetMessage['type'], after = 0): Promise<void> {
+    this.#passing = after;
     // MessagePack: a short text has its length in its first byte.
     this.#marker = Buffer.concat([Buffer.from('type'), Buffer.from([0xa0 + type.length]), Buffer.from(type)]);
     return new Promise((resolve) => (this.#onHeld = resolve));
@@ -62,7 +65,8 @@ export class HeldLink {
   }
 
   #carry(chunk: Buffer, far: Socket, near: Socket): void {
-    if (this.#marker === null || !chunk.includes(this.#marker)) {
+    const isHeld = this.#marker !== null && chunk.includes(this.#marker) && this.#passing-- === 0;
+    if (!isHeld) {
       near.write(chunk);
       return;
     }
