@@ -75,7 +75,7 @@ const header: fc.Arbitrary<ReferenceHeader> = fc.record({
     fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
   ),
   count: fc.oneof(
-    edges(0, 1, 2, 256, 257, 4096, 16384, 16385, 2 ** 24, 2 ** 24 + 1, 2 ** 32 - 1),
+    edges(0, 1, 2, 256, 257, 4096, 16384, 16385, 2 ** 26, 2 ** 26 + 1, 2 ** 32 - 1),
     fc.integer({ min: 0, max: 2 ** 32 - 1 }),
   ),
   reserved: fc.oneof({ weight: 12, arbitrary: fc.constant(0) }, edges(1, 2 ** 32 - 1)),

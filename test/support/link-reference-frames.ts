@@ -89,7 +89,7 @@ export function referenceDecode(stream: Buffer): ReferenceResult {
         (type === 2 && count >= 1 && count <= 16384 && payloadBytes === 0 && lastPage <= 1n << 40n) ||
         (type === 3 &&
           (region === 1 || region === 2) &&
-          count <= 16 * 1048576 &&
+          count <= 64 * 1048576 &&
           payloadBytes >= 1 &&
           payloadBytes <= 1048576 &&
           position + BigInt(payloadBytes) <= BigInt(count)) ||
