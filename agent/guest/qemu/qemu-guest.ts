@@ -188,12 +188,17 @@ export class QemuGuest implements HostedGuest {
   }
 
   async disown(): Promise<void> {
+    await this.#saving.restore();
     await this.detach();
     await this.#directory.remove();
   }
 
   destroy(): Promise<void> {
-    this.#ending ??= this.#destroy();
+    this.#ending ??= this.#destroy().catch((error: unknown) => {
+      // One that could not be ended may be another time.
+      this.#ending = null;
+      throw error;
+    });
     return this.#ending;
   }
 

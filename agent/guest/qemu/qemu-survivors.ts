@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { MigrationError } from '../../../shared/errors.js';
 import type { Survivor } from '../hosted-guest.js';
 import { isAlive } from './process/process-identity.js';
 import type { GuestRecord } from './process/guest-record.js';
@@ -14,7 +15,10 @@ export interface SurvivorSearch {
   readonly takeUp: (directory: RunDirectory, record: GuestRecord) => Promise<QemuGuest>;
 }
 
-/** The guests whose QEMU outlived an earlier run of the agent. What is left of others is removed. */
+/**
+ * The guests whose QEMU outlived an earlier run of the agent. What is left of others is removed, but for those that were
+ * coming here: whether they are the node's own, to be known as such, is for the caller to find out.
+ */
 export async function findSurvivors(search: SurvivorSearch): Promise<Survivor[]> {
   const survivors: Survivor[] = [];
   for (const vm of await guestDirectories(search.runDirectory)) {
@@ -49,7 +53,8 @@ async function survivorIn(
     );
     return null;
   }
-  if (!record.process || !isAlive(record.process)) {
+  const alive = record.process !== null && isAlive(record.process);
+  if (!alive && record.incoming === null) {
     await removeRemains(directory, record);
     logger.warn({ vm }, `QEMU of VM ${vm} ended while no agent ran: what was left of it is removed`);
     return null;
@@ -57,7 +62,12 @@ async function survivorIn(
   return {
     definition: record.definition,
     incoming: record.incoming,
-    takeUp: () => search.takeUp(directory, record),
+    takeUp: () => (alive ? search.takeUp(directory, record) : Promise.reject(endedError(vm))),
     destroy: () => removeRemains(directory, record),
   };
+}
+
+function endedError(vm: string): MigrationError {
+  const text = `QEMU of VM ${vm}, which had come here, ended while no agent ran`;
+  return new MigrationError('guest-failed', text);
 }

@@ -13,7 +13,7 @@ const MAX_STREAM_BYTES = MAX_BLOB_BYTES - 2 * CONSOLE_TAIL_BYTES;
 const NO_LIMITS = { 'max-bandwidth': 2 ** 40, 'downtime-limit': 2_000_000 };
 
 /** With these QEMU leaves RAM that is shared out of its stream, and pauses for us before it saves the devices. */
-const CAPABILITIES = ['events', 'pause-before-switchover', 'x-ignore-shared'];
+const CAPABILITIES = ['pause-before-switchover', 'x-ignore-shared'];
 
 /** QEMU's statuses of a migration that is under way: MigrationStatus in QEMU's qapi/migration.json. */
 const UNDER_WAY = ['setup', 'cancelling', 'active', 'pre-switchover', 'device', 'wait-unplug'];
@@ -36,7 +36,7 @@ export class SavingState {
   /** Saves what can be saved of a running guest, and pauses it. Returns when QEMU had come so far, in Unix ms. */
   async begin(): Promise<number> {
     const control = this.#control;
-    await setCapabilities(control, CAPABILITIES, true);
+    await setCapabilities(control, ['events', ...CAPABILITIES], true);
     await control.execute('migrate-set-parameters', NO_LIMITS);
     await rm(this.#path, { force: true });
     const stream = await ReceivedStream.listen(this.#path);
@@ -49,6 +49,7 @@ export class SavingState {
       return event.at;
     } catch (error) {
       this.close();
+      await this.restore();
       throw error;
     } finally {
       halted.forget();
@@ -66,6 +67,9 @@ export class SavingState {
       const event = await this.#control.guard(ended.event);
       if (event.data.status !== 'completed') throw await this.#failure(event);
       return await this.#control.guard(stream.bytes);
+    } catch (error) {
+      await this.restore();
+      throw error;
     } finally {
       ended.forget();
       this.close();
@@ -77,13 +81,22 @@ export class SavingState {
     const ended = this.#status(['completed', 'failed', 'cancelled']);
     try {
       const { status } = await queryMigration(this.#control);
-      if (status === undefined || !UNDER_WAY.includes(status)) return;
-      await this.#control.execute('migrate_cancel');
-      await this.#control.guard(ended.event);
+      if (status === undefined) return;
+      if (UNDER_WAY.includes(status)) {
+        await this.#control.execute('migrate_cancel');
+        await this.#control.guard(ended.event);
+      }
+      await this.restore();
     } finally {
       ended.forget();
       this.close();
     }
+  }
+
+  /** Leaves QEMU fit for a migration that is none of ours: one without x-ignore-shared has all of the guest's memory. */
+  async restore(): Promise<void> {
+    // One that refuses has a migration under way, and one that has ended needs none.
+    await setCapabilities(this.#control, CAPABILITIES, false).catch(() => undefined);
   }
 
   /** Lets go of what has been saved so far. */

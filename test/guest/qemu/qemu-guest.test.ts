@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { test } from 'tap';
 import type { HostedGuest } from '../../../agent/guest/hosted-guest.js';
+import type { QemuGuest } from '../../../agent/guest/qemu/qemu-guest.js';
 import { hashHex } from '../../../agent/guest/page-hash.js';
 import { copyMemory, firstBreak, move, printsMore, QemuPair, transcript } from './qemu-pair.js';
 
@@ -289,4 +290,37 @@ void test('a guest whose QEMU can not be talked to any more runs on, and says so
   t.equal(guest.state, 'running');
   t.match(guest.failure?.message, /lives on as it was and can't be talked to: .*restart the agent/);
   await printsMore(guest);
+});
+
+/** Of what a migration of ours needs, that which would spoil another. */
+async function capabilitiesOn(guest: QemuGuest): Promise<string[]> {
+  const all = (await guest.qmp.execute('query-migrate-capabilities')) as Capability[];
+  return all.flatMap(({ capability, state }) => (state && capability !== 'events' ? [capability] : []));
+}
+
+interface Capability {
+  readonly capability: string;
+  readonly state: boolean;
+}
+
+void test('a migration that ends early leaves QEMU fit for others', async (t) => {
+  const pair = new QemuPair(t);
+  const guest = await pair.boot();
+  await guest.resume();
+  await guest.pauseForSwitchover();
+  t.same((await capabilitiesOn(guest)).sort(), ['pause-before-switchover', 'x-ignore-shared']);
+  await guest.settle();
+  t.same(await capabilitiesOn(guest), [], 'cancelled');
+
+  await guest.pauseForSwitchover();
+  await guest.saveState();
+  await guest.settle();
+  t.same(await capabilitiesOn(guest), [], 'given up after it was saved');
+
+  await guest.pauseForSwitchover();
+  const cancelled = guest.qmp.nextEvent(({ data }) => data.status === 'cancelled');
+  await guest.qmp.execute('migrate_cancel');
+  await cancelled;
+  await t.rejects(guest.saveState(), { code: 'guest-failed' });
+  t.same(await capabilitiesOn(guest), [], 'failed');
 });

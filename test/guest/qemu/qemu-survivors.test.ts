@@ -103,6 +103,23 @@ void test('a guest that was coming here', async (t) => {
     t.equal(after.state, 'paused', 'not before it is the own one of this node');
   });
 
+  await t.test('and whose QEMU ended is not forgotten', async (t) => {
+    const pair = new QemuPair(t);
+    const target = await pair.incoming(await pair.boot());
+    await target.detach();
+    process.kill(target.pid, 'SIGKILL');
+    while (isAlive(readRecord(pair, 'target').process!)) await new Promise(setImmediate);
+    const survivor = await onlySurvivor(pair, 'target');
+    t.match(survivor, { definition: target.definition, incoming: 'migration-1' });
+    await t.rejects(survivor.takeUp(), {
+      code: 'guest-failed',
+      message: /QEMU of VM web-.*, which had come here, ended while no agent ran/,
+    });
+    t.ok(existsSync(pair.runDirectory('target')));
+    await survivor.destroy();
+    t.notOk(existsSync(pair.runDirectory('target')));
+  });
+
   await t.test('and is the own one of this node', async (t) => {
     const pair = new QemuPair(t);
     const source = await pair.boot();
