@@ -1,4 +1,5 @@
 import t from 'tap';
+import { HeldLink } from '../../support/held-link.js';
 import { QemuLab } from '../../support/qemu-lab.js';
 
 /** A QEMU outlives its agent, and the agent that comes after it takes the guest up. */
@@ -60,6 +61,45 @@ await t.test('the agent of the target is killed while it receives', async (t) =>
   t.same(await lab.remains('b'), { files: [], processes: [] }, 'what was arriving is cleared away');
   t.match(await agents.migrate('walker', 'a', 'b', { verify: 'strict' }), { outcome: 'completed' });
 });
+
+for (const { says, outcome, place } of [
+  { says: 'running', outcome: 'was committed', place: 'b' },
+  { says: 'ready', outcome: 'was not committed', place: 'a' },
+] as const) {
+  await t.test(
+    `the agent of the source is killed as it ${outcome}, which the target does not say yet`,
+    async (t) => {
+      const lab = await QemuLab.start(t, ['a', 'b'], SETTINGS);
+      const { agents } = lab;
+      const link = await HeldLink.between(t, agents, 'a', 'b');
+      const transcript = await lab.bootPageWalker('a', 'walker', MEMORY);
+      const id = await agents.request('walker', 'a', 'b');
+      await link.hold(says);
+      await agents.agent('a').kill();
+      const [qemu] = lab.qemus('a');
+      agents.agent('b').process.kill('SIGSTOP');
+      link.release();
+
+      await agents.restart('a');
+      await agents.agent('a').logged(({ msg }) => /could not be asked/.test(String(msg)));
+      t.match(await agents.client('a').guest('walker'), { status: 'unknown', migration: id });
+      await t.rejects(agents.client('a').changeGuest('walker', 'resume'), { code: 'wrong-state' });
+      t.same(lab.qemus('a'), [qemu], 'it is held');
+    t.same(await lab.pageWalkDefects('a', 'walker'), [], 'and stands still');
+
+      agents.agent('b').process.kill('SIGCONT');
+      await agents
+        .agent('a')
+        .logged(({ msg }) => /outcome of an earlier migration is known/.test(String(msg)));
+      t.same(await agents.whereIs('walker'), { [place]: 'running' });
+      t.equal(lab.qemus('a').length + lab.qemus('b').length, 1);
+      await (place === 'b' ? lab.follow('b', 'walker') : transcript).another(/pass \w{8}/);
+      await agents.client(place).changeGuest('walker', 'pause');
+      t.same(await lab.pageWalkDefects(place, 'walker'), []);
+      await agents.client(place).changeGuest('walker', 'stop');
+    },
+  );
+}
 
 await t.test('a guest that ends while no agent is there leaves nothing behind', async (t) => {
   const lab = await QemuLab.start(t, ['a'], SETTINGS);
