@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Test, test } from 'tap';
+import { RunDirectory } from '../../../agent/guest/qemu/process/run-directory.js';
 import { QmpConnection } from '../../../agent/guest/qemu/qmp/qmp-connection.js';
 import { delay, systemTimers } from '../../../shared/timers.js';
 import { move, printsMore, QemuPair } from './qemu-pair.js';
@@ -126,6 +127,36 @@ void test('one that can not be migrated is refused, and nothing has changed', as
       qmp.close();
     });
   }
+});
+
+void test('one whose name is another node’s here is refused, and ends as it would have', async (t) => {
+  const pair = new QemuPair(t);
+  const { socket } = await foreignQemu(t, pair, (path) => ['-nodefaults', ...backend(path)]);
+  const directory = new RunDirectory(dirname(pair.runDirectory('source')), NAME);
+  await directory.create();
+  await directory.write({
+    version: 1,
+    definition: pair.definition(),
+    node: 'other',
+    process: null,
+    wanted: 'running',
+    incoming: null,
+    ramFiles: [],
+    qmpSocket: directory.qmpSocket,
+    consoleBase: null,
+    accel: 'tcg',
+  });
+  await t.rejects(pair.source.adopt!(NAME, socket), { code: 'guest-failed', message: /that of node other/ });
+  t.ok(directory.recorded);
+  await directory.remove();
+
+  const qmp = await QmpConnection.connect(socket);
+  await qmp.execute('set-action', { reboot: 'shutdown' });
+  const stays = qmp.nextEvent(({ name }) => name === 'STOP').then(() => 'stays');
+  stays.catch(() => undefined);
+  const ends = new Promise((resolve) => qmp.onClose(() => resolve('ends')));
+  await qmp.execute('system_reset');
+  t.equal(await Promise.race([stays, ends]).catch(() => ends), 'ends');
 });
 
 void test('a socket that nobody answers', async (t) => {
