@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Test, test } from 'tap';
 import { RunDirectory } from '../../../agent/guest/qemu/process/run-directory.js';
@@ -35,8 +35,14 @@ async function foreignQemu(
     await exit;
     rmSync(ram, { force: true });
   });
-  while (!existsSync(socket)) await delay(systemTimers, 5);
+  while (!isListening(socket)) await delay(systemTimers, 5);
   return { socket, ram, pid: child.pid! };
+}
+
+/** A socket is there before it listens: the flag __SO_ACCEPTCON tells, see proc_net_unix(5). */
+function isListening(socket: string): boolean {
+  const lines = readFileSync('/proc/net/unix', 'utf8').split('\n');
+  return lines.some((line) => line.endsWith(` ${socket}`) && line.split(' ')[3] === '00010000');
 }
 
 const backend = (ram: string, more = ',share=on') => [
