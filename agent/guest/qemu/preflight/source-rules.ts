@@ -168,7 +168,7 @@ function balloon({ devices }: GuestFacts, { kind }: WriteLogFacts): Finding[] {
   const reason =
     kind === 'hash'
       ? 'what the guest gives back is followed by the write-log hash'
-      : 'what the guest gives back is looked for after each harvest; what it reads again at once may be taken for a difference by a verification';
+      : 'what the guest gives back is looked for in each harvest; what it reads again at once keeps its former content on the target, which a verification reports';
   return balloons.map(({ name }) => note('balloon', `device ${name}`, reason));
 }
 
