@@ -431,8 +431,8 @@ export class GuestStore {
     } catch (error) {
       const { message } = toMigrationError(error);
       const reason =
-        `the machine of VM ${name} outlived the agent and could not be taken up: ${message}; it may be running: ` +
-        `mend that and restart the agent, or end the machine with 'vmferry vm stop ${name}'`;
+        `VM ${name} is from before the agent started and could not be taken up: ${message}. Mend that and restart the ` +
+        `agent, or end what there is of its machine with 'vmferry vm stop ${name}'`;
       logger.error({ err: error }, reason);
       if (!vm) return;
       if (vm.guest) {
