@@ -85,7 +85,7 @@ for (const { says, outcome, place } of [
       t.match(await agents.client('a').guest('walker'), { status: 'unknown', migration: id });
       await t.rejects(agents.client('a').changeGuest('walker', 'resume'), { code: 'wrong-state' });
       t.same(lab.qemus('a'), [qemu], 'it is held');
-    t.same(await lab.pageWalkDefects('a', 'walker'), [], 'and stands still');
+      t.same(await lab.pageWalkDefects('a', 'walker'), [], 'and stands still');
 
       agents.agent('b').process.kill('SIGCONT');
       await agents
