@@ -27,7 +27,7 @@ export interface AgentProcess {
 
 const CLI = fileURLToPath(new URL('../vmferry.js', import.meta.url));
 
-/** As in the first line of scripts/vmferry.ts: the link is up to twice as fast with it on a host with few processors. */
+/** As in the first line of scripts/vmferry.ts: helper threads of V8 would take processors from the guests. */
 const NODE_OPTIONS = ['--single-threaded-gc'];
 
 /** Where an agent runs and listens. */
