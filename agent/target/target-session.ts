@@ -1,6 +1,7 @@
 import { MigrationError, refusalError, toMigrationError } from '../../shared/errors.js';
 import { InOrder } from '../../shared/in-order.js';
 import type { Run } from '../../shared/page.js';
+import { MAX_BLOB_BYTES } from '../../shared/protocol/frame.js';
 import type { PreflightFinding, SourceMessage } from '../../shared/protocol/messages.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
 import type { Guest } from '../guest/guest.js';
@@ -20,9 +21,6 @@ import {
   transition,
   type VerifyRequest,
 } from './target-state.js';
-
-/** Largest device state: bounds what a peer can make this side hold before it is loaded. bytes */
-export const MAX_DEVICE_STATE_BYTES = 64 * 2 ** 20;
 
 /**
  * A source that has heard 'ready' records the commit and sends it: two messages and an fsync. One that takes longer,
@@ -77,7 +75,7 @@ export class TargetSession {
   #kept = Promise.resolve(false);
   #memory: ReceivedMemory | null = null;
   #image: BlobBuffer | null = null;
-  #deviceState: BlobBuffer | null = new BlobBuffer('the device state', MAX_DEVICE_STATE_BYTES);
+  #deviceState: BlobBuffer | null = new BlobBuffer('the device state', MAX_BLOB_BYTES);
   /** Streams that have ended the round `round`. */
   #barrier = { round: 0, ended: new Set<number>() };
   #pieces = 0;

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { access, constants, readFile, stat } from 'node:fs/promises';
 import { toMigrationError } from '../../../../shared/errors.js';
+import type { QemuDefinition } from '../../../../shared/guest-definition.js';
 import { fileSystemOf } from '../host/host-memory.js';
 
 /** A disk of a guest as one host sees it. */
@@ -25,6 +26,20 @@ export interface BootFileFacts {
   readonly sha256: string | null;
   /** Why it can't be read; null if it can. */
   readonly problem: string | null;
+}
+
+/** The files of a definition as one host sees them. */
+export interface FileFacts {
+  /** The definition's, in its order. */
+  readonly disks: readonly DiskFacts[];
+  readonly bootFiles: readonly BootFileFacts[];
+}
+
+export async function fileFacts({ disks, boot }: QemuDefinition): Promise<FileFacts> {
+  return {
+    disks: await Promise.all(disks.map(({ file, readonly }) => diskFacts(file, readonly))),
+    bootFiles: await bootFileFacts(boot),
+  };
 }
 
 export async function diskFacts(path: string, readonly: boolean): Promise<DiskFacts> {

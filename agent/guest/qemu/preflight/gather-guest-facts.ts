@@ -8,7 +8,7 @@ import { fileSystemOf } from '../host/host-memory.js';
 import type { QmpConnection } from '../qmp/qmp-connection.js';
 import { QmpError } from '../qmp/qmp-errors.js';
 import { queryQmp } from '../qmp/qmp-query.js';
-import { bootFileFacts, bootId, diskFacts } from './file-facts.js';
+import { bootId, fileFacts } from './file-facts.js';
 import type { BlockNodeFacts, GuestFacts, MemoryFacts, NamedType } from './guest-facts.js';
 
 const KvmSchema = z.object({ enabled: z.boolean() });
@@ -66,8 +66,7 @@ export async function gatherGuestFacts(
     migrationCapabilities: new Set(capabilities.map(({ capability }) => capability)),
     foreignMappings,
     hostCpu: await readHostCpu(),
-    disks: await Promise.all(definition.disks.map(({ file, readonly }) => diskFacts(file, readonly))),
-    bootFiles: await bootFileFacts(definition.boot),
+    ...(await fileFacts(definition)),
     bootId: await bootId(),
   };
 }

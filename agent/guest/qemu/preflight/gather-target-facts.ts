@@ -4,11 +4,11 @@ import type { QemuDefinition } from '../../../../shared/guest-definition.js';
 import { readHostCpu } from '../host/cpu-features.js';
 import { availableMemory, fileSystemOf, hugepagePools } from '../host/host-memory.js';
 import type { QemuHost, QemuHostProbe } from '../host/qemu-host.js';
-import { bootFileFacts, bootId, diskFacts } from './file-facts.js';
+import { bootId, type FileFacts, fileFacts } from './file-facts.js';
 import type { TapFacts, TargetFacts } from './target-facts.js';
 
 /** What a host has for guests of any definition. */
-export type HostFacts = Omit<TargetFacts, 'disks' | 'taps' | 'bootFiles'>;
+export type HostFacts = Omit<TargetFacts, keyof FileFacts | 'taps'>;
 
 /** Looks at this host for a guest of that definition; changes nothing. */
 export async function gatherTargetFacts(
@@ -18,9 +18,8 @@ export async function gatherTargetFacts(
 ): Promise<TargetFacts> {
   return {
     ...(await gatherHostFacts(probe, memoryDirectory)),
-    disks: await Promise.all(definition.disks.map(({ file, readonly }) => diskFacts(file, readonly))),
+    ...(await fileFacts(definition)),
     taps: await Promise.all(definition.nics.map(({ tap }) => tapFacts(tap))),
-    bootFiles: await bootFileFacts(definition.boot),
   };
 }
 

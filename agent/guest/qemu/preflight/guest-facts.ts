@@ -1,10 +1,10 @@
 import type { QemuDefinition } from '../../../../shared/guest-definition.js';
 import type { HostCpu } from '../host/cpu-features.js';
 import type { QemuVersion } from '../qmp/qmp-message.js';
-import type { BootFileFacts, DiskFacts } from './file-facts.js';
+import type { FileFacts } from './file-facts.js';
 
 /** What QEMU and its host say of a running guest. */
-export interface GuestFacts {
+export interface GuestFacts extends FileFacts {
   readonly definition: QemuDefinition;
   readonly version: QemuVersion;
   /** Never an alias: 'pc-q35-7.2'. */
@@ -28,9 +28,6 @@ export interface GuestFacts {
   /** Processes beside QEMU and the agent that have the guest's memory mapped. */
   readonly foreignMappings: readonly { readonly pid: number; readonly command: string }[];
   readonly hostCpu: HostCpu;
-  /** The definition's, in its order. */
-  readonly disks: readonly DiskFacts[];
-  readonly bootFiles: readonly BootFileFacts[];
   readonly bootId: string;
 }
 

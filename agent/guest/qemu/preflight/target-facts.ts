@@ -1,10 +1,10 @@
 import type { HostCpu } from '../host/cpu-features.js';
 import type { FileSystem, HugepagePool } from '../host/host-memory.js';
 import type { QemuHost } from '../host/qemu-host.js';
-import type { BootFileFacts, DiskFacts } from './file-facts.js';
+import type { FileFacts } from './file-facts.js';
 
 /** What a host has for a guest that is to come. */
-export interface TargetFacts {
+export interface TargetFacts extends FileFacts {
   /** Null if there is none that works, and then why. */
   readonly qemu: QemuHost | null;
   readonly qemuProblem: string;
@@ -15,10 +15,7 @@ export interface TargetFacts {
   /** bytes */
   readonly availableMemory: number;
   readonly hugepages: readonly HugepagePool[];
-  /** The definition's, in its order. */
-  readonly disks: readonly DiskFacts[];
   readonly taps: readonly TapFacts[];
-  readonly bootFiles: readonly BootFileFacts[];
   readonly bootId: string;
 }
 

@@ -64,6 +64,19 @@ export function readGuestMappings(pid: number, regions: readonly TrackedRegion[]
   return found;
 }
 
+/** Throws tracking-failed unless the process has the regions mapped as they were when tracking began. */
+export function refuseNewMappings(
+  pid: number,
+  regions: readonly TrackedRegion[],
+  expected: readonly GuestMapping[],
+): void {
+  if (JSON.stringify(readGuestMappings(pid, regions)) === JSON.stringify(expected)) return;
+  throw new MigrationError(
+    'tracking-failed',
+    `process ${pid} has mapped guest memory anew since tracking began: writes may have been missed; try again`,
+  );
+}
+
 /** The pages of a mapping from one address to another, as a run. Parts of pages count. */
 export function runAt({ start, region, firstPage }: GuestMapping, from: number, to: number): Run {
   const first = firstPage + Math.floor((from - start) / PAGE_SIZE);

@@ -7,7 +7,7 @@ import { clearSoftDirty, readSoftDirty } from '../../../system/soft-dirty.js';
 import { withProcessStopped } from '../../../system/stop-process.js';
 import { ThreadBusyError } from '../../../system/traced-thread.js';
 import type { WriteLog } from '../../guest.js';
-import { type GuestMapping, readGuestMappings, runAt } from './guest-mappings.js';
+import { type GuestMapping, readGuestMappings, refuseNewMappings, runAt } from './guest-mappings.js';
 import type { TrackedRegion } from './tracked-region.js';
 import { VanishedPages } from './vanished-pages.js';
 
@@ -64,13 +64,7 @@ export class SoftDirtyLog implements WriteLog {
   #takeWritten(): Run[] {
     if (!this.#tracking) throw new MigrationError('tracking-failed', 'the write-log is not started');
     const { pagemap, mappings } = this.#tracking;
-    const now = readGuestMappings(this.#pid, this.#regions);
-    if (JSON.stringify(now) !== JSON.stringify(mappings)) {
-      throw new MigrationError(
-        'tracking-failed',
-        `process ${this.#pid} has mapped guest memory anew since tracking began: writes may have been missed; try again`,
-      );
-    }
+    refuseNewMappings(this.#pid, this.#regions, mappings);
     const runs = mappings.flatMap((mapping) =>
       readSoftDirty(pagemap, mapping).map(({ start, end }) => runAt(mapping, start, end)),
     );

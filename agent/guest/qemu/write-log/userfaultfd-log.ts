@@ -13,7 +13,7 @@ import {
   WriteProtection,
 } from '../../../system/userfaultfd.js';
 import type { WriteLog } from '../../guest.js';
-import { type GuestMapping, readGuestMappings, runAt } from './guest-mappings.js';
+import { type GuestMapping, readGuestMappings, refuseNewMappings, runAt } from './guest-mappings.js';
 import type { TrackedRegion } from './tracked-region.js';
 import { VanishedPages } from './vanished-pages.js';
 
@@ -118,17 +118,8 @@ export class UserfaultfdLog implements WriteLog {
       for (const { start, end } of takeWritten(pagemap, mapping)) runs.push(runAt(mapping, start, end));
     }
     // After the scan: what was mapped before it and is not there now was not tracked to the end.
-    this.#checkMappings(mappings);
+    refuseNewMappings(this.#pid, this.#regions, mappings);
     return unionRuns(runs);
-  }
-
-  #checkMappings(expected: readonly GuestMapping[]): void {
-    const now = readGuestMappings(this.#pid, this.#regions);
-    if (JSON.stringify(now) === JSON.stringify(expected)) return;
-    throw new MigrationError(
-      'tracking-failed',
-      `process ${this.#pid} has mapped guest memory anew since tracking began: writes may have been missed; try again`,
-    );
   }
 
   #explain(error: unknown): MigrationError {
