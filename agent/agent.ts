@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
+import { availableParallelism } from 'node:os';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import {
@@ -24,12 +25,16 @@ import { GuestStore, type NodeAddress } from './guest/guest-store.js';
 import type { GuestKinds, MoveReport } from './guest/hosted-guest.js';
 import { OwnershipJournal } from './journal/ownership-journal.js';
 import { lockStateDirectory, type StateDirectoryLock } from './journal/state-directory.js';
+import { TCP_PAGES_FEATURE } from './link/link-paths.js';
 import { LinkServer } from './link/link-server.js';
 import { LEASE_GRACE_MS, NodeLock } from './lock/node-lock.js';
 import { askOpenQuestions, holdOpenQuestions } from './source/open-questions.js';
 import { type OutgoingContext, OutgoingMigration } from './source/outgoing-migration.js';
+import { PageOffers } from './source/page-offers.js';
 import { PeerDialer } from './source/peer-dialer.js';
+import { MAX_AUTO_STREAMS, streamsToOpen } from './source/stream-choice.js';
 import { IncomingMigrations } from './target/incoming-migrations.js';
+import { LaneThreads } from './target/lane-threads.js';
 
 /** Migrations from this node that are remembered after their end, with their events. */
 const MAX_ENDED = 100;
@@ -45,6 +50,9 @@ export class Agent implements AgentService {
   readonly #guests: GuestStore;
   readonly #lock: NodeLock;
   readonly #dialer: PeerDialer;
+  readonly #offers = new PageOffers();
+  /** The agent's own thread reads the first stream. */
+  readonly #laneThreads = new LaneThreads(Math.min(MAX_AUTO_STREAMS, availableParallelism()) - 1);
   readonly #outgoingContext: OutgoingContext;
   readonly #incoming: IncomingMigrations;
   readonly #server: FastifyInstance;
@@ -106,7 +114,8 @@ export class Agent implements AgentService {
       ...(overtakeLimit !== undefined && { overtakeLimit }),
       ...(grace !== undefined && { graceMs: grace }),
     });
-    this.#dialer = new PeerDialer({ node, agent: name, heartbeat });
+    const features = config.link.pages === 'auto' ? [TCP_PAGES_FEATURE] : [];
+    this.#dialer = new PeerDialer({ node, agent: name, heartbeat, features });
     this.#outgoingContext = {
       node,
       guests,
@@ -114,9 +123,17 @@ export class Agent implements AgentService {
       lockGraceMs: grace ?? LEASE_GRACE_MS,
       journal,
       dialer: this.#dialer,
+      offers: this.#offers,
       logger,
     };
-    this.#incoming = new IncomingMigrations({ node, guests, lock: this.#lock, journal, logger });
+    this.#incoming = new IncomingMigrations({
+      node,
+      guests,
+      lock: this.#lock,
+      journal,
+      logger,
+      streamsFrom: (peer) => ({ url: config.peers[peer], threads: this.#laneThreads }),
+    });
     this.#server = createHttpServer({ service: this, logger });
     this.#link = new LinkServer({
       server: this.#server.server,
@@ -124,7 +141,9 @@ export class Agent implements AgentService {
       agent: name,
       heartbeat,
       onControl: (control, handshake) => this.#incoming.accept(control, handshake),
+      features,
       authorizePages: (id, stream, token) => this.#incoming.authorizePages(id, stream, token),
+      authorizePageStream: (id, stream, token) => this.#offers.authorize(id, stream, token),
       onRefused: (error, remote) => logger.warn({ remote, error: error.toJSON() }, 'connection refused'),
     });
   }
@@ -133,6 +152,11 @@ export class Agent implements AgentService {
   get url(): string {
     const { address, port, family } = this.#server.server.address() as AddressInfo;
     return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+  }
+
+  /** Makes ready what the first migration would have to wait for. */
+  warmUp(): void {
+    if (this.#config.link.pages === 'auto') this.#laneThreads.warmUp();
   }
 
   /**
@@ -365,7 +389,8 @@ export class Agent implements AgentService {
 
   /** What both sides say about moving that guest; the target is asked only where this side has nothing against it. */
   async #findings(id: string, target: NodeAddress, request: MigrationRequest): Promise<MoveReport> {
-    const { verify, streams } = this.#options(request);
+    const { verify, streams: wanted } = this.#options(request);
+    const streams = streamsToOpen(wanted, availableParallelism());
     const { findings, traits } = await this.#guests.preflightOutgoing(request.vm);
     if (findings.some(({ level }) => level === 'refusal')) return { findings, traits };
     const { definition, imageBytes, regions } = this.#guests.outline(request.vm);
@@ -396,6 +421,7 @@ export class Agent implements AgentService {
       this.#incoming.close(),
     ]);
     await this.#link.close();
+    await this.#laneThreads.close();
     this.#lock.close();
     const ended = await this.#guests.close();
     if (ended.length > 0) this.#logger.warn({ vms: ended }, 'VMs that live in this agent ended with it');

@@ -22,6 +22,7 @@ export async function runAgent(configFile: string): Promise<number> {
     logger.error({ err: error }, 'unhandled rejection: please report it'),
   );
   const agent = await Agent.start(config, logger);
+  agent.warmUp();
   await new Promise<void>((resolve) => {
     let stopping = false;
     const stop = (signal: NodeJS.Signals) => {

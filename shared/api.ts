@@ -2,7 +2,12 @@ import { z } from 'zod';
 import type { ErrorBody } from './errors.js';
 import { GuestDefinitionSchema, MAX_IMAGE_BYTES, type GuestDefinition } from './guest-definition.js';
 import { NameSchema } from './names.js';
-import { VerifyModeSchema, type PreflightFinding, type VerifyMode } from './protocol/messages.js';
+import {
+  VerifyModeSchema,
+  type PreflightFinding,
+  type Transport,
+  type VerifyMode,
+} from './protocol/messages.js';
 
 /** The HTTP API, version 1: what requests must look like and what answers are. Paths are under /v1. */
 
@@ -33,8 +38,8 @@ export const MigrationOptionsSchema = z.strictObject({
   maxTotalMs: z.number().min(1).max(86_400_000).default(600_000),
   /** Rounds without a new minimum of the residual that count as a stall, for which onLimit applies. */
   stallRounds: z.number().int().min(1).max(1000).default(5),
-  /** Page connections. */
-  streams: z.number().int().min(1).max(16).default(1),
+  /** Page streams; 'auto': as many as the first round shows to pay. */
+  streams: z.union([z.literal('auto'), z.number().int().min(1).max(16)]).default('auto'),
 });
 export type MigrationOptions = z.output<typeof MigrationOptionsSchema>;
 
@@ -146,7 +151,20 @@ export interface MigrationResult {
   /** How writes were tracked, and why so. */
   writeLog: string;
   writeLogReason: string;
+  /** How the pages travelled. Null if it did not come to that. */
+  streams: StreamsReport | null;
   verify: { mode: VerifyMode; pagesChecked: number; mismatches: number };
+}
+
+export interface StreamsReport {
+  transport: Transport;
+  /** Streams that were open, and those that pages were dealt out to after the first round. */
+  open: number;
+  used: number;
+  /** Why so many: one line for the operator. */
+  reason: string;
+  /** What was tried in round 0. */
+  tried: { streams: number; bytesPerSecond: number }[];
 }
 
 export type ConvergenceReason = 'below-threshold' | 'stalled' | 'round-limit' | 'time-limit';

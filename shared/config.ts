@@ -96,13 +96,15 @@ export const AgentConfigSchema = z.strictObject({
       heartbeat: waitingTime(MIN_HEARTBEAT_MS).optional(),
       /** Silence after which a connection counts as lost. ms */
       silence: waitingTime(HEARTBEATS_OF_SILENCE * MIN_HEARTBEAT_MS).optional(),
+      /** What pages travel over: TCP streams that the target opens where it can reach the source, else WebSocket; or always that. */
+      pages: z.enum(['auto', 'websocket']).default('auto'),
     })
     .refine(
       ({ heartbeat = HEARTBEAT_INTERVAL_MS, silence = HEARTBEAT_TIMEOUT_MS }) =>
         silence >= HEARTBEATS_OF_SILENCE * heartbeat,
       `silence must be at least ${HEARTBEATS_OF_SILENCE} times heartbeat: an idle peer would count as lost`,
     )
-    .default({}),
+    .prefault({}),
   shutdown: z
     .strictObject({
       /** What becomes of migrations that run away from here: finished (within the timeout), or cancelled. */

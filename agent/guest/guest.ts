@@ -21,7 +21,14 @@ export interface Region {
   readonly write?: (offset: number, bytes: Uint8Array) => void;
   /** Makes a range zero by giving its memory back. Absent where a region has no holes. */
   clear?(firstPage: number, pageCount: number): void;
+  /** How another thread gets at the same memory; see region-handle.ts. Absent where none can. */
+  readonly handle?: RegionHandle;
 }
+
+/** Memory that threads share, as it is passed between them: a buffer, or window number `window` of a mapped file. */
+export type RegionHandle =
+  | { readonly name: string; readonly buffer: SharedArrayBuffer }
+  | { readonly name: string; readonly path: string; readonly fileBytes: number; readonly window: number };
 
 /** The parts of a range that hold data: all of it where the region has no holes. */
 export function populatedRanges(region: Region, firstPage: number, pageCount: number): PageRange[] {

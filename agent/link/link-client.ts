@@ -1,7 +1,7 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
-import { isErrorCode, MigrationError, toMigrationError } from '../../shared/errors.js';
+import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { CLOSE_DONE } from '../../shared/protocol/close-codes.js';
 import type { Connection } from './connection.js';
 import { sourceControl } from './control-channel.js';
@@ -10,6 +10,7 @@ import { greetTarget, type Handshake, type SourceHandshakeOptions } from './hell
 import { CONTROL_PATH, MAX_CONTROL_PAYLOAD, MAX_PAGES_PAYLOAD, PAGES_PATH } from './link-paths.js';
 import type { SourceControl } from './link.js';
 import { PAGE_TOKEN_HEADER } from './page-token.js';
+import { refusalOf } from './upgrade-refusal.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
 import { WsConnection } from './ws-connection.js';
 
@@ -114,22 +115,10 @@ function open(
   });
 }
 
-/** The error of an agent that answers an upgrade request with one; peer-unreachable if something else answers. */
+/** The error of an agent that answers an upgrade request with one. */
 async function refusal(response: IncomingMessage, to: string, url: string): Promise<MigrationError> {
   const text = await bodyOf(response).catch(() => '');
-  try {
-    const { error } = JSON.parse(text) as { error: { code: unknown; message: unknown } };
-    if (typeof error.code === 'string' && isErrorCode(error.code)) {
-      return new MigrationError(error.code, `node ${to} refused: ${String(error.message).slice(0, 1000)}`);
-    }
-  } catch {
-    // no agent's answer
-  }
-  return new MigrationError(
-    'peer-unreachable',
-    `what answers at ${url} is no vmferry agent (HTTP status ${response.statusCode}): ` +
-      `correct the address of node ${to} in the configuration`,
-  );
+  return refusalOf(text, String(response.statusCode), `node ${to}`, url);
 }
 
 async function bodyOf(response: IncomingMessage): Promise<string> {

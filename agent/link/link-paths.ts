@@ -12,3 +12,10 @@ export const MAX_CONTROL_PAYLOAD = 128 * 1024;
 
 /** Largest WebSocket frame on a page connection: one payload of a page frame. */
 export const MAX_PAGES_PAYLOAD = MAX_FRAME_PAYLOAD;
+
+/** Page streams over plain TCP, which the target opens at the source: the path, and the protocol in 'Upgrade'. */
+export const PAGE_STREAM_PATH = '/v1/link/page-stream';
+export const PAGE_STREAM_PROTOCOL = 'vmferry-pages';
+
+/** The feature of a hello by which both say that they can do that. */
+export const TCP_PAGES_FEATURE = 'tcp-pages';

@@ -10,11 +10,19 @@ import type { Connection } from './connection.js';
 import { targetControl } from './control-channel.js';
 import type { HeartbeatOptions } from './heartbeat.js';
 import { welcomeSource, type Handshake, type VersionRange } from './hello.js';
-import { CONTROL_PATH, MAX_CONTROL_PAYLOAD, MAX_PAGES_PAYLOAD, PAGES_PATH } from './link-paths.js';
+import {
+  CONTROL_PATH,
+  MAX_CONTROL_PAYLOAD,
+  MAX_PAGES_PAYLOAD,
+  PAGE_STREAM_PATH,
+  PAGE_STREAM_PROTOCOL,
+  PAGES_PATH,
+} from './link-paths.js';
 import type { TargetControl } from './link.js';
 import { PayloadSiphon } from './payload-siphon.js';
 import { PAGE_TOKEN_HEADER } from './page-token.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
+import { TcpConnection } from './tcp-connection.js';
 import { WsConnection } from './ws-connection.js';
 
 export interface LinkLimits {
@@ -36,6 +44,13 @@ export const DEFAULT_LINK_LIMITS: LinkLimits = {
   maxPageConnections: 64,
 };
 
+/** Who takes a page connection over that shows this token. */
+export type AuthorizeStream = (
+  migrationId: string,
+  stream: number,
+  token: string,
+) => (connection: Connection) => void;
+
 export interface LinkServerOptions {
   /** The node's HTTP server; the link answers its upgrade requests. */
   server: Server;
@@ -56,7 +71,9 @@ export interface LinkServerOptions {
    * takes the connection over; throws MigrationError (not-found where the migration or the token is wrong, without
    * telling which; wrong-state where the stream is connected already).
    */
-  authorizePages(migrationId: string, stream: number, token: string): (connection: Connection) => void;
+  authorizePages: AuthorizeStream;
+  /** The same for a stream over plain TCP, which the target of a migration from here opens. Absent: there are none. */
+  authorizePageStream?: AuthorizeStream;
   /** A connection or handshake was refused, for the log. `remote` is its address. */
   onRefused?(error: MigrationError, remote: string): void;
 }
@@ -143,6 +160,7 @@ export class LinkServer {
       : null;
     if (url?.pathname === CONTROL_PATH) return this.#acceptControl(remote);
     if (url?.pathname === PAGES_PATH) return this.#acceptPages(url.searchParams, request);
+    if (url?.pathname === PAGE_STREAM_PATH) return this.#acceptPageStream(url.searchParams, request);
     throw new MigrationError('not-found', `there is no link at ${url?.pathname ?? 'that address'}`);
   }
 
@@ -185,7 +203,8 @@ export class LinkServer {
     };
   }
 
-  #acceptPages(query: URLSearchParams, request: IncomingMessage) {
+  /** Whoever takes over the page connection that a request asks for, and the migration's id. Throws why it may not be had. */
+  #authorized(query: URLSearchParams, request: IncomingMessage, authorize: AuthorizeStream) {
     this.#refuseMore('page', this.#pageConnections, this.#limits.maxPageConnections);
     const migration = MigrationIdSchema.safeParse(query.get('migration'));
     if (!migration.success)
@@ -195,8 +214,30 @@ export class LinkServer {
       throw new MigrationError('invalid-request', `stream: must be 0 to ${MAX_STREAMS - 1}`);
     }
     const token = request.headers[PAGE_TOKEN_HEADER];
-    const take = this.#options.authorizePages(migration.data, stream, typeof token === 'string' ? token : '');
-    const peer = `the source of migration ${migration.data}`;
+    const take = authorize(migration.data, stream, typeof token === 'string' ? token : '');
+    return { take, migration: migration.data };
+  }
+
+  /** A page stream over plain TCP: past the answer it carries frames, from here to the target. */
+  #acceptPageStream(query: URLSearchParams, request: IncomingMessage) {
+    const { authorizePageStream } = this.#options;
+    if (!authorizePageStream) throw new MigrationError('not-found', 'there are no page streams here');
+    if (request.headers.upgrade !== PAGE_STREAM_PROTOCOL) {
+      throw new MigrationError('invalid-request', `Upgrade: must be ${PAGE_STREAM_PROTOCOL}`);
+    }
+    const { take, migration } = this.#authorized(query, request, authorizePageStream);
+    return (_request: IncomingMessage, socket: Socket) => {
+      socket.write(
+        `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${PAGE_STREAM_PROTOCOL}\r\n\r\n`,
+      );
+      const connection = new TcpConnection(socket, `the target of migration ${migration}`);
+      take(entered(this.#pageConnections, connection));
+    };
+  }
+
+  #acceptPages(query: URLSearchParams, request: IncomingMessage) {
+    const { take, migration } = this.#authorized(query, request, this.#options.authorizePages);
+    const peer = `the source of migration ${migration}`;
     return (request: IncomingMessage, socket: Socket, head: Buffer) => {
       const siphon = new PayloadSiphon(socket);
       this.#pages.handleUpgrade(request, siphon, Buffer.alloc(0), (webSocket) => {

@@ -41,6 +41,11 @@ export interface PageSender {
    * target acknowledges with round-ack.
    */
   sendRoundEnd(round: number): Promise<void>;
+  /**
+   * Deals pages out to the first `streams` streams from now on; all of them at first. Only where no page is sent twice before
+   * the round has ended: another stream may carry it now.
+   */
+  use(streams: number): void;
   onClose(listener: (end: ConnectionEnd) => void): void;
   close(): void;
 }
@@ -54,6 +59,8 @@ export interface PageSink {
   pages(stream: number, run: Run): void;
   /** The next bytes of the frame, to be written at `offset` bytes from the start of the region. */
   payload(stream: number, region: number, offset: number, chunk: Uint8Array): void;
+  /** The memory that these next bytes of the frame belong in, if they may be put there; see FrameSink. */
+  place?(stream: number, region: number, offset: number, bytes: number): Uint8Array | null;
   /** The last byte of that frame was delivered. */
   pagesEnd(stream: number, run: Run): void;
   zeroPages(stream: number, run: Run): void;

@@ -19,14 +19,7 @@ export function receivePages(
 ): void {
   let failure: MigrationError | null = null;
   let ended = false;
-  const decoder = new FrameDecoder({
-    pages: (run) => sink.pages(stream, run),
-    payload: (region, offset, chunk) => sink.payload(stream, region, offset, chunk),
-    pagesEnd: (run) => sink.pagesEnd(stream, run),
-    zeroPages: (run) => sink.zeroPages(stream, run),
-    blob: (kind, totalBytes, offset, chunk) => sink.blob(stream, kind, totalBytes, offset, chunk),
-    roundEnd: (round) => sink.roundEnd(stream, round),
-  });
+  const decoder = streamDecoder(stream, sink);
   const end = (error: MigrationError | null) => {
     if (ended) return;
     ended = true;
@@ -47,5 +40,18 @@ export function receivePages(
     else if (closed.code === CLOSE_DONE) {
       end(new MigrationError('link-lost', `${peer} closed page stream ${stream} within a frame`));
     } else end(connectionError(closed, `${peer} (page stream ${stream})`));
+  });
+}
+
+/** A decoder that delivers what page stream number `stream` carries to `sink`. */
+export function streamDecoder(stream: number, sink: PageSink): FrameDecoder {
+  return new FrameDecoder({
+    pages: (run) => sink.pages(stream, run),
+    payload: (region, offset, chunk) => sink.payload(stream, region, offset, chunk),
+    place: (region, offset, bytes) => sink.place?.(stream, region, offset, bytes) ?? null,
+    pagesEnd: (run) => sink.pagesEnd(stream, run),
+    zeroPages: (run) => sink.zeroPages(stream, run),
+    blob: (kind, totalBytes, offset, chunk) => sink.blob(stream, kind, totalBytes, offset, chunk),
+    roundEnd: (round) => sink.roundEnd(stream, round),
   });
 }

@@ -38,6 +38,8 @@ export class StreamedPageSender implements PageSender {
   readonly #streams: readonly PageStream[];
   readonly #pacer: Pacer | null;
   readonly #signal: AbortSignal | undefined;
+  /** Streams that pages are dealt out to: the first ones. */
+  #used: number;
   #wireBytes = 0;
   #ended: ConnectionEnd | null = null;
   readonly #closeListeners: ((end: ConnectionEnd) => void)[] = [];
@@ -45,6 +47,7 @@ export class StreamedPageSender implements PageSender {
   /** `connections` are in the order of their stream numbers, at least one. */
   constructor(connections: readonly Connection[], options: PageSenderOptions) {
     this.#streams = connections.map((connection) => new PageStream(connection, options.peer));
+    this.#used = connections.length;
     const rate = options.bandwidthBytesPerSecond ?? 0;
     this.#pacer = rate > 0 ? new Pacer(rate, options.timers ?? systemTimers) : null;
     this.#signal = options.signal;
@@ -84,7 +87,7 @@ export class StreamedPageSender implements PageSender {
 
   async sendZeroPages(run: Run): Promise<void> {
     // with one stream there is nothing to keep apart
-    const stripe = this.#streams.length === 1 ? MAX_ZERO_PAGES : STRIPE_PAGES;
+    const stripe = this.#used === 1 ? MAX_ZERO_PAGES : STRIPE_PAGES;
     for (let done = 0; done < run.pageCount;) {
       const firstPage = run.firstPage + done;
       const pageCount = Math.min(run.pageCount - done, stripe - (firstPage % stripe));
@@ -110,6 +113,10 @@ export class StreamedPageSender implements PageSender {
     await Promise.all(this.#streams.map((stream) => stream.drained()));
   }
 
+  use(streams: number): void {
+    this.#used = Math.min(Math.max(1, streams), this.#streams.length);
+  }
+
   onClose(listener: (end: ConnectionEnd) => void): void {
     const end = this.#ended;
     if (end) queueMicrotask(() => listener(end));
@@ -124,7 +131,7 @@ export class StreamedPageSender implements PageSender {
   }
 
   #streamOf(page: number): number {
-    return Math.floor(page / STRIPE_PAGES) % this.#streams.length;
+    return Math.floor(page / STRIPE_PAGES) % this.#used;
   }
 
   async #write(number: number, header: Uint8Array, payload: Uint8Array | null): Promise<void> {

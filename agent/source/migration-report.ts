@@ -25,6 +25,7 @@ export class MigrationReport {
   downtime = { pauseMs: 0, residualMs: 0, stateMs: 0, verifyMs: 0, loadMs: 0, resumeMs: 0 };
   downtimeMs = 0;
   switchover: MigrationResult['switchover'] = null;
+  streams: MigrationResult['streams'] = null;
   /** Why the guest does not run on the target, whose it is. */
   resumeFailure: MigrationError | null = null;
   readonly #subject: MigrationSubject;
@@ -76,6 +77,7 @@ export class MigrationReport {
       wireBytes: this.wireBytes,
       writeLog: this.#writeLog.kind,
       writeLogReason: this.#writeLog.reason,
+      streams: this.streams,
       verify: {
         mode: this.#options.verify,
         pagesChecked: this.comparison.pagesChecked,

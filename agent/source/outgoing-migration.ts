@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
 import type {
   MigrationInfo,
@@ -12,13 +13,16 @@ import { CLOSE_DONE, errorToCloseCode } from '../../shared/protocol/close-codes.
 import type { GuestStore, NodeAddress } from '../guest/guest-store.js';
 import type { OwnershipJournal } from '../journal/ownership-journal.js';
 import type { SourceControl } from '../link/link.js';
+import { TCP_PAGES_FEATURE } from '../link/link-paths.js';
 import { StreamedPageSender } from '../link/page-sender.js';
 import type { NodeLock } from '../lock/node-lock.js';
 import { remoteNodeLock } from '../lock/node-lock-port.js';
 import { acquirePair, type PairHold } from '../lock/pair-lock.js';
 import { MigrationEvents } from './migration-events.js';
+import type { PageOffers } from './page-offers.js';
 import type { PeerDialer } from './peer-dialer.js';
 import { SOURCE_TIMEOUTS, SourceSession } from './source-session.js';
+import { streamsToOpen } from './stream-choice.js';
 
 /** What an outgoing migration needs of its agent. */
 export interface OutgoingContext {
@@ -28,6 +32,7 @@ export interface OutgoingContext {
   readonly lockGraceMs: number;
   readonly journal: OwnershipJournal;
   readonly dialer: PeerDialer;
+  readonly offers: PageOffers;
   readonly logger: Logger;
 }
 
@@ -58,6 +63,8 @@ export class OutgoingMigration {
   #settle!: () => void;
   #session: SourceSession | null = null;
   #control: SourceControl | null = null;
+  /** What both agents can do beyond the protocol's version. */
+  #features: readonly string[] = [];
   #phase: MigrationPhase = 'queued';
   #progress: MigrationInfo['progress'] = null;
   #queue: QueueEntry | null = null;
@@ -161,8 +168,10 @@ export class OutgoingMigration {
       remote: {
         node: target.node,
         connect: async (signal) => {
-          this.#control = await dialer.control(target, this.id, signal);
-          return remoteNodeLock(target.node, this.#control);
+          const { control, handshake } = await dialer.control(target, this.id, signal);
+          this.#control = control;
+          this.#features = handshake.features;
+          return remoteNodeLock(target.node, control);
         },
       },
       signal: this.#cancelWaiting.signal,
@@ -181,8 +190,11 @@ export class OutgoingMigration {
     if (this.#cancelWaiting.signal.aborted) {
       throw new MigrationError('cancelled', `migration ${this.id} was cancelled as it got its nodes`);
     }
-    const { guests, dialer, journal, node } = this.#context;
+    const { guests, dialer, journal, node, offers } = this.#context;
     const { target, options, traits } = this.#request;
+    const peer = `node ${target.node}`;
+    const streams = streamsToOpen(options.streams, availableParallelism());
+    const offer = this.#features.includes(TCP_PAGES_FEATURE) ? offers.offer(this.id, streams, peer) : null;
     const { guest, image } = guests.outgoing(this.vm, this.id);
     const control = this.#control!;
     this.#session = new SourceSession({
@@ -192,14 +204,14 @@ export class OutgoingMigration {
       traits,
       options,
       control,
-      openPages: async (token, signal) => {
-        const connections = await dialer.pages(target, this.id, options.streams, token, signal);
-        const bandwidthBytesPerSecond = options.bandwidthBytesPerSecond;
-        return new StreamedPageSender(connections, {
-          peer: `node ${target.node}`,
-          signal,
-          bandwidthBytesPerSecond,
-        });
+      streams,
+      pageToken: offer?.token ?? null,
+      openPages: async ({ transport, token }, signal) => {
+        const opened = transport === 'tcp' ? offer?.take() : undefined;
+        offer?.withdraw();
+        const connections = opened ?? (await dialer.pages(target, this.id, streams, token, signal));
+        const { bandwidthBytesPerSecond } = options;
+        return new StreamedPageSender(connections, { peer, signal, bandwidthBytesPerSecond });
       },
       askOutcome: (signal) => dialer.askOutcome(target, this.id, signal),
       removeMoved: () => guests.endOutgoing(this.vm, target),
@@ -224,6 +236,7 @@ export class OutgoingMigration {
     });
     const session = this.#session;
     const result = await session.reported;
+    offer?.withdraw();
     if (result.outcome !== 'unknown') {
       await this.#handOver(result);
       return result;
@@ -265,6 +278,7 @@ export class OutgoingMigration {
       wireBytes: 0,
       writeLog: '',
       writeLogReason: '',
+      streams: null,
       verify: { mode: options.verify, pagesChecked: 0, mismatches: 0 },
     };
   }

@@ -1,3 +1,4 @@
+import type { StreamsReport } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
 import { countPages, type Run } from '../../shared/page.js';
 import type { Timers } from '../../shared/timers.js';
@@ -5,6 +6,7 @@ import type { PageSender } from '../link/link.js';
 import type { Conversation } from './conversation.js';
 import { type CopyFigures, copyRuns } from './copy-runs.js';
 import type { SourceContext } from './source-context.js';
+import type { StreamChoice } from './stream-choice.js';
 
 /** Progress is reported this often at most. ms */
 const PROGRESS_EVERY_MS = 100;
@@ -17,6 +19,8 @@ export interface PageSendingContext extends Pick<
   'subject' | 'guest' | 'timeouts' | 'now' | 'onProgress'
 > {
   readonly timers: Pick<Timers, 'after'>;
+  /** Streams that carry the pages. */
+  readonly choice: StreamChoice;
   /** Ends what is being sent. */
   readonly signal: AbortSignal;
   /** The peer takes nothing any more. Expected to abort `signal`. */
@@ -33,6 +37,7 @@ export class PageSending {
     this.#sender = sender;
     this.#conversation = conversation;
     this.#context = context;
+    sender.use(context.choice.streams);
   }
 
   get wireBytes(): number {
@@ -48,7 +53,7 @@ export class PageSending {
    * instead. Throws the signal's reason, or what the sender throws.
    */
   async runs(round: number, runs: readonly Run[], deadline = Infinity): Promise<CopyFigures> {
-    const { guest, now, onProgress, signal } = this.#context;
+    const { guest, now, onProgress, signal, choice } = this.#context;
     const pagesTotal = countPages(runs);
     const startedAt = now();
     const wireBefore = this.#sender.wireBytes;
@@ -56,6 +61,11 @@ export class PageSending {
     return await this.#watch(() =>
       copyRuns(runs, guest, this.#sender, signal, (pagesDone) => {
         const at = now();
+        // Round 0 sends no page twice, so pages may change streams in it.
+        if (round === 0) {
+          choice.observe(at, this.#sender.takenBytes);
+          this.#sender.use(choice.streams);
+        }
         if (at - reportedAt >= PROGRESS_EVERY_MS) {
           reportedAt = at;
           const bytes = this.#sender.wireBytes - wireBefore;
@@ -68,6 +78,10 @@ export class PageSending {
 
   /** Ends the round and waits until the target has applied all of it. */
   async barrier(round: number): Promise<void> {
+    if (round === 0) {
+      this.#context.choice.settle();
+      this.#sender.use(this.#context.choice.streams);
+    }
     // A slow link may take long over what is in flight: the time for the answer runs from the last byte that it took.
     const sent = this.#watch(() => this.#sender.sendRoundEnd(round));
     const [ack] = await Promise.all([
@@ -80,6 +94,10 @@ export class PageSending {
         `the target acknowledged round ${ack.round} in round ${round}`,
       );
     }
+  }
+
+  streams(transport: StreamsReport['transport']): StreamsReport {
+    return this.#context.choice.report(transport);
   }
 
   close(): void {

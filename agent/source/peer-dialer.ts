@@ -4,6 +4,7 @@ import type { PreflightFinding, SourceMessage } from '../../shared/protocol/mess
 import type { NodeAddress } from '../guest/guest-store.js';
 import type { Connection } from '../link/connection.js';
 import type { HeartbeatOptions } from '../link/heartbeat.js';
+import type { Handshake } from '../link/hello.js';
 import type { SourceControl } from '../link/link.js';
 import { dialControl, dialPageStreams } from '../link/link-client.js';
 import { Conversation } from './conversation.js';
@@ -18,22 +19,34 @@ export class PeerDialer {
   readonly #node: string;
   readonly #agent: string;
   readonly #heartbeat: HeartbeatOptions;
+  readonly #features: readonly string[];
 
-  constructor(options: { node: string; agent: string; heartbeat: HeartbeatOptions }) {
+  /** `features`: what this side offers beyond the protocol's version. */
+  constructor(options: {
+    node: string;
+    agent: string;
+    heartbeat: HeartbeatOptions;
+    features: readonly string[];
+  }) {
+    this.#features = options.features;
     this.#node = options.node;
     this.#agent = options.agent;
     this.#heartbeat = options.heartbeat;
   }
 
   /** A control connection, past its handshake. */
-  async control(target: NodeAddress, migrationId: string, signal: AbortSignal): Promise<SourceControl> {
-    const { control } = await dialControl({
+  async control(
+    target: NodeAddress,
+    migrationId: string,
+    signal: AbortSignal,
+  ): Promise<{ control: SourceControl; handshake: Handshake }> {
+    return await dialControl({
       ...this.#address(target, signal),
       node: this.#node,
       agent: this.#agent,
+      features: this.#features,
       migrationId,
     });
-    return control;
   }
 
   /** The page connections of a prepared migration. */
@@ -79,7 +92,7 @@ export class PeerDialer {
     signal: AbortSignal,
     ask: (conversation: Conversation) => Promise<T>,
   ): Promise<T> {
-    const control = await this.control(target, migrationId, signal);
+    const { control } = await this.control(target, migrationId, signal);
     // Its failures reject the open question; there is nobody else to tell.
     const conversation = new Conversation(control, target.node, () => undefined);
     const abort = () => conversation.end(new MigrationError('cancelled', 'the question was withdrawn'));

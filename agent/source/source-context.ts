@@ -1,4 +1,5 @@
 import type { MigrationOptions, MigrationPhase, RoundResult } from '../../shared/api.js';
+import type { Transport } from '../../shared/protocol/messages.js';
 import type { Timers } from '../../shared/timers.js';
 import type { Guest } from '../guest/guest.js';
 import type { OwnershipJournal } from '../journal/ownership-journal.js';
@@ -37,6 +38,13 @@ export const SOURCE_TIMEOUTS: SourceTimeouts = {
   unknownAfterMs: 30_000,
 };
 
+/** What `prepared` says of the page streams. */
+export interface AgreedPages {
+  readonly transport: Transport;
+  /** Opens streams at the target, over WebSocket. */
+  readonly token: string;
+}
+
 export interface SourceProgress {
   readonly round: number;
   readonly pagesDone: number;
@@ -54,8 +62,12 @@ export interface SourceContext {
   readonly traits: Record<string, string>;
   readonly options: MigrationOptions;
   readonly control: SourceControl;
-  /** Opens the page streams that `prepared` gave the token for. */
-  readonly openPages: (token: string, signal: AbortSignal) => Promise<PageSender>;
+  /** Page streams of this migration. */
+  readonly streams: number;
+  /** What the target must show to open them here, over TCP; null where this side opens them, over WebSocket. */
+  readonly pageToken: string | null;
+  /** The page streams, once they are agreed on: opens those that the target gave the token for, or takes those that it opened. */
+  readonly openPages: (agreed: AgreedPages, signal: AbortSignal) => Promise<PageSender>;
   /** Asks the target for the outcome on a connection of its own; rejects if it can't be reached. */
   readonly askOutcome: (signal: AbortSignal) => Promise<'pending' | 'committed' | 'aborted'>;
   /**

@@ -1,6 +1,7 @@
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import type { JournalEntry } from '../journal/ownership-journal.js';
 import { countPages, type Run, unionRuns } from '../../shared/page.js';
+import type { Transport } from '../../shared/protocol/messages.js';
 import { unixNow } from '../../shared/unix-clock.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
 import { hashHex } from '../guest/page-hash.js';
@@ -12,6 +13,7 @@ import type { MigrationReport } from './migration-report.js';
 import { askUntilAnswered } from './outcome-question.js';
 import { PageSending } from './page-sending.js';
 import type { SourceContext } from './source-context.js';
+import { StreamChoice } from './stream-choice.js';
 import type { SourceEffect, SourceEvent } from './source-state.js';
 
 export interface SourceStepsContext extends SourceContext {
@@ -34,6 +36,7 @@ export class SourceSteps {
   /** Ends the step that is under way when the migration is given up. */
   readonly #stop = new AbortController();
   #sending: PageSending | null = null;
+  #transport: Transport = 'websocket';
   #pending: Run[] = [];
   #copyStartedAt = 0;
   #pausedAt: number | null = null;
@@ -92,24 +95,28 @@ export class SourceSteps {
     const { guest, image, options, timeouts, conversation, openPages, subject, fail, journal } =
       this.#context;
     await journal.stage(this.#commitSent());
-    const { token } = await conversation.ask(
+    const { streams, pageToken } = this.#context;
+    const agreed = await conversation.ask(
       {
         type: 'prepare',
         definition: guest.definition,
         imageBytes: image?.length ?? 0,
         regions: guest.regions.map(({ name, memory }) => ({ name, bytes: memory.length })),
         traits: this.#context.traits,
-        streams: options.streams,
+        streams,
+        ...(pageToken !== null && { pageToken }),
         verify: options.verify,
         dryRun: false,
       },
       'prepared',
       timeouts.prepareMs,
     );
+    this.#transport = agreed.transport;
     const { signal } = this.#stop;
-    const sender = await openPages(token, signal);
+    const sender = await openPages(agreed, signal);
     this.#sending = new PageSending(sender, conversation, {
       ...this.#context,
+      choice: new StreamChoice(options.streams, streams),
       timers: this.#timers,
       signal,
       onStall: fail,
@@ -137,6 +144,7 @@ export class SourceSteps {
     const deadline = this.#copyStartedAt + options.maxTotalMs;
     const { left, ...copied } = await this.#pages.runs(round, this.#pending, deadline);
     await this.#pages.barrier(round);
+    report.streams = this.#pages.streams(this.#transport);
     const wireBytes = this.wireBytes - wireBefore;
     const written = await guest.writeLog.harvest();
     this.#pending = unionRuns([...left, ...written]);

@@ -8,14 +8,13 @@ import { connectionError } from '../link/connection-end.js';
 import type { Connection } from '../link/connection.js';
 import { errorMessage } from '../link/error-message.js';
 import type { Handshake } from '../link/hello.js';
-import type { PageSink, TargetControl } from '../link/link.js';
-import { receivePages } from '../link/page-receiver.js';
-import { isPageToken, newPageToken } from '../link/page-token.js';
+import type { TargetControl } from '../link/link.js';
 import type { NodeLock, Occupation } from '../lock/node-lock.js';
 import { type ServedNodeLock, serveNodeLock } from '../lock/serve-node-lock.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
 import { AbortedAnswers } from './aborted-answers.js';
 import { incomingHost } from './incoming-host.js';
+import { IncomingPages, notExpected, type StreamSource } from './incoming-pages.js';
 import { SILENT_SOURCE_MS, watchSource } from './silent-source.js';
 import { TargetSession } from './target-session.js';
 import type { Prepare, TargetState } from './target-state.js';
@@ -27,16 +26,10 @@ export interface IncomingContext {
   readonly lock: NodeLock;
   readonly journal: OwnershipJournal;
   readonly logger: Logger;
+  /** How page streams are opened at that node. */
+  readonly streamsFrom: (node: string) => StreamSource;
   /** For the time limits; those of the process if not given. */
   readonly timers?: Pick<Timers, 'after'>;
-}
-
-/** Page streams that a prepared migration waits for or has. */
-interface Streams {
-  readonly token: string;
-  readonly count: number;
-  readonly sink: PageSink;
-  readonly open: Map<number, Connection>;
 }
 
 interface Incoming {
@@ -45,7 +38,7 @@ interface Incoming {
   readonly session: TargetSession;
   readonly requestedAt: Date;
   prepare: Prepare | null;
-  streams: Streams | null;
+  readonly pages: IncomingPages;
   /** Its use of the node, from 'prepare' on. */
   occupation: Occupation | null;
 }
@@ -158,28 +151,8 @@ export class IncomingMigrations {
   /** For LinkServer: who takes a page connection over. Throws not-found or wrong-state. */
   authorizePages(id: string, stream: number, token: string): (connection: Connection) => void {
     const incoming = this.#active.get(id);
-    const streams = incoming?.streams;
-    const expected = incoming?.session.state.name === 'receiving';
-    if (!incoming || !streams || !expected || !isPageToken(streams.token, token)) {
-      throw new MigrationError('not-found', 'no migration of that id expects pages with that token');
-    }
-    if (stream >= streams.count || streams.open.has(stream)) {
-      throw new MigrationError(
-        'wrong-state',
-        `page stream ${stream} of migration ${id} is open already or too many`,
-      );
-    }
-    return (connection) => {
-      if (incoming.streams !== streams) {
-        throw new MigrationError('wrong-state', `migration ${id} was given up meanwhile`);
-      }
-      streams.open.set(stream, connection);
-      receivePages(connection, stream, streams.sink, `node ${incoming.from}`, (error) => {
-        incoming.session.fail(
-          error ?? new MigrationError('link-lost', `node ${incoming.from} closed page stream ${stream}`),
-        );
-      });
-    };
+    if (incoming?.session.state.name !== 'receiving') throw notExpected();
+    return incoming.pages.authorize(stream, token);
   }
 
   /** Gives up what is not committed: the guests go on where they are. Waits for what is committed. */
@@ -197,19 +170,23 @@ export class IncomingMigrations {
   }
 
   #open(id: string, from: string, control: TargetControl, served: ServedNodeLock, logger: Logger): Incoming {
-    const { guests, journal, timers } = this.#context;
-    const session = new TargetSession({
+    const { guests, journal, timers, streamsFrom } = this.#context;
+    const pages = new IncomingPages({
+      ...streamsFrom(from),
+      migration: id,
+      from,
+      logger,
+      fail: (error) => session.fail(error),
+    });
+    const session: TargetSession = new TargetSession({
       migration: id,
       peer: from,
       control,
       host: incomingHost(guests, id, logger, (vm) => this.#cleared(id, from, vm)),
       journal,
-      openStreams: (count, sink) => {
-        const token = newPageToken();
-        incoming.streams = { token, count, sink, open: new Map() };
-        return token;
-      },
-      closeStreams: () => closeStreams(incoming),
+      openStreams: (request) => pages.open(request),
+      sealStreams: () => pages.seal(),
+      closeStreams: () => pages.close(),
       ...(timers && { timers }),
       now: () => performance.now(),
       onState: (state, prepare) => {
@@ -222,8 +199,8 @@ export class IncomingMigrations {
       onWarning: (message, error) => logger.error({ err: error }, message),
     });
     const incoming: Incoming = {
-      ...{ id, from, session, requestedAt: new Date() },
-      ...{ prepare: null, streams: null, occupation: null },
+      ...{ id, from, session, pages, requestedAt: new Date() },
+      ...{ prepare: null, occupation: null },
     };
     void session.settled.then(() => {
       if (this.#active.get(id) === incoming) {
@@ -234,6 +211,7 @@ export class IncomingMigrations {
       const { state } = session;
       // A guest that has come is compared and its copy destroyed before the source gives the node back.
       incoming.occupation?.end(state.name === 'aborted');
+      pages.close();
       if (state.name !== 'aborted') return;
       // Without an occupation, too: what the source still says is not heard after the close.
       served.release();
@@ -333,11 +311,4 @@ export class IncomingMigrations {
       result: null,
     };
   }
-}
-
-/** Ends the page streams of a migration and takes no more. */
-function closeStreams(incoming: Incoming): void {
-  const open = incoming.streams?.open;
-  incoming.streams = null;
-  for (const connection of open?.values() ?? []) connection.close(CLOSE_DONE, 'the migration has ended');
 }

@@ -1,7 +1,7 @@
 import { MigrationError } from '../../shared/errors.js';
 import { PAGE_SIZE, type Run } from '../../shared/page.js';
 import type { VerifyMode } from '../../shared/protocol/messages.js';
-import type { Region } from '../guest/guest.js';
+import type { Region, RegionHandle } from '../guest/guest.js';
 import { copyBytes } from '../link/copy-bytes.js';
 import { hashPages, ZERO_PAGE_HASH } from '../guest/page-hash.js';
 
@@ -10,20 +10,40 @@ import { hashPages, ZERO_PAGE_HASH } from '../guest/page-hash.js';
  * `--verify after` a hash of each page as it was applied, since the guest will change its memory once it runs.
  */
 export class ReceivedMemory {
-  /** Pages applied in all rounds, zero pages included. */
-  pagesApplied = 0;
+  #pagesAppliedHere = 0;
+  /** By stream: what other threads have applied. */
+  readonly #pagesAppliedElsewhere = new Map<number, number>();
   readonly #sizes: readonly { readonly name: string; readonly pages: number }[];
   /** Empty once they were let go. */
   #regions: readonly Region[];
-  readonly #applied: readonly BigUint64Array[] | null;
+  readonly #applied: readonly BigUint64Array<SharedArrayBuffer>[] | null;
 
-  constructor(regions: readonly Region[], verify: VerifyMode) {
+  /**
+   * `applied`: where hashes are kept, if another thread has made the place: one buffer for each region, 8 bytes a page.
+   */
+  constructor(regions: readonly Region[], verify: VerifyMode, applied?: readonly SharedArrayBuffer[]) {
     this.#sizes = regions.map(({ name, memory }) => ({ name, pages: memory.length / PAGE_SIZE }));
     this.#regions = regions;
     this.#applied =
       verify === 'after'
-        ? regions.map(({ memory }) => new BigUint64Array(memory.length / PAGE_SIZE).fill(ZERO_PAGE_HASH))
+        ? regions.map(({ memory }, region) => appliedHashes(memory.length / PAGE_SIZE, applied?.[region]))
         : null;
+  }
+
+  /** For a ReceivedMemory of the same guest in another thread. Null where no hashes are kept. */
+  get appliedBuffers(): readonly SharedArrayBuffer[] | null {
+    return this.#applied?.map(({ buffer }) => buffer) ?? null;
+  }
+
+  /** How other threads get at the memory; null where not all of it can be shared. */
+  get handles(): readonly RegionHandle[] | null {
+    const handles = this.#regions.flatMap(({ handle }) => handle ?? []);
+    return handles.length === this.#regions.length ? handles : null;
+  }
+
+  /** Whether bytes are best put into memory by write(): they have no place of their own. */
+  get writesThrough(): boolean {
+    return this.#regions.some(({ write }) => write !== undefined);
   }
 
   /** Throws out-of-range unless all of `run` is memory of the guest. */
@@ -44,6 +64,12 @@ export class ReceivedMemory {
     }
   }
 
+  /** Where bytes of a run that was checked belong; null where write() is the better way. */
+  place(region: number, offset: number, bytes: number): Uint8Array | null {
+    const { memory, write } = this.#regions[region]!;
+    return write ? null : memory.subarray(offset, offset + bytes);
+  }
+
   /** Writes bytes of a run that was checked, at `offset` bytes of the region. */
   write(region: number, offset: number, bytes: Uint8Array): void {
     const { memory, write } = this.#regions[region]!;
@@ -58,9 +84,22 @@ export class ReceivedMemory {
     else region.memory.fill(0, firstPage * PAGE_SIZE, (firstPage + pageCount) * PAGE_SIZE);
   }
 
+  /** Pages applied in all rounds and by all streams, zero pages included. */
+  get pagesApplied(): number {
+    return [...this.#pagesAppliedElsewhere.values()].reduce(
+      (sum, pages) => sum + pages,
+      this.#pagesAppliedHere,
+    );
+  }
+
+  /** Another thread has applied so many pages of that stream, in all rounds. */
+  appliedElsewhere(stream: number, pages: number): void {
+    this.#pagesAppliedElsewhere.set(stream, pages);
+  }
+
   /** Notes that all of `run` has been written. */
   applied(run: Run): void {
-    this.pagesApplied += run.pageCount;
+    this.#pagesAppliedHere += run.pageCount;
     const hashes = this.#applied?.[run.region];
     if (!hashes) return;
     hashes.set(hashPages(this.#regions[run.region]!, run.firstPage, run.pageCount), run.firstPage);
@@ -83,4 +122,10 @@ export class ReceivedMemory {
     for (const [i, hash] of hashes.entries()) view.setBigUint64(i * 8, hash, true);
     return bytes;
   }
+}
+
+/** One hash a page; a page that nothing was applied to is zero. */
+function appliedHashes(pages: number, made?: SharedArrayBuffer): BigUint64Array<SharedArrayBuffer> {
+  if (made) return new BigUint64Array(made);
+  return new BigUint64Array(new SharedArrayBuffer(pages * 8)).fill(ZERO_PAGE_HASH);
 }

@@ -2,7 +2,7 @@ import { MigrationError, refusalError, toMigrationError } from '../../shared/err
 import { InOrder } from '../../shared/in-order.js';
 import type { Run } from '../../shared/page.js';
 import { MAX_BLOB_BYTES } from '../../shared/protocol/frame.js';
-import type { PreflightFinding, SourceMessage } from '../../shared/protocol/messages.js';
+import type { PreflightFinding, SourceMessage, Transport } from '../../shared/protocol/messages.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
 import type { Guest } from '../guest/guest.js';
 import { hashHex } from '../guest/page-hash.js';
@@ -43,6 +43,26 @@ export interface IncomingHost {
   discard(guest: Guest | null): Promise<void>;
 }
 
+/** What page streams are opened for. */
+export interface StreamsRequest {
+  readonly prepare: Prepare;
+  readonly memory: ReceivedMemory;
+  /** Where those that are read in this thread deliver. */
+  readonly sink: PageSink;
+  /** A stream that is read in another thread has ended a round; `pagesApplied`: by it, in all rounds. */
+  readonly roundEndElsewhere: (stream: number, round: number, pagesApplied: number) => void;
+  /** Something came by a stream that is read in another thread. */
+  readonly heardElsewhere: () => void;
+}
+
+/** What is said of them in `prepared`. */
+export interface OpenedStreams {
+  readonly transport: Transport;
+  readonly token: string;
+  /** Why they are not the faster ones, for the operator. */
+  readonly finding: PreflightFinding | null;
+}
+
 /** What a target session needs of the agent. What onState throws is a warning and changes nothing. */
 export interface TargetContext {
   readonly migration: string;
@@ -51,8 +71,10 @@ export interface TargetContext {
   readonly control: TargetControl;
   readonly host: IncomingHost;
   readonly journal: OwnershipJournal;
-  /** Makes page connections welcome: returns the token that they must show. */
-  readonly openStreams: (count: number, sink: PageSink) => string;
+  /** Opens the page streams at the source, where that was offered and works, or makes those of the source welcome. */
+  readonly openStreams: (request: StreamsRequest) => Promise<OpenedStreams>;
+  /** Resolves once no stream that this side has opened can write any more. Rejects if the source has not sent all of a frame. */
+  readonly sealStreams: () => Promise<void>;
   readonly closeStreams: () => void;
   /** For COMMIT_TIMEOUT_MS; those of the process if not given. */
   readonly timers?: Pick<Timers, 'after'>;
@@ -143,6 +165,7 @@ export class TargetSession {
   readonly sink: PageSink = {
     pages: (_stream, run) => this.#receiving('pages')?.check(run),
     payload: (_stream, region, offset, chunk) => this.#receiving('pages')?.write(region, offset, chunk),
+    place: (_stream, region, offset, bytes) => this.#receiving('pages')?.place(region, offset, bytes) ?? null,
     pagesEnd: (_stream, run) => this.#receiving('pages')?.applied(run),
     zeroPages: (_stream, run) => this.#zeroPages(run),
     blob: (_stream, kind, total, offset, chunk) => this.#blob(kind, total, offset, chunk),
@@ -294,7 +317,7 @@ export class TargetSession {
       message: messageText(finding.message),
     }));
     if (message.dryRun) {
-      this.#send({ type: 'prepared', token: '', findings });
+      this.#send({ type: 'prepared', transport: 'websocket', token: '', findings });
       return { type: 'reported' };
     }
     // The dry run before the queue was long ago.
@@ -312,7 +335,18 @@ export class TargetSession {
     if (this.#state.name !== 'preparing') return null;
     // Pages may follow as soon as the source has the token, so the state must change before.
     this.#dispatch({ type: 'prepared' });
-    this.#send({ type: 'prepared', token: openStreams(message.streams, this.sink), findings });
+    const { transport, token, finding } = await openStreams({
+      prepare: message,
+      memory: this.#memory,
+      sink: this.sink,
+      roundEndElsewhere: (stream, round, pagesApplied) => {
+        this.#memory?.appliedElsewhere(stream, pagesApplied);
+        this.#roundEnd(stream, round);
+      },
+      heardElsewhere: () => (this.#pieces += 1),
+    });
+    if (finding) findings.push(finding);
+    this.#send({ type: 'prepared', transport, token, findings });
     return null;
   }
 
@@ -342,6 +376,9 @@ export class TargetSession {
   async #load(message: Finalize): Promise<TargetEvent> {
     const startedAt = this.#context.now();
     this.#finalize = message;
+    const sealed = this.#context.sealStreams();
+    // Awaited at the end: what is loaded meanwhile is no guest that runs.
+    sealed.catch(() => undefined);
     const applied = this.#memory?.pagesApplied ?? 0;
     if (applied !== message.pagesSent) {
       const text = `${message.pagesSent} pages were sent and ${applied} arrived: the link lost some`;
@@ -359,6 +396,7 @@ export class TargetSession {
       throw new MigrationError('load-failed', text);
     }
     await this.#guest!.loadState(state);
+    await sealed;
     return { type: 'loaded', loadMs: this.#context.now() - startedAt };
   }
 

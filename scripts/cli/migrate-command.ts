@@ -60,7 +60,11 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
           requiresArg: true,
           describe: 'rounds without progress before --on-limit applies',
         })
-        .option('streams', { type: 'number', requiresArg: true, describe: 'connections for pages' })
+        .option('streams', {
+          type: 'string',
+          requiresArg: true,
+          describe: "page streams, or 'auto': as many as the first round shows to pay",
+        })
 
         .option('dry-run', { type: 'boolean', describe: 'only check whether it could move' })
 
@@ -89,7 +93,7 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
               ...given('maxRounds', args.maxRounds),
               ...given('maxTotalMs', inUnits('max-time', args.maxTime, parseDuration)),
               ...given('stallRounds', args.stallRounds),
-              ...given('streams', args.streams),
+              ...given('streams', streams(args.streams)),
             },
           },
           'invalid-request',
@@ -104,6 +108,11 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
 
 function given<Value>(name: string, value: Value | undefined): Record<string, Value> {
   return value === undefined ? {} : { [name]: value };
+}
+
+/** A number, or what validation is to see. */
+function streams(text: string | undefined): string | number | undefined {
+  return text !== undefined && /^\d+$/.test(text) ? Number(text) : text;
 }
 
 /** The value of an option with a unit, if it is given. Throws invalid-request, naming the option. */

@@ -18,6 +18,11 @@ export interface FrameSink {
   pages(run: Run): void;
   /** The next bytes of the frame; `offset` is in bytes from the start of the region. */
   payload(region: number, offset: number, chunk: Uint8Array): void;
+  /**
+   * The memory that the next `bytes` bytes of the frame belong in, for whoever reads them straight into it: payload() is not
+   * called for these then. Null where they can't be put there without looking. Absent where that is so of all.
+   */
+  place?(region: number, offset: number, bytes: number): Uint8Array | null;
   /** The last byte of the frame of `run` was delivered. */
   pagesEnd(run: Run): void;
   zeroPages(run: Run): void;
@@ -38,6 +43,9 @@ const BLOB_KINDS = new Map<number, BlobKind>(
  * Decodes one page stream from chunks of any length. Headers are checked in full before the sink hears of the
  * frame; payload is passed through as views of the chunks, neither collected nor copied. Holds at most one
  * header. Whether pages and regions exist is for the sink to say.
+ *
+ * There are two ways in, which may alternate: write() takes bytes that were read somewhere; space() says where the next
+ * ones belong, if that is guest memory, and filled() that they are there.
  */
 export class FrameDecoder {
   readonly #sink: FrameSink;
@@ -62,9 +70,33 @@ export class FrameDecoder {
    * is no MigrationError); the decoder is of no use after that and throws the same again.
    */
   write(chunk: Uint8Array): void {
+    this.#guarded(() => this.#decode(chunk));
+  }
+
+  /**
+   * Where the next bytes of the stream belong: guest memory, if they are payload of pages, at least `leastBytes` of it, and the
+   * sink has a place for them. Null: they are to be read elsewhere and given to write(). Throws as write().
+   */
+  space(leastBytes: number): Uint8Array | null {
+    if (this.#failure !== null) throw this.#failure;
+    if (this.#target?.type !== 'pages' || this.#payloadLeft < leastBytes) return null;
+    const { run, offset } = this.#target;
+    return this.#sink.place?.(run.region, offset, this.#payloadLeft) ?? null;
+  }
+
+  /** That many bytes were put into what space() returned last. Throws as write(). */
+  filled(bytes: number): void {
+    this.#guarded(() => {
+      if (this.#target?.type !== 'pages' || bytes > this.#payloadLeft)
+        throw badFrame('payload that was not announced');
+      this.#advance(this.#target, bytes);
+    });
+  }
+
+  #guarded(step: () => void): void {
     if (this.#failure !== null) throw this.#failure;
     try {
-      this.#decode(chunk);
+      step();
     } catch (thrown) {
       this.#failure = toMigrationError(thrown);
       throw this.#failure;
@@ -92,17 +124,17 @@ export class FrameDecoder {
   }
 
   #deliver(target: PayloadTarget, chunk: Uint8Array): void {
-    const offset = target.offset;
-    target.offset += chunk.length;
-    this.#payloadLeft -= chunk.length;
-    const complete = this.#payloadLeft === 0;
-    if (complete) this.#target = null;
-    if (target.type === 'pages') {
-      this.#sink.payload(target.run.region, offset, chunk);
-      if (complete) this.#sink.pagesEnd(target.run);
-    } else {
-      this.#sink.blob(target.kind, target.totalBytes, offset, chunk);
-    }
+    if (target.type === 'pages') this.#sink.payload(target.run.region, target.offset, chunk);
+    else this.#sink.blob(target.kind, target.totalBytes, target.offset, chunk);
+    this.#advance(target, chunk.length);
+  }
+
+  #advance(target: PayloadTarget, bytes: number): void {
+    target.offset += bytes;
+    this.#payloadLeft -= bytes;
+    if (this.#payloadLeft > 0) return;
+    this.#target = null;
+    if (target.type === 'pages') this.#sink.pagesEnd(target.run);
   }
 
   /** Checks a complete header and tells the sink. */

@@ -41,6 +41,13 @@ const ErrorCodeSchema = z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorC
 export const VerifyModeSchema = z.enum(['off', 'after', 'strict']);
 export type VerifyMode = z.output<typeof VerifyModeSchema>;
 
+/** What page streams run over: plain TCP, opened by the target, or WebSocket, opened by the source. */
+export const TransportSchema = z.enum(['tcp', 'websocket']);
+export type Transport = z.output<typeof TransportSchema>;
+
+/** Secret of one migration. */
+const PageToken = z.string().max(64);
+
 export const SourceMessageSchema = z.discriminatedUnion('type', [
   // -- opening; fields that this version does not know are left out, so that a later one can add some
   z.object({
@@ -80,6 +87,11 @@ export const SourceMessageSchema = z.discriminatedUnion('type', [
       .record(z.string().max(64), Text)
       .refine((traits) => Object.keys(traits).length <= MAX_TRAITS, `must be at most ${MAX_TRAITS}`),
     streams: z.number().int().min(1).max(MAX_STREAMS),
+    /**
+     * Secret that the target must show when it opens the page streams at the source, over TCP. Absent where the source opens
+     * them, over WebSocket.
+     */
+    pageToken: PageToken.exactOptional(),
     verify: VerifyModeSchema,
     /** Report findings and forget: nothing is created. */
     dryRun: z.boolean(),
@@ -144,8 +156,10 @@ export const TargetMessageSchema = z.discriminatedUnion('type', [
   // -- the migration
   z.strictObject({
     type: z.literal('prepared'),
-    /** Secret that each page connection must show. Empty in answer to a dry run. */
-    token: z.string().max(64),
+    /** How the pages travel: 'tcp' where the target has opened the streams, as the source offered. */
+    transport: TransportSchema,
+    /** Secret that each page connection over WebSocket must show. Empty where there will be none. */
+    token: PageToken,
     findings: z.array(PreflightFindingSchema).max(64),
   }),
   z.strictObject({ type: z.literal('round-ack'), round: Count }),

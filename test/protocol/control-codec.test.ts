@@ -272,9 +272,10 @@ function hugePrepare() {
 
 void t.test('a field that is undefined is left out, not sent as nothing', (t) => {
   const findings = [{ level: 'ok' as const, code: 'memory', message: 'fits', remedy: undefined }];
-  const encoded = encodeTargetMessage({ type: 'prepared', token: '', findings });
+  const encoded = encodeTargetMessage({ type: 'prepared', transport: 'websocket', token: '', findings });
   t.same(decodeTargetMessage(encoded), {
     type: 'prepared',
+    transport: 'websocket',
     token: '',
     findings: [{ level: 'ok', code: 'memory', message: 'fits' }],
   });

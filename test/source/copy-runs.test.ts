@@ -27,6 +27,7 @@ function notingSender() {
     sendZeroPages: (run) => Promise.resolve(note(run, '')),
     sendBlob: () => Promise.resolve(),
     sendRoundEnd: () => Promise.resolve(),
+    use: () => undefined,
     onClose: () => undefined,
     close: () => undefined,
   };

@@ -552,7 +552,7 @@ void t.test('the target talks nonsense', async (t) => {
     'it runs already': ['copying', { type: 'running', resumeMs: 0, resumedAt: 0, failure: null }],
     'it is ready already': ['copying', { type: 'ready', loadMs: 0 }],
     'another round': ['copying', { type: 'round-ack', round: 77 }],
-    'prepared again': ['copying', { type: 'prepared', token: 'x', findings: [] }],
+    'prepared again': ['copying', { type: 'prepared', transport: 'websocket', token: 'x', findings: [] }],
     'hashes of nothing': [
       'copying',
       { type: 'verify-hashes', region: 0, firstPage: 0, hashes: new Uint8Array(8) },

@@ -5,6 +5,7 @@ import { connectedPair } from '../../agent/link/memory-connection.js';
 import { StreamedPageSender } from '../../agent/link/page-sender.js';
 import { Conversation } from '../../agent/source/conversation.js';
 import { PageSending } from '../../agent/source/page-sending.js';
+import { StreamChoice } from '../../agent/source/stream-choice.js';
 import { SOURCE_TIMEOUTS } from '../../agent/source/source-context.js';
 import type { MigrationError } from '../../shared/errors.js';
 import { ArrayGuest } from '../support/array-guest.js';
@@ -42,6 +43,7 @@ async function atBarrier() {
     now: () => timers.now(),
     onProgress: () => undefined,
     timers,
+    choice: new StreamChoice(1, 1),
     signal: new AbortController().signal,
     onStall: (error) => failures.push(error),
   });

@@ -94,6 +94,7 @@ export function migrationResult(changes: Partial<MigrationResult> = {}): Migrati
     wireBytes: 41_820_000,
     writeLog: 'store-path',
     writeLogReason: 'the machine marks each page that it stores to',
+    streams: { transport: 'tcp', open: 1, used: 1, reason: 'one was opened', tried: [] },
     verify: { mode: 'off', pagesChecked: 0, mismatches: 0 },
     ...changes,
   };

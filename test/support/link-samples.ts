@@ -59,6 +59,7 @@ export const TARGET_SAMPLES: readonly TargetMessage[] = [
   { type: 'lock-status', position: 2, overtaken: 1, kept: false, holder: 'm-20260101-0000' },
   {
     type: 'prepared',
+    transport: 'tcp',
     token: 'c2VjcmV0',
     findings: [
       { level: 'ok', code: 'memory', message: '64 MiB of 4 GiB are free' },

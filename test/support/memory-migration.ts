@@ -7,6 +7,7 @@ import { sourceControl, targetControl } from '../../agent/link/control-channel.j
 import type { SourceControl, TargetControl } from '../../agent/link/link.js';
 import { type MemoryConnection, connectedPair } from '../../agent/link/memory-connection.js';
 import { receivePages } from '../../agent/link/page-receiver.js';
+import { streamsToOpen } from '../../agent/source/stream-choice.js';
 import { StreamedPageSender } from '../../agent/link/page-sender.js';
 import { SOURCE_TIMEOUTS, type SourceContext, SourceSession } from '../../agent/source/source-session.js';
 import type { SourceState } from '../../agent/source/source-state.js';
@@ -77,6 +78,7 @@ export class MemoryMigration {
     this.targetJournal = targetJournal;
     const same = (connection: Connection) => connection;
     const options = MigrationOptionsSchema.parse(given.options ?? {});
+    const streams = streamsToOpen(options.streams, 1);
     this.controlConnections = connectedPair();
     const [near, far] = this.controlConnections;
     const control: SourceControl = sourceControl((given.decorateSourceControl ?? same)(near));
@@ -112,13 +114,14 @@ export class MemoryMigration {
       control: farControl,
       host,
       journal: targetJournal,
-      openStreams: (_count, sink) => {
+      openStreams: ({ sink }) => {
         openedStreams.connect = (stream, connection) =>
           receivePages(connection, stream, sink, 'node a', (error) => {
             if (error) this.target.fail(error);
           });
-        return 'token';
+        return Promise.resolve({ transport: 'websocket', token: 'token', finding: null });
       },
+      sealStreams: () => Promise.resolve(),
       closeStreams: () => this.pageConnections.forEach((connection) => connection.close(4000, '')),
       now,
       onState: (state) => {
@@ -138,8 +141,10 @@ export class MemoryMigration {
       traits: {},
       removeMoved: () => Promise.resolve(true),
       control,
-      openPages: (_token, signal) => {
-        const ends = Array.from({ length: options.streams }, (_, stream) => {
+      streams,
+      pageToken: null,
+      openPages: (_agreed, signal) => {
+        const ends = Array.from({ length: streams }, (_, stream) => {
           const [sending, receiving] = connectedPair();
           this.pageConnections.push(sending);
           openedStreams.connect?.(stream, receiving);

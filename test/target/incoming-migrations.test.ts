@@ -11,6 +11,7 @@ import { sourceControl, targetControl } from '../../agent/link/control-channel.j
 import { connectedPair } from '../../agent/link/memory-connection.js';
 import { LEASE_GRACE_MS, NodeLock } from '../../agent/lock/node-lock.js';
 import { IncomingMigrations } from '../../agent/target/incoming-migrations.js';
+import { LaneThreads } from '../../agent/target/lane-threads.js';
 import { SILENT_SOURCE_MS } from '../../agent/target/silent-source.js';
 import { CLOSE_CODES, CLOSE_DONE } from '../../shared/protocol/close-codes.js';
 import { encodeZeroPages } from '../../shared/protocol/frame.js';
@@ -44,7 +45,10 @@ async function node(t: Test, onMake?: (guest: HostedArrayGuest) => void) {
     files: new DefinitionFiles(join(directory, 'guests')),
     journal,
   });
-  const incoming = new IncomingMigrations({ node: 'b', guests, lock, journal, logger, timers });
+  const incoming = new IncomingMigrations({
+    ...{ node: 'b', guests, lock, journal, logger, timers },
+    streamsFrom: () => ({ url: undefined, threads: new LaneThreads(0) }),
+  });
 
   function connect(migrationId: string, from = 'a'): Source {
     const [near, far] = connectedPair();

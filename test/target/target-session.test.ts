@@ -43,10 +43,11 @@ async function session(t: Test, overrides: Partial<TargetContext> = {}) {
       discard: () => Promise.resolve(),
     },
     journal: await OwnershipJournal.open(directory),
-    openStreams: (_count, sink) => {
+    openStreams: ({ sink }) => {
       streams.sink = sink;
-      return 'token';
+      return Promise.resolve({ transport: 'websocket', token: 'token', finding: null });
     },
+    sealStreams: () => Promise.resolve(),
     closeStreams: () => undefined,
     now: () => 0,
     onState: () => undefined,

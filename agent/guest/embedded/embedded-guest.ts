@@ -50,7 +50,8 @@ export class EmbeddedGuest implements HostedGuest {
   ) {
     this.definition = definition;
     this.image = image;
-    this.#regions = [{ name: 'ram', memory: new Uint8Array(ram) }];
+    const name = 'ram';
+    this.#regions = [{ name, memory: new Uint8Array(ram), handle: { name, buffer: ram } }];
     const mapBytes = writeMapBytes(definition.memory / PAGE_SIZE);
     const writeMaps = new SharedArrayBuffer(2 * mapBytes);
     const stopAt = definition.stopAtInstruction ?? null;

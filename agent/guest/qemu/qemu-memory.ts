@@ -23,13 +23,17 @@ export class QemuMemory {
       for (const file of mapped) file.release();
       throw error;
     }
-    return new QemuMemory(mapped);
+    return new QemuMemory(mapped, files);
   }
 
-  private constructor(files: readonly MappedFile[]) {
+  private constructor(files: readonly MappedFile[], origins: readonly RamFile[]) {
     this.#files = files;
     this.regions = files.flatMap((file, object) =>
-      file.windows.map((window, index) => ({ ...window, name: windowName(object, index) })),
+      file.windows.map((window, index) => {
+        const name = windowName(object, index);
+        const { path, bytes: fileBytes } = origins[object]!;
+        return { ...window, name, handle: { name, path, fileBytes, window: index } };
+      }),
     );
     this.tracked = files.flatMap((file) =>
       file.windows.map((window, index) => ({

@@ -1,0 +1,96 @@
+import type { Socket } from 'node:net';
+import { MigrationError } from '../../shared/errors.js';
+import { CLOSE_BROKEN, CLOSE_DONE, closeReason } from '../../shared/protocol/close-codes.js';
+import { connectionError } from './connection-end.js';
+import type { Connection, ConnectionEnd } from './connection.js';
+
+/**
+ * The sending end of a page stream over a plain TCP socket, past its upgrade. There are no close codes on it: an end in good order
+ * is the end of the stream, any other a reset, and the control connection says why.
+ */
+export class TcpConnection implements Connection {
+  readonly #socket: Socket;
+  readonly #peer: string;
+  #corked = false;
+  #listener: ((data: Uint8Array) => void) | null = null;
+  #ownEnd: ConnectionEnd | null = null;
+  #end: ConnectionEnd | null = null;
+  #broken = 'the connection broke';
+  readonly #closeListeners: ((end: ConnectionEnd) => void)[] = [];
+
+  /** `peer` is named in errors. */
+  constructor(socket: Socket, peer: string) {
+    this.#socket = socket;
+    this.#peer = peer;
+    socket.setNoDelay();
+    socket.setTimeout(0);
+    socket.on('error', (error) => (this.#broken = error.message));
+    socket.on('data', (data: Buffer) => this.#listener?.(data));
+    socket.on('end', () => {
+      if (!this.#ownEnd) this.#broken = 'it was closed by the other side';
+      socket.destroy();
+    });
+    socket.on('close', () => this.#finish());
+  }
+
+  send(data: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#end || this.#ownEnd) {
+        reject(this.#sendError());
+        return;
+      }
+      this.#cork();
+      this.#socket.write(data, (error) => {
+        if (error) reject(this.#sendError(error));
+        else resolve();
+      });
+    });
+  }
+
+  onMessage(listener: (data: Uint8Array) => void): void {
+    this.#listener = listener;
+  }
+
+  onClose(listener: (end: ConnectionEnd) => void): void {
+    const end = this.#end;
+    if (end) queueMicrotask(() => listener(end));
+    else this.#closeListeners.push(listener);
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#end || this.#ownEnd) return;
+    this.#ownEnd = { code, reason: closeReason(reason), local: true };
+    if (code === CLOSE_DONE) this.#socket.end();
+    else this.#socket.resetAndDestroy();
+  }
+
+  setReadPaused(paused: boolean): void {
+    if (paused) this.#socket.pause();
+    else this.#socket.resume();
+  }
+
+  /** What is sent in one turn goes to the kernel in one call: a header with its payload. */
+  #cork(): void {
+    if (this.#corked) return;
+    this.#corked = true;
+    this.#socket.cork();
+    process.nextTick(() => {
+      this.#corked = false;
+      this.#socket.uncork();
+    });
+  }
+
+  #sendError(cause?: Error): MigrationError {
+    const end = this.#end ?? this.#ownEnd;
+    const message = end
+      ? connectionError(end, this.#peer).message
+      : `connection to ${this.#peer} was lost: ${cause?.message ?? this.#broken}`;
+    return new MigrationError('link-lost', message, cause ? { cause } : {});
+  }
+
+  #finish(): void {
+    if (this.#end) return;
+    this.#end = this.#ownEnd ?? { code: CLOSE_BROKEN, reason: this.#broken, local: false };
+    for (const listener of this.#closeListeners.splice(0)) listener(this.#end);
+  }
+}

@@ -1,0 +1,65 @@
+import { MigrationError } from '../../shared/errors.js';
+import { CLOSE_DONE } from '../../shared/protocol/close-codes.js';
+import type { Connection } from '../link/connection.js';
+import { isPageToken, newPageToken } from '../link/page-token.js';
+
+/** The page streams that the target of one migration may open here. */
+export interface PageOffer {
+  readonly token: string;
+  /** Those that it has opened, in the order of their numbers. Throws peer-failed if one is missing. */
+  take(): Connection[];
+  /** Lets no more in, and ends those that were not taken. Harmless when repeated. */
+  withdraw(): void;
+}
+
+interface Offer {
+  readonly token: string;
+  readonly peer: string;
+  readonly connections: (Connection | undefined)[];
+}
+
+/** The page streams that the targets of this node's migrations may open here, over TCP. */
+export class PageOffers {
+  readonly #offers = new Map<string, Offer>();
+
+  /** Makes `streams` of them welcome, of the target `peer`. */
+  offer(migrationId: string, streams: number, peer: string): PageOffer {
+    const connections = Array.from({ length: streams }, () => undefined);
+    const offer: Offer = { token: newPageToken(), peer, connections };
+    this.#offers.set(migrationId, offer);
+    return {
+      token: offer.token,
+      take: () => {
+        this.#offers.delete(migrationId);
+        const taken = offer.connections.splice(0).map((connection, stream) => {
+          if (connection) return connection;
+          const text = `${peer} said that it has opened the page streams, and stream ${stream} is not open`;
+          throw new MigrationError('peer-failed', text);
+        });
+        return taken;
+      },
+      withdraw: () => {
+        this.#offers.delete(migrationId);
+        for (const connection of offer.connections.splice(0)) connection?.close(CLOSE_DONE, 'not used');
+      },
+    };
+  }
+
+  /** For LinkServer: who takes a stream over that was opened. Throws not-found or wrong-state. */
+  authorize(migrationId: string, stream: number, token: string): (connection: Connection) => void {
+    const offer = this.#offers.get(migrationId);
+    if (!offer || !isPageToken(offer.token, token)) {
+      throw new MigrationError('not-found', 'no migration of that id offers pages for that token');
+    }
+    if (stream >= offer.connections.length || offer.connections[stream]) {
+      const text = `page stream ${stream} of migration ${migrationId} is open already or too many`;
+      throw new MigrationError('wrong-state', text);
+    }
+    return (connection) => {
+      offer.connections[stream] = connection;
+      connection.onClose(() => {
+        if (offer.connections[stream] === connection) offer.connections[stream] = undefined;
+      });
+    };
+  }
+}

@@ -1,0 +1,157 @@
+import type { Logger } from 'pino';
+import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import { CLOSE_DONE } from '../../shared/protocol/close-codes.js';
+import type { Connection } from '../link/connection.js';
+import { receivePages } from '../link/page-receiver.js';
+import { isPageToken, newPageToken } from '../link/page-token.js';
+import type { LaneThreads } from './lane-threads.js';
+import { type LaneAddress, openLane, type PageLane } from './page-lane.js';
+import type { OpenedStreams, StreamsRequest } from './target-session.js';
+
+/** Where streams that this side opens come from and are read. */
+export interface StreamSource {
+  /** URL of the source's agent; undefined if this node does not know it, or is not to open streams. */
+  readonly url: string | undefined;
+  readonly threads: LaneThreads;
+}
+
+export interface IncomingPagesContext extends StreamSource {
+  readonly migration: string;
+  /** Node that the guest comes from. */
+  readonly from: string;
+  readonly logger: Logger;
+  /** A stream has ended, or what it carried was refused. */
+  readonly fail: (error: MigrationError) => void;
+}
+
+/** Streams that the source opens here, over WebSocket. */
+interface Welcome {
+  readonly token: string;
+  readonly request: StreamsRequest;
+  readonly open: Map<number, Connection>;
+}
+
+/**
+ * The page streams of one migration to this node. Where the source offers it and this side can reach it they are plain TCP, opened
+ * from here and each read by a thread of its own; else the source opens WebSockets, which pass through proxies and are
+ * all read by this thread.
+ */
+export class IncomingPages {
+  readonly #context: IncomingPagesContext;
+  #welcome: Welcome | null = null;
+  #lanes: readonly PageLane[] = [];
+  #closed = false;
+
+  constructor(context: IncomingPagesContext) {
+    this.#context = context;
+  }
+
+  async open(request: StreamsRequest): Promise<OpenedStreams> {
+    const { url, from, logger } = this.#context;
+    const { pageToken, streams } = request.prepare;
+    let finding: OpenedStreams['finding'] = null;
+    if (pageToken !== undefined) {
+      try {
+        if (url === undefined)
+          throw new MigrationError('unknown-node', `node ${from} is not among the peers`);
+        await this.#dial({ url, token: pageToken }, streams, request);
+        return { transport: 'tcp', token: '', finding: null };
+      } catch (error) {
+        const { message } = toMigrationError(error);
+        logger.warn(
+          { err: error },
+          'page streams could not be opened at the source: it opens them, over WebSocket',
+        );
+        finding = {
+          level: 'warning',
+          code: 'pages-by-websocket',
+          message: `pages come over WebSocket, slower than over TCP: ${message}`.slice(0, 1000),
+          remedy: `let the target reach the agent of node ${from}: its address is one of the target's 'peers'`,
+        };
+      }
+    }
+    const token = newPageToken();
+    this.#welcome = { token, request, open: new Map() };
+    return { transport: 'websocket', token, finding };
+  }
+
+  /** Who takes a page connection over that the source opens. Throws not-found or wrong-state. */
+  authorize(stream: number, token: string): (connection: Connection) => void {
+    const { migration, from, fail } = this.#context;
+    const welcome = this.#welcome;
+    if (!welcome || !isPageToken(welcome.token, token)) throw notExpected();
+    if (stream >= welcome.request.prepare.streams || welcome.open.has(stream)) {
+      throw new MigrationError(
+        'wrong-state',
+        `page stream ${stream} of migration ${migration} is open already or too many`,
+      );
+    }
+    return (connection) => {
+      if (this.#welcome !== welcome) {
+        throw new MigrationError('wrong-state', `migration ${migration} was given up meanwhile`);
+      }
+      welcome.open.set(stream, connection);
+      receivePages(connection, stream, welcome.request.sink, `node ${from}`, (error) =>
+        fail(error ?? this.#ended(stream)),
+      );
+    };
+  }
+
+  /** Resolves once nothing more can be written by streams that this side has opened. */
+  async seal(): Promise<void> {
+    await Promise.all(this.#lanes.map((lane) => lane.seal()));
+  }
+
+  /** Ends the streams and takes no more. */
+  close(): void {
+    this.#closed = true;
+    const open = this.#welcome?.open;
+    this.#welcome = null;
+    for (const connection of open?.values() ?? []) connection.close(CLOSE_DONE, 'the migration has ended');
+    for (const lane of this.#lanes) lane.close();
+    this.#lanes = [];
+  }
+
+  /** All of them or none. */
+  async #dial(
+    source: { url: string; token: string },
+    streams: number,
+    request: StreamsRequest,
+  ): Promise<void> {
+    const { migration, from } = this.#context;
+    const opening = Array.from({ length: streams }, (_, stream) =>
+      this.#openLane({ ...source, peer: `node ${from}`, migrationId: migration, stream }, request),
+    );
+    const settled = await Promise.allSettled(opening);
+    const lanes = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    const failed = settled.find((result) => result.status === 'rejected');
+    if (!failed && !this.#closed) {
+      this.#lanes = lanes;
+      return;
+    }
+    for (const lane of lanes) lane.close();
+    if (failed) throw failed.reason;
+  }
+
+  /** The first stream, which carries the device state as well, is read here, and so are all where memory can't be shared. */
+  #openLane(address: LaneAddress, request: StreamsRequest): Promise<PageLane> {
+    const { fail, threads } = this.#context;
+    const { memory, sink, roundEndElsewhere, heardElsewhere, prepare } = request;
+    const ended = (error: MigrationError | null) => fail(error ?? this.#ended(address.stream));
+    const regions = address.stream === 0 ? null : memory.handles;
+    if (regions === null) return openLane(address, memory, sink, ended);
+    const { verify } = prepare;
+    return threads.open(
+      { ...address, regions, verify, applied: memory.appliedBuffers },
+      { roundEnd: roundEndElsewhere, heard: heardElsewhere, ended },
+    );
+  }
+
+  #ended(stream: number): MigrationError {
+    return new MigrationError('link-lost', `node ${this.#context.from} closed page stream ${stream}`);
+  }
+}
+
+export function notExpected(): MigrationError {
+  return new MigrationError('not-found', 'no migration of that id expects pages with that token');
+}

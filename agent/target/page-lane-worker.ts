@@ -1,0 +1,130 @@
+import { parentPort } from 'node:worker_threads';
+import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import { openRegions, type SharedRegions } from '../guest/region-handle.js';
+import type { PageSink } from '../link/link.js';
+import { type LaneCommand, type LaneReport, type LaneRequest, openLane, type PageLane } from './page-lane.js';
+import { ReceivedMemory } from './received-memory.js';
+
+/** The thread of a page lane: reads one page stream into the guest's memory, and tells the agent how it goes. */
+
+/** How often it says that it gets on, at most. ms */
+const HEARD_EVERY_MS = 5000;
+
+const port = parentPort!;
+const say = (report: LaneReport) => port.postMessage(report);
+
+class Reading {
+  readonly #request: LaneRequest;
+  #shared: SharedRegions | null = null;
+  #lane: PageLane | null = null;
+  #sealed = false;
+  #closed = false;
+  #heardAt = -Infinity;
+
+  constructor(request: LaneRequest) {
+    this.#request = request;
+  }
+
+  async open(): Promise<void> {
+    const { regions, verify, applied } = this.#request;
+    try {
+      this.#shared = openRegions(regions);
+      const memory = new ReceivedMemory(this.#shared.regions, verify, applied ?? undefined);
+      const lane = await openLane(this.#request, memory, this.#sink(memory), (error) => {
+        say({ say: 'ended', error: error?.toJSON() ?? null });
+      });
+      this.#lane = lane;
+      if (this.#closed) lane.close();
+      else say({ say: 'opened' });
+    } catch (error) {
+      this.#release();
+      say({ say: 'refused', error: toMigrationError(error).toJSON() });
+      return;
+    }
+    if (this.#closed) this.#letGo();
+  }
+
+  async seal(): Promise<void> {
+    this.#sealed = true;
+    try {
+      await this.#lane?.seal();
+      say({ say: 'sealed', error: null });
+    } catch (error) {
+      say({ say: 'sealed', error: toMigrationError(error).toJSON() });
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (!this.#lane) return;
+    this.#lane.close();
+    this.#letGo();
+  }
+
+  #letGo(): void {
+    this.#release();
+    say({ say: 'closed' });
+  }
+
+  #release(): void {
+    this.#shared?.release();
+    this.#shared = null;
+  }
+
+  #sink(memory: ReceivedMemory): PageSink {
+    return {
+      pages: (_stream, run) => {
+        this.#heard();
+        memory.check(run);
+      },
+      payload: (_stream, region, offset, chunk) => memory.write(region, offset, chunk),
+      place: (_stream, region, offset, bytes) => memory.place(region, offset, bytes),
+      pagesEnd: (_stream, run) => memory.applied(run),
+      zeroPages: (_stream, run) => {
+        this.#heard();
+        memory.check(run);
+        memory.writeZeros(run);
+        memory.applied(run);
+      },
+      blob: (stream) => {
+        throw new MigrationError(
+          'unexpected-message',
+          `a blob came on page stream ${stream}: they travel on 0`,
+        );
+      },
+      roundEnd: (_stream, round) => {
+        this.#heard();
+        say({ say: 'round-end', round, pagesApplied: memory.pagesApplied });
+      },
+    };
+  }
+
+  /** A frame begins. */
+  #heard(): void {
+    if (this.#sealed) {
+      throw new MigrationError('unexpected-message', 'pages came after the source had said that all is sent');
+    }
+    const now = performance.now();
+    if (now - this.#heardAt < HEARD_EVERY_MS) return;
+    this.#heardAt = now;
+    say({ say: 'heard' });
+  }
+}
+
+let reading: Reading | null = null;
+
+port.on('message', (command: LaneCommand) => {
+  switch (command.do) {
+    case 'open':
+      reading = new Reading(command.request);
+      void reading.open();
+      break;
+    case 'seal':
+      void reading?.seal();
+      break;
+    case 'close':
+      reading?.close();
+      break;
+  }
+});
