@@ -310,6 +310,12 @@ export class Agent implements AgentService {
     return migration.info();
   }
 
+  limitMigration(id: string, bandwidthBytesPerSecond: number): MigrationInfo {
+    const migration = this.#migration(id);
+    migration.limit(bandwidthBytesPerSecond);
+    return migration.info();
+  }
+
   migrationEvents(id: string, after: number, signal: AbortSignal) {
     return this.#migration(id).events.since(after, signal);
   }

@@ -63,6 +63,11 @@ export const StartMigrationSchema = z.strictObject({
   options: GivenOptionsSchema.default({}),
 });
 
+/** What can be changed of a migration that waits or runs. */
+export const ChangeMigrationSchema = z.strictObject({
+  bandwidthBytesPerSecond: option.bandwidthBytesPerSecond.removeDefault(),
+});
+
 export type GuestStatus =
   | 'stopped'
   | 'running'
@@ -192,6 +197,8 @@ export interface MigrationInfo {
   role: 'source' | 'target';
   phase: MigrationPhase;
   requestedAt: string;
+  /** Most that its pages may put on the link, 0: no limit. Null on the target, which does not know. bytes/s */
+  bandwidthBytesPerSecond: number | null;
   /** Round that runs now, and how far it is; null outside of copying. */
   progress: { round: number; pagesDone: number; pagesTotal: number; bytesPerSecond: number } | null;
   queue: QueueEntry | null;

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import {
+  ChangeMigrationSchema,
   StartMigrationSchema,
   type MigrationEvent,
   type MigrationInfo,
@@ -28,6 +29,16 @@ export function migrationRoutes(app: FastifyInstance, service: AgentService, str
   app.get('/migrations/:id', (request, reply) =>
     answer<MigrationInfo>(reply, service.migration(migrationId(request))),
   );
+
+  app.patch('/migrations/:id', (request, reply) => {
+    const what = 'the change of the migration';
+    const change = validate(ChangeMigrationSchema, request.body, 'invalid-request', what);
+    const { bandwidthBytesPerSecond } = change;
+    return answer<MigrationInfo>(
+      reply,
+      service.limitMigration(migrationId(request), bandwidthBytesPerSecond),
+    );
+  });
 
   app.post('/migrations/:id/cancel', async (request): Promise<MigrationInfo> => {
     return await service.cancelMigration(migrationId(request));

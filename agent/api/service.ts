@@ -54,6 +54,8 @@ export interface AgentService {
   migration(id: string): MigrationInfo;
   /** Resolves once the cancel took effect; throws too-late. */
   cancelMigration(id: string): Promise<MigrationInfo>;
+  /** Gives a migration that waits or runs another limit; throws wrong-state. */
+  limitMigration(id: string, bandwidthBytesPerSecond: number): MigrationInfo;
   /** Events with seq > `after`, those kept first, then as they happen; ends after 'ended'. */
   migrationEvents(id: string, after: number, signal: AbortSignal): AsyncGenerator<MigrationEvent>;
 }

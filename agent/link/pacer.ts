@@ -2,38 +2,65 @@ import { PAGE_SIZE } from '../../shared/page.js';
 import { delay, type Timers } from '../../shared/timers.js';
 
 /** Time whose unused share of the rate may be caught up with: covers timers that fire late. ms */
-const CATCH_UP_MS = 50;
+const CATCH_UP_MS = 20;
 
-/** Largest piece that is sent at once, as time at the given rate; what keeps a slow link's bursts short. ms */
-const PIECE_MS = 10;
+/** Largest piece that is sent at once, as time at the rate; what keeps a slow link's bursts short. ms */
+const PIECE_MS = 5;
 
 /**
  * Keeps what is sent to a rate: a token bucket that may go into debt. Whoever takes waits until earlier debt is paid,
- * so in any span of time t no more passes than rate * (t + 50 ms) and one piece; the average is exact.
+ * so in any span of time t no more passes than rate * (t + 25 ms), 2.5 % over a second; the average is exact.
  */
 export class Pacer {
-  readonly #bytesPerMs: number;
   readonly #timers: Timers;
+  /** 0: there is no limit. */
+  #bytesPerMs: number;
   /** When all that was taken so far is paid for, on the clock of the timers. */
   #paidAt: number;
+  /** Lets whoever waits look again. */
+  #changed = new AbortController();
+  readonly #signal: AbortSignal | undefined;
 
-  /** `bytesPerSecond` is greater than 0. */
-  constructor(bytesPerSecond: number, timers: Timers) {
+  /** `bytesPerSecond`: 0 for no limit. Once `signal` aborts nobody waits any more. */
+  constructor(bytesPerSecond: number, timers: Timers, signal?: AbortSignal) {
     this.#bytesPerMs = bytesPerSecond / 1000;
     this.#timers = timers;
     this.#paidAt = timers.now();
+    this.#signal = signal;
+    signal?.addEventListener('abort', () => this.#changed.abort(), { once: true });
   }
 
-  /** The most to take at once: whole pages, at least one. */
+  get limited(): boolean {
+    return this.#bytesPerMs > 0;
+  }
+
+  /** The most to take at once: whole pages, at least one; Infinity where there is no limit. */
   get pieceBytes(): number {
+    if (!this.limited) return Infinity;
     return Math.max(1, Math.floor((this.#bytesPerMs * PIECE_MS) / PAGE_SIZE)) * PAGE_SIZE;
   }
 
-  /** Takes `bytes`, then waits until what was taken before them is paid for. Returns early if `signal` aborts. */
-  async take(bytes: number, signal?: AbortSignal): Promise<void> {
+  /** Another rate from now on, 0 for none: what is owed is paid for at that. */
+  change(bytesPerSecond: number): void {
     const now = this.#timers.now();
-    const start = Math.max(this.#paidAt, now - CATCH_UP_MS);
-    this.#paidAt = start + bytes / this.#bytesPerMs;
-    if (start > now) await delay(this.#timers, start - now, signal);
+    const owedBytes = Math.max(0, this.#paidAt - now) * this.#bytesPerMs;
+    this.#bytesPerMs = bytesPerSecond / 1000;
+    this.#paidAt = now + (this.limited ? owedBytes / this.#bytesPerMs : 0);
+    this.#changed.abort();
+    this.#changed = new AbortController();
+  }
+
+  /** Waits until what was taken before is paid for, then takes `bytes`. */
+  async take(bytes: number): Promise<void> {
+    for (;;) {
+      const now = this.#timers.now();
+      if (!this.limited) return;
+      if (this.#paidAt <= now || this.#signal?.aborted) {
+        const start = Math.max(this.#paidAt, now - CATCH_UP_MS);
+        this.#paidAt = start + bytes / this.#bytesPerMs;
+        return;
+      }
+      await delay(this.#timers, this.#paidAt - now, this.#changed.signal);
+    }
   }
 }

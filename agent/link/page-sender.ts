@@ -36,7 +36,7 @@ export interface PageSenderOptions {
 /** Sends pages over one or more connections, as frames of shared/protocol/frame.ts. */
 export class StreamedPageSender implements PageSender {
   readonly #streams: readonly PageStream[];
-  readonly #pacer: Pacer | null;
+  readonly #pacer: Pacer;
   readonly #signal: AbortSignal | undefined;
   /** Streams that pages are dealt out to: the first ones. */
   #used: number;
@@ -48,8 +48,11 @@ export class StreamedPageSender implements PageSender {
   constructor(connections: readonly Connection[], options: PageSenderOptions) {
     this.#streams = connections.map((connection) => new PageStream(connection, options.peer));
     this.#used = connections.length;
-    const rate = options.bandwidthBytesPerSecond ?? 0;
-    this.#pacer = rate > 0 ? new Pacer(rate, options.timers ?? systemTimers) : null;
+    this.#pacer = new Pacer(
+      options.bandwidthBytesPerSecond ?? 0,
+      options.timers ?? systemTimers,
+      options.signal,
+    );
     this.#signal = options.signal;
     for (const stream of this.#streams) {
       stream.onClose((end) => {
@@ -74,8 +77,8 @@ export class StreamedPageSender implements PageSender {
     if (data.length !== run.pageCount * PAGE_SIZE) {
       throw new MigrationError('internal', `${run.pageCount} pages were given with ${data.length} bytes`);
     }
-    const piecePages = Math.min(STRIPE_PAGES, (this.#pacer?.pieceBytes ?? MAX_FRAME_PAYLOAD) / PAGE_SIZE);
     for (let done = 0; done < run.pageCount;) {
+      const piecePages = Math.min(STRIPE_PAGES, this.#pacer.pieceBytes / PAGE_SIZE);
       const firstPage = run.firstPage + done;
       const pageCount = Math.min(run.pageCount - done, piecePages, STRIPE_PAGES - (firstPage % STRIPE_PAGES));
       const frame = { region: run.region, firstPage, pageCount };
@@ -98,10 +101,11 @@ export class StreamedPageSender implements PageSender {
   }
 
   async sendBlob(kind: BlobKind, data: Uint8Array): Promise<void> {
-    const pieceBytes = Math.min(MAX_FRAME_PAYLOAD, this.#pacer?.pieceBytes ?? MAX_FRAME_PAYLOAD);
-    for (let offset = 0; offset < data.length; offset += pieceBytes) {
+    for (let offset = 0; offset < data.length;) {
+      const pieceBytes = Math.min(MAX_FRAME_PAYLOAD, this.#pacer.pieceBytes);
       const piece = data.subarray(offset, offset + pieceBytes);
       await this.#write(0, encodeBlobHeader(kind, data.length, offset, piece.length), piece);
+      offset += piece.length;
     }
   }
 
@@ -115,6 +119,10 @@ export class StreamedPageSender implements PageSender {
 
   use(streams: number): void {
     this.#used = Math.min(Math.max(1, streams), this.#streams.length);
+  }
+
+  limit(bytesPerSecond: number): void {
+    this.#pacer.change(bytesPerSecond);
   }
 
   onClose(listener: (end: ConnectionEnd) => void): void {
@@ -138,7 +146,7 @@ export class StreamedPageSender implements PageSender {
     const stream = this.#streams[number];
     if (stream === undefined) throw new MigrationError('internal', `there is no page stream ${number}`);
     const bytes = header.length + (payload?.length ?? 0);
-    if (this.#pacer) await this.#pacer.take(bytes, this.#signal);
+    if (this.#pacer.limited) await this.#pacer.take(bytes);
     for (let room = stream.room(); room !== null; room = stream.room()) await room;
     this.#wireBytes += bytes;
     stream.write(header, payload);

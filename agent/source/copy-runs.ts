@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { PAGE_SIZE, type Run, unionRuns } from '../../shared/page.js';
 import { type Guest, populatedRanges, type Region, type WriteLog } from '../guest/guest.js';
-import { isZeroPage, zeroRunEnd } from '../guest/zero-pages.js';
+import { zeroPieces } from '../guest/zero-pages.js';
 import type { PageSender } from '../link/link.js';
 
 /** Pages handed to the link at once: keeps each step short, so that a cancel and progress come through. */
@@ -21,12 +21,14 @@ export interface CopyFigures {
 
 /**
  * Sends the content of `runs`: pages that are all zero as such, the others as views of the guest's memory, or of what
- * its write-log captured of it. `onStep` hears how far it is, and says false to stop. Throws the signal's reason when
+ * its write-log captured of it. `mayBeHoles`: whether there can be pages among them that are no memory, which a look would make
+ * some; not where they were just told from these. `onStep` hears how far it is, and says false to stop. Throws the signal's reason when
  * aborted, and what the sender throws.
  */
 export async function copyRuns(
   runs: readonly Run[],
   { regions, writeLog }: Pick<Guest, 'regions' | 'writeLog'>,
+  mayBeHoles: boolean,
   sender: PageSender,
   signal: AbortSignal,
   onStep: (pagesDone: number) => boolean,
@@ -34,7 +36,7 @@ export async function copyRuns(
   const figures: CopyFigures = { pages: 0, zeroPages: 0, bytes: 0, left: [] };
   let sinceYield = 0;
   for (const [index, run] of runs.entries()) {
-    for (const { content, ...step } of stepsOf(run, regions[run.region]!, writeLog)) {
+    for (const { content, ...step } of stepsOf(run, regions[run.region]!, writeLog, mayBeHoles)) {
       signal.throwIfAborted();
       if (content) {
         await sender.sendPages(step, content);
@@ -66,25 +68,28 @@ interface Step extends Run {
 }
 
 /** A run in the pieces that it is sent in. Holes are told as zero pages without a look at them. */
-function* stepsOf(run: Run, region: Region, writeLog: WriteLog): Generator<Step> {
+function* stepsOf(run: Run, region: Region, writeLog: WriteLog, mayBeHoles: boolean): Generator<Step> {
   const end = run.firstPage + run.pageCount;
-  for (let page = run.firstPage; page < end; page += STEP_PAGES) {
-    const chunk: Run = { ...run, firstPage: page, pageCount: Math.min(end - page, STEP_PAGES) };
+  for (let page = run.firstPage; page < end;) {
+    // Up to where the link would cut it anyway.
+    const chunkEnd = Math.min(end, page + STEP_PAGES - (page % STEP_PAGES));
+    const chunk: Run = { ...run, firstPage: page, pageCount: chunkEnd - page };
     // What a log has captured is what must be sent, holes included: the guest may be filling one.
     const captured = writeLog.capture?.(chunk);
     if (captured) {
       yield* piecesOf(chunk, captured);
+      page = chunkEnd;
       continue;
     }
     let done = page;
-    for (const data of populatedRanges(region, page, chunk.pageCount)) {
+    for (const data of mayBeHoles ? populatedRanges(region, page, chunk.pageCount) : [chunk]) {
       if (data.firstPage > done) yield hole(run, done, data.firstPage);
       done = data.firstPage + data.pageCount;
       const view = region.memory.subarray(data.firstPage * PAGE_SIZE, done * PAGE_SIZE);
       yield* piecesOf({ ...data, region: run.region }, view);
     }
-    const chunkEnd = page + chunk.pageCount;
     if (done < chunkEnd) yield hole(run, done, chunkEnd);
+    page = chunkEnd;
   }
 }
 
@@ -94,15 +99,13 @@ function hole({ region }: Run, firstPage: number, endPage: number): Step {
 
 /** A run with its content, cut where pages turn to zero and back. */
 function* piecesOf({ region, firstPage, pageCount }: Run, content: Uint8Array): Generator<Step> {
-  for (let first = 0; first < pageCount;) {
-    const zero = isZeroPage(content, first);
-    const next = zeroRunEnd(content, first, pageCount);
+  for (const piece of zeroPieces(content, 0, pageCount)) {
+    const start = piece.firstPage * PAGE_SIZE;
     yield {
       region,
-      firstPage: firstPage + first,
-      pageCount: next - first,
-      content: zero ? null : content.subarray(first * PAGE_SIZE, next * PAGE_SIZE),
+      firstPage: firstPage + piece.firstPage,
+      pageCount: piece.pageCount,
+      content: piece.zero ? null : content.subarray(start, start + piece.pageCount * PAGE_SIZE),
     };
-    first = next;
   }
 }

@@ -65,6 +65,8 @@ export class OutgoingMigration {
   #control: SourceControl | null = null;
   /** What both agents can do beyond the protocol's version. */
   #features: readonly string[] = [];
+  #bandwidthBytesPerSecond: number;
+  #sender: StreamedPageSender | null = null;
   #phase: MigrationPhase = 'queued';
   #progress: MigrationInfo['progress'] = null;
   #queue: QueueEntry | null = null;
@@ -76,6 +78,7 @@ export class OutgoingMigration {
     this.id = request.id;
     this.#context = context;
     this.#request = request;
+    this.#bandwidthBytesPerSecond = request.options.bandwidthBytesPerSecond;
     this.events = new MigrationEvents(request.id);
     this.#logger = context.logger.child({
       migration: request.id,
@@ -109,6 +112,7 @@ export class OutgoingMigration {
       role: 'source',
       phase: this.#phase,
       requestedAt: new Date(requestedAt).toISOString(),
+      bandwidthBytesPerSecond: this.#bandwidthBytesPerSecond,
       progress: this.#progress,
       queue: this.#phase === 'queued' ? this.#queue : null,
       result: this.#result,
@@ -124,6 +128,19 @@ export class OutgoingMigration {
     this.#cancelWaiting.abort();
     await this.#session?.cancel();
     await this.ended;
+  }
+
+  /** Another limit for what pages put on the link, 0 for none, whether or not it has come to that. Throws wrong-state. */
+  limit(bandwidthBytesPerSecond: number): void {
+    if (this.#result) {
+      throw new MigrationError(
+        'wrong-state',
+        `migration ${this.id} has ended: it is ${this.#result.outcome}`,
+      );
+    }
+    this.#bandwidthBytesPerSecond = bandwidthBytesPerSecond;
+    this.#sender?.limit(bandwidthBytesPerSecond);
+    this.#logger.info({ bandwidthBytesPerSecond }, 'bandwidth changed');
   }
 
   /** For the end of the agent: an outcome that is not known is not asked for any further. */
@@ -156,6 +173,7 @@ export class OutgoingMigration {
     this.#end(result);
     if (result.outcome === 'unknown') return;
     this.#session = null;
+    this.#sender = null;
     this.#settle();
   }
 
@@ -210,8 +228,9 @@ export class OutgoingMigration {
         const opened = transport === 'tcp' ? offer?.take() : undefined;
         offer?.withdraw();
         const connections = opened ?? (await dialer.pages(target, this.id, streams, token, signal));
-        const { bandwidthBytesPerSecond } = options;
-        return new StreamedPageSender(connections, { peer, signal, bandwidthBytesPerSecond });
+        const bandwidthBytesPerSecond = this.#bandwidthBytesPerSecond;
+        this.#sender = new StreamedPageSender(connections, { peer, signal, bandwidthBytesPerSecond });
+        return this.#sender;
       },
       askOutcome: (signal) => dialer.askOutcome(target, this.id, signal),
       removeMoved: () => guests.endOutgoing(this.vm, target),

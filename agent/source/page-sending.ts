@@ -59,7 +59,7 @@ export class PageSending {
     const wireBefore = this.#sender.wireBytes;
     let reportedAt = startedAt;
     return await this.#watch(() =>
-      copyRuns(runs, guest, this.#sender, signal, (pagesDone) => {
+      copyRuns(runs, guest, round > 0, this.#sender, signal, (pagesDone) => {
         const at = now();
         // Round 0 sends no page twice, so pages may change streams in it.
         if (round === 0) {

@@ -306,6 +306,7 @@ export class IncomingMigrations {
       role: 'target',
       phase: PHASES[session.state.name],
       requestedAt: requestedAt.toISOString(),
+      bandwidthBytesPerSecond: null,
       progress: null,
       queue: null,
       result: null,

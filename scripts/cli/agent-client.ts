@@ -114,6 +114,11 @@ export class AgentClient {
     return await this.#json<MigrationInfo>('POST', `/v1/migrations/${encodeURIComponent(id)}/cancel`);
   }
 
+  async limitMigration(id: string, bandwidthBytesPerSecond: number): Promise<MigrationInfo> {
+    const change = { bandwidthBytesPerSecond };
+    return await this.#json<MigrationInfo>('PATCH', `/v1/migrations/${encodeURIComponent(id)}`, change);
+  }
+
   /** Events with seq > `after`, those that are past first. */
   async *migrationEvents(id: string, after: number, signal: AbortSignal): AsyncGenerator<MigrationEvent> {
     const headers = after < 0 ? {} : { 'last-event-id': String(after) };

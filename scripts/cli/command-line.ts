@@ -13,7 +13,7 @@ import { vmCommands } from './vm-commands.js';
 
 export const DEFAULT_AGENT_URL = 'http://127.0.0.1:7800';
 
-const COMMANDS = ['agent', 'vm', 'migrate', 'status', 'queue', 'cancel', 'doctor'];
+const COMMANDS = ['agent', 'vm', 'migrate', 'status', 'queue', 'limit', 'cancel', 'doctor'];
 
 const EPILOGUE = `Exit codes: 0 done; 1 the operation failed and the VM is where it was; 2 wrong usage;
 3 refused by preflight; 4 cancelled; 5 outcome unknown, an operator is needed.`;

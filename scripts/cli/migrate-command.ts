@@ -1,6 +1,6 @@
 import type { Argv } from 'yargs';
 import { EXIT, OnLimitSchema, StartMigrationSchema } from '../../shared/api.js';
-import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import { toMigrationError } from '../../shared/errors.js';
 import { VerifyModeSchema } from '../../shared/protocol/messages.js';
 import { parseDuration, parseRate } from '../../shared/units.js';
 import { validate } from '../../shared/validate.js';
@@ -10,6 +10,7 @@ import { followMigration } from './migration-follow.js';
 import { ProgressBar, ProgressLines } from './migration-progress.js';
 import { migrationSummary, preflightSummary } from './migration-summary.js';
 import type { GlobalOptions, Run, Session } from './session.js';
+import { inUnits } from './units-option.js';
 
 /** `vmferry migrate`: one migration, from the request to its end. */
 export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalOptions> {
@@ -113,20 +114,6 @@ function given<Value>(name: string, value: Value | undefined): Record<string, Va
 /** A number, or what validation is to see. */
 function streams(text: string | undefined): string | number | undefined {
   return text !== undefined && /^\d+$/.test(text) ? Number(text) : text;
-}
-
-/** The value of an option with a unit, if it is given. Throws invalid-request, naming the option. */
-function inUnits(
-  option: string,
-  text: string | undefined,
-  parse: (text: string) => number,
-): number | undefined {
-  if (text === undefined) return undefined;
-  try {
-    return parse(text);
-  } catch (thrown) {
-    throw new MigrationError('invalid-request', `--${option}: ${toMigrationError(thrown).message}`);
-  }
 }
 
 async function check({ client, output }: Session, request: MigrationRequest): Promise<ExitCode> {

@@ -1,11 +1,12 @@
 import type { Argv } from 'yargs';
 import { EXIT, type MigrationInfo, type QueueEntry, type StatusReport } from '../../shared/api.js';
-import { formatBytes, formatDuration } from '../../shared/units.js';
+import { formatBytes, formatDuration, formatRate, parseRate } from '../../shared/units.js';
 import { guestTable } from './guest-text.js';
 import type { GlobalOptions, Run } from './session.js';
 import { formatTable } from './table.js';
+import { inUnits } from './units-option.js';
 
-/** What goes on, and how to end it: `status`, `queue`, `cancel`. */
+/** What goes on, how to slow it down and how to end it: `status`, `queue`, `limit`, `cancel`. */
 export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalOptions> {
   return yargs
     .command(
@@ -31,6 +32,30 @@ export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
         await run(args, async ({ client, output }) => {
           const entries = await client.queue();
           output.result(entries, () => queueText(entries));
+          return EXIT.done;
+        });
+      },
+    )
+    .command(
+      'limit <id>',
+      'let a migration send faster or slower, also while it runs',
+      (command) =>
+        command
+          .positional('id', { type: 'string', demandOption: true, describe: "the migration's id" })
+          .option('bandwidth', {
+            type: 'string',
+            demandOption: true,
+            requiresArg: true,
+            describe: 'send no faster than this, like 1gbit or 100MB; 0 for no limit',
+          })
+          .example('$0 limit m-1a2b3c4d5e6f --bandwidth 200mbit', 'leave more room on the link')
+          .example('$0 limit m-1a2b3c4d5e6f --bandwidth 0', 'as fast as the link is'),
+      async (args) => {
+        await run(args, async ({ client, output }) => {
+          const bandwidth = inUnits('bandwidth', args.bandwidth, parseRate);
+          const migration = await client.limitMigration(args.id, bandwidth);
+          const limit = bandwidth === 0 ? 'has no limit' : `is limited to ${formatRate(bandwidth)}`;
+          output.result(migration, () => `migration ${migration.id} ${limit}`);
           return EXIT.done;
         });
       },

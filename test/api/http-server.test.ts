@@ -102,6 +102,14 @@ await t.test('starts, checks and cancels migrations', async (t) => {
   const checked = await app.inject({ method: 'POST', url: '/v1/preflight', payload: request });
   t.same(checked.json(), service.report);
   t.same(service.calls.at(-1), ['preflight', request]);
+  const limit = (payload: object) =>
+    app.inject({ method: 'PATCH', url: `/v1/migrations/${MIGRATION_ID}`, payload });
+  const limited = await limit({ bandwidthBytesPerSecond: 1_000_000 });
+  t.match(limited.json(), { id: MIGRATION_ID, bandwidthBytesPerSecond: 1_000_000 });
+  t.same(service.calls.at(-1), ['limitMigration', MIGRATION_ID, 1_000_000]);
+  for (const wrong of [{}, { bandwidthBytesPerSecond: -1 }, { bandwidthBytesPerSecond: 1, more: 1 }]) {
+    t.match(await limit(wrong), { statusCode: 400 });
+  }
   const cancelled = await app.inject({ method: 'POST', url: `/v1/migrations/${MIGRATION_ID}/cancel` });
   t.equal(cancelled.statusCode, 200);
   t.same(service.calls.at(-1), ['cancelMigration', MIGRATION_ID]);

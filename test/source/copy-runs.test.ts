@@ -57,7 +57,14 @@ void t.test('holes are told as zero pages, and not looked at', async (t) => {
   // what a look would find
   for (const page of [2, 3, 6, 7]) region.memory.fill(9, page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
   const runs = [{ region: 0, firstPage: 1, pageCount: 7 }];
-  const figures = await copyRuns(runs, { regions: [region], writeLog: NO_LOG }, sender, signal, () => true);
+  const figures = await copyRuns(
+    runs,
+    { regions: [region], writeLog: NO_LOG },
+    true,
+    sender,
+    signal,
+    () => true,
+  );
   t.strictSame(sent, ['0:1+1 2', '0:2+2', '0:4+1 5', '0:5+1', '0:6+2']);
   t.match(figures, { pages: 7, zeroPages: 5, bytes: 2 * PAGE_SIZE, left: [] });
 });
@@ -76,7 +83,7 @@ void t.test('what is sent is what was captured, whatever the guest does meanwhil
     },
   };
   const runs = [{ region: 0, firstPage: 0, pageCount: 2 }];
-  await copyRuns(runs, { regions: [region], writeLog }, sender, signal, () => true);
+  await copyRuns(runs, { regions: [region], writeLog }, true, sender, signal, () => true);
   t.strictSame(sent, ['0:0+2 1,1']);
 });
 
@@ -87,7 +94,7 @@ void t.test('told to stop, it says what is left', async (t) => {
     { region: 1, firstPage: 3, pageCount: 2 },
   ];
   const guest = { regions: [withHoles(), withHoles()], writeLog: NO_LOG };
-  const figures = await copyRuns(runs, guest, sender, signal, (pages) => pages < 4);
+  const figures = await copyRuns(runs, guest, true, sender, signal, (pages) => pages < 4);
   t.strictSame(sent, ['0:0+1 1', '0:1+1 2', '0:2+2']);
   t.strictSame(figures.left, [{ region: 0, firstPage: 4, pageCount: 4 }, runs[1]]);
 });

@@ -158,6 +158,11 @@ export class FakeAgentService implements AgentService {
     return migration;
   }
 
+  limitMigration(id: string, bandwidthBytesPerSecond: number): MigrationInfo {
+    this.calls.push(['limitMigration', id, bandwidthBytesPerSecond]);
+    return { ...this.migration(id), bandwidthBytesPerSecond };
+  }
+
   async *migrationEvents(id: string, after: number, signal: AbortSignal): AsyncGenerator<MigrationEvent> {
     await this.#called('migrationEvents', id, after);
     yield* this.eventLog.read(after + 1, signal, this.streamLimits.shift());

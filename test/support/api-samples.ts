@@ -109,6 +109,7 @@ export function migrationInfo(changes: Partial<MigrationInfo> = {}): MigrationIn
     role: 'source',
     phase: 'preparing',
     requestedAt: '2026-11-22T22:00:00.000Z',
+    bandwidthBytesPerSecond: 0,
     progress: null,
     queue: null,
     result: null,

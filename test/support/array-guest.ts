@@ -1,5 +1,5 @@
 import type { Guest, GuestState, Region, WriteLog } from '../../agent/guest/guest.js';
-import { isZeroPage } from '../../agent/guest/zero-pages.js';
+import { zeroPieces } from '../../agent/guest/zero-pages.js';
 import { MigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { PAGE_SIZE, type Run, unionRuns } from '../../shared/page.js';
@@ -73,9 +73,9 @@ export class ArrayGuest implements Guest {
     return this.#call('populated', () =>
       unionRuns(
         this.regions.flatMap(({ memory }, region) =>
-          Array.from({ length: memory.length / PAGE_SIZE }, (_, page) => page)
-            .filter((page) => !isZeroPage(memory, page))
-            .map((page) => ({ region, firstPage: page, pageCount: 1 })),
+          [...zeroPieces(memory, 0, memory.length / PAGE_SIZE)]
+            .filter(({ zero }) => !zero)
+            .map(({ firstPage, pageCount }) => ({ region, firstPage, pageCount })),
         ),
       ),
     );

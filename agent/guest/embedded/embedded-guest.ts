@@ -6,7 +6,7 @@ import { unixNow } from '../../../shared/unix-clock.js';
 import { formatBytes } from '../../../shared/units.js';
 import type { GuestState, Region, WriteLog } from '../guest.js';
 import type { GuestConsole, HostedGuest } from '../hosted-guest.js';
-import { isZeroPage, zeroRunEnd } from '../zero-pages.js';
+import { zeroPieces } from '../zero-pages.js';
 import { ConsoleTail } from './console-tail.js';
 import { RAM_BASE } from './memory-map.js';
 import { loadElf } from './elf.js';
@@ -145,18 +145,15 @@ export class EmbeddedGuest implements HostedGuest {
     for (let page = 0; page < pages;) {
       const chunkEnd = Math.min(page + SCAN_PAGES, pages);
       const memory = this.#memory();
-      while (page < chunkEnd) {
-        const zero = isZeroPage(memory, page);
-        const end = zeroRunEnd(memory, page, chunkEnd);
-        // A page that turns non-zero between two looks is in the write-log by then.
-        if (!zero) {
-          const last = runs.at(-1);
-          if (last && last.firstPage + last.pageCount === page) {
-            runs[runs.length - 1] = { ...last, pageCount: end - last.firstPage };
-          } else runs.push({ region: 0, firstPage: page, pageCount: end - page });
-        }
-        page = end;
+      // A page that turns non-zero meanwhile is in the write-log by then.
+      for (const { firstPage, pageCount, zero } of zeroPieces(memory, page, chunkEnd)) {
+        if (zero) continue;
+        const last = runs.at(-1);
+        if (last && last.firstPage + last.pageCount === firstPage) {
+          runs[runs.length - 1] = { ...last, pageCount: last.pageCount + pageCount };
+        } else runs.push({ region: 0, firstPage, pageCount });
       }
+      page = chunkEnd;
       await setImmediate();
     }
     return runs;
