@@ -58,26 +58,34 @@ export interface MoveTraits {
   readonly cpuFactor?: number;
 }
 
-/** Rounds of which each is a fifth of the one before, the last one in the switchover. */
+/** What the switchover has left to send. */
+const LAST_PAGES = 96;
+
+/** Rounds of which each is smaller than the one before by the same factor, the last one in the switchover. */
 function roundsOf(count: number, populatedBytes: number, copyMs: number): RoundResult[] {
-  let pages = Math.round(populatedBytes / PAGE_SIZE);
+  const first = populatedBytes / PAGE_SIZE;
+  const shrink = (LAST_PAGES / first) ** (1 / (count - 1));
+  const pagesOf = (round: number) => (round < count ? Math.round(first * shrink ** round) : 0);
+  const all = Array.from({ length: count }, (_, round) => pagesOf(round)).reduce(
+    (sum, pages) => sum + pages,
+    0,
+  );
   return Array.from({ length: count }, (_, round) => {
-    const last = round === count - 1;
-    const sent = pages;
-    pages = last ? 0 : Math.max(16, Math.round(sent / 5));
-    const zeroPages = round === 0 ? Math.round(sent / 20) : 0;
-    const bytes = (sent - zeroPages) * PAGE_SIZE;
-    const ms = (copyMs * 0.78 * sent * PAGE_SIZE) / populatedBytes;
+    const pages = pagesOf(round);
+    const residualPages = pagesOf(round + 1);
+    const zeroPages = round === 0 ? Math.round(pages / 20) : 0;
+    const bytes = (pages - zeroPages) * PAGE_SIZE;
+    const ms = (copyMs * 0.97 * pages) / all;
     return {
       round,
-      pages: sent,
+      pages,
       zeroPages,
       bytes,
       wireBytes: Math.round(bytes * 1.002),
       ms,
       bytesPerSecond: (bytes / ms) * 1000,
-      dirtyPagesPerSecond: last ? 0 : (pages / ms) * 1000,
-      residualPages: pages,
+      dirtyPagesPerSecond: (residualPages / ms) * 1000,
+      residualPages,
     };
   });
 }

@@ -5,7 +5,7 @@ import type { Column } from '../../cli/table.js';
 import type { Move, MoveSeries } from '../bench-report.js';
 import { median } from '../median.js';
 import { bytesUnit, durationUnit, rateUnit, type UnitFor } from './axis-unit.js';
-import { axisTitle } from './measure.js';
+import { axisTitle, NOTHING } from './measure.js';
 import { linkName } from './move-sections.js';
 import type { ColumnPlot, Pick, PickedRun, Span, SpanPlot } from './page/plots.js';
 
@@ -72,7 +72,7 @@ function pickedRun(move: Move, name: string): PickedRun {
         formatBytes(round.wireBytes),
         formatRate(round.bytesPerSecond),
         String(round.zeroPages),
-        formatRate(dirtyRate(round)),
+        isSwitchover(round, rounds) ? NOTHING : formatRate(dirtyRate(round)),
         formatBytes(leftBytes(round)),
       ]),
       begunParts(move).map(({ name, began, ms }) => [name, formatDuration(began), formatDuration(ms)]),
@@ -171,7 +171,7 @@ function timeline(move: Move): SpanPlot {
       ...live.map(({ round, began }) => span(1, began, round.ms, `round ${round.round}`, 'main')),
       span(2, stoppedAfterMs, downtimeMs, 'switchover', 'mark'),
     ],
-    marks: [{ lane: 2, at: stoppedAfterMs / unit.size, name: 'guest paused' }],
+    mark: { at: stoppedAfterMs / unit.size, name: 'guest paused' },
   };
 }
 
@@ -190,6 +190,6 @@ function switchover(move: Move): SpanPlot {
       name,
       tone: 'mark',
     })),
-    marks: [],
+    mark: null,
   };
 }

@@ -18,7 +18,7 @@ import type { Section } from './section.js';
 const PLOTTED: readonly (readonly [Measure<Move>, string])[] = [
   [TOTAL, 'Total time'],
   [DOWNTIME, 'Downtime'],
-  [WORK, "The guest's work rate while it was moved"],
+  [WORK, 'Work rate of the guest'],
   [WIRE, 'Bytes on the wire'],
   [PROCESSOR, 'Processor time, source and target'],
 ];

@@ -92,7 +92,8 @@ function header({ bench, startedAt, command, host, link, options }: BenchReport)
   return html`
     <header>
       <h1>vmferry bench ${bench}</h1>
-      <p>${QUESTIONS[bench]} ${when(startedAt)}</p>
+      <p>${QUESTIONS[bench]}</p>
+      <p>${when(startedAt)}</p>
       <p class="note">Run it again:</p>
       <pre><code>${command}</code></pre>
       <h2>Where it ran</h2>
@@ -187,10 +188,8 @@ function figureHtml(section: string, { heading, table }: Figure, plot: number): 
       ></canvas>
     </div>
     <details>
-      <summary>${heading}: as a table</summary>
-      <div class="scroll" role="region" aria-label="${table.caption}" tabindex="0" id="table-${plot}">
-        ${tableHtml(table)}
-      </div>
+      <summary>Every run, as a table</summary>
+      <div id="table-${plot}">${scrolling(table.caption, tableHtml(table))}</div>
     </details>
   </figure>`;
 }
@@ -243,33 +242,30 @@ function pickedMigration(picks: readonly Pick[]): Html {
         </label>
       </div>
       <noscript><p>The plots and what can be picked here need JavaScript.</p></noscript>
-      <div class="tiles">
-        ${rounds.map((heading, plot) => pickedFigure(heading, plot, ''))}
-        ${pickedFigure(timeline, rounds.length, 'wide')}
-        ${pickedFigure(switchover, rounds.length + 1, 'wide')}
+      <div class="tiles">${rounds.map((heading, plot) => pickedFigure(heading, plot))}</div>
+      ${pickedTable('Rounds; times are since the request', PICKED_COLUMNS.rounds, 0)}
+      <div class="tiles wide">
+        ${pickedFigure(timeline, rounds.length)} ${pickedFigure(switchover, rounds.length + 1)}
       </div>
-      <div class="scroll" role="region" aria-label="Rounds" tabindex="0">
-        ${tableHtml({ caption: 'Rounds; times are since the request', columns: PICKED_COLUMNS.rounds, rows: [] }, 0)}
-      </div>
-      <div class="scroll" role="region" aria-label="Downtime" tabindex="0">
-        ${tableHtml(
-          {
-            caption: 'Parts of the downtime; times are since the pause',
-            columns: PICKED_COLUMNS.switchover,
-            rows: [],
-          },
-          1,
-        )}
-      </div>
+      ${pickedTable('Parts of the downtime; times are since the pause', PICKED_COLUMNS.switchover, 1)}
     </section>
   `;
 }
 
-function pickedFigure(heading: string, plot: number, width: string): Html {
-  return html`<figure class="${width}">
+function pickedFigure(heading: string, plot: number): Html {
+  return html`<figure>
     <h3>${heading}</h3>
     <div class="plot">
       <canvas role="img" data-picked-plot="${plot}" aria-label="${heading} of the migration picked"></canvas>
     </div>
   </figure>`;
+}
+
+function pickedTable(caption: string, columns: Table['columns'], table: number): Html {
+  return scrolling(caption, tableHtml({ caption, columns, rows: [] }, table));
+}
+
+/** What is too wide for its place can be scrolled, with the keyboard as well. */
+function scrolling(label: string, content: Html): Html {
+  return html`<div class="scroll" role="region" aria-label="${label}" tabindex="0">${content}</div>`;
 }

@@ -5,7 +5,7 @@ import { bytesUnit, durationUnit } from './axis-unit.js';
 import { groupBy } from './group-by.js';
 import { axisTitle, known, rowMedian, runTable, summaryTable, type Measure, type Row } from './measure.js';
 import { COPY, DOWNTIME, POPULATED, PROCESSOR, ROUNDS, TOTAL, WIRE } from './move-measures.js';
-import { linkName } from './move-sections.js';
+import { linkName, moveSections } from './move-sections.js';
 import type { Figure, Section } from './section.js';
 
 /** A quantity that a benchmark varies. */
@@ -14,16 +14,19 @@ interface Quantity {
   readonly of: (series: MoveSeries) => number;
 }
 
-const MEMORY: Quantity = { name: 'memory of the guest', of: ({ memoryBytes }) => memoryBytes };
+const MEMORY: Quantity = { name: 'memory', of: ({ memoryBytes }) => memoryBytes };
 
 const POPULATED_SIZE: Quantity = {
-  name: 'populated memory',
+  name: 'populated',
   of: ({ runs }) => median(runs.map(({ populatedBytes }) => populatedBytes)),
 };
 
 /** Series that differ in one quantity alone, by that. */
 interface Line {
+  /** What tells it from the other lines; empty if it is the only one. */
   readonly name: string;
+  /** What it has in common with them. */
+  readonly shared: readonly string[];
   readonly series: readonly MoveSeries[];
 }
 
@@ -31,33 +34,47 @@ interface Line {
  * Cost against size: series of one mover, workload and link that differ in the memory of the guest, and such of one guest that
  * differ in what is populated. A series may be in both.
  */
-export function scaleSections({ series }: MoveReport): Section[] {
-  return [
+export function scaleSections(report: MoveReport): Section[] {
+  const { series } = report;
+  const sections = [
     scaleSection(
       'Against the memory of the guest',
       MEMORY,
-      linesOf(series, MEMORY, ({ mover, workload, linkBytesPerSecond }) =>
-        [mover, workload, linkName(linkBytesPerSecond)].join(', '),
-      ),
+      linesOf(series, MEMORY, ({ mover, workload, linkBytesPerSecond }) => [
+        mover,
+        workload,
+        linkName(linkBytesPerSecond),
+      ]),
     ),
     scaleSection(
       'Against populated memory',
       POPULATED_SIZE,
-      linesOf(series, POPULATED_SIZE, ({ mover, guest, linkBytesPerSecond }) =>
-        [mover, guest, linkName(linkBytesPerSecond)].join(', '),
-      ),
+      linesOf(series, POPULATED_SIZE, ({ mover, guest, linkBytesPerSecond }) => [
+        mover,
+        guest,
+        linkName(linkBytesPerSecond),
+      ]),
     ),
   ].filter((section) => section !== null);
+  // Nothing was varied: they are moves like any others.
+  return sections.length > 0 ? sections : moveSections(report);
 }
 
 function linesOf(
   series: readonly MoveSeries[],
   quantity: Quantity,
-  shared: (series: MoveSeries) => string,
+  traitsOf: (series: MoveSeries) => readonly string[],
 ): Line[] {
-  return [...groupBy(series, shared)]
-    .filter(([, group]) => group.length > 1)
-    .map(([name, group]) => ({ name, series: group.sort((a, b) => quantity.of(a) - quantity.of(b)) }));
+  const groups = [...groupBy(series, (each) => JSON.stringify(traitsOf(each))).values()].filter(
+    (group) => new Set(group.map(quantity.of)).size > 1,
+  );
+  const traits = groups.map((group) => group.slice(0, 1).flatMap(traitsOf));
+  const differs = (trait: number) => new Set(traits.map((each) => each[trait])).size > 1;
+  return groups.map((group, line) => ({
+    name: (traits[line] ?? []).filter((_, trait) => differs(trait)).join(', '),
+    shared: (traits[line] ?? []).filter((_, trait) => !differs(trait)),
+    series: group.sort((a, b) => quantity.of(a) - quantity.of(b)),
+  }));
 }
 
 function scaleSection(heading: string, quantity: Quantity, lines: readonly Line[]): Section | null {
@@ -68,7 +85,7 @@ function scaleSection(heading: string, quantity: Quantity, lines: readonly Line[
       '',
       quantity.name,
       rows,
-      [TOTAL, COPY, DOWNTIME, WIRE, POPULATED, PROCESSOR, ROUNDS],
+      [TOTAL, COPY, DOWNTIME, WIRE, ...(quantity === MEMORY ? [POPULATED] : []), PROCESSOR, ROUNDS],
       () => rows[0],
     );
   });
@@ -79,11 +96,16 @@ function scaleSection(heading: string, quantity: Quantity, lines: readonly Line[
   ];
   return {
     heading,
-    notes: ['Ratios are to the smallest guest of the same series: medians of the ratios of all turns.'],
+    notes: [
+      ...(lines[0] && lines[0].shared.length > 0 ? [`All of it: ${lines[0].shared.join(', ')}.`] : []),
+      'Ratios are to the smallest guest of the same series: medians of the ratios of all turns.',
+    ],
     table: {
       caption: `Medians of ${Math.max(0, ...lines.flatMap(({ series }) => series.map(({ runs }) => runs.length)))} runs`,
-      columns: [{ heading: 'series' }, ...(tables[0]?.columns ?? [])],
-      rows: tables.flatMap(({ rows }, line) => rows.map((row) => [lines[line]?.name ?? '', ...row])),
+      columns: [...(lines.length > 1 ? [{ heading: 'series' }] : []), ...(tables[0]?.columns ?? [])],
+      rows: tables.flatMap(({ rows }, line) =>
+        rows.map((row) => [...(lines.length > 1 ? [lines[line]?.name ?? ''] : []), ...row]),
+      ),
     },
     figures: [
       lineFigure('Total time', quantity, TOTAL, lines),

@@ -151,7 +151,9 @@ function columns({ axis, across, columns }: ColumnPlot, colours: Palette): Confi
         {
           type: 'bar',
           label: axis,
-          data: columns.map(({ value }) => value),
+          // what is little can be told from nothing
+          data: columns.map(({ value }) => (value === 0 ? null : value)),
+          minBarLength: 2,
           backgroundColor: columns.map(({ tone }) => colours.tones[tone]),
           maxBarThickness: 48,
         },
@@ -174,25 +176,29 @@ function columns({ axis, across, columns }: ColumnPlot, colours: Palette): Confi
 
 function lines({ axis, across, lines }: LinePlot, colours: Palette): Configuration {
   const colour = (line: number) => colours.lines[line % colours.lines.length] ?? colours.text;
-  // With shapes as well, for those who don't tell colours apart and for black and white paper.
-  const shapes = ['circle', 'rect', 'triangle', 'rectRot', 'crossRot', 'star'] as const;
+  // With shapes and dashes as well, for those who don't tell colours apart and for black and white paper.
+  const shapes = ['circle', 'rect', 'triangle', 'rectRot'] as const;
   const shape = (line: number) => shapes[line % shapes.length] ?? 'circle';
   return {
     data: {
+      // not clipped: points at the edge of the plot are whole
       datasets: lines.flatMap(({ name, medians, runs }, line): Dataset[] => [
         {
           type: 'scatter',
+          clip: false,
           label: name,
           data: [...medians],
           showLine: true,
           borderColor: colour(line),
           backgroundColor: colour(line),
           borderWidth: 2,
+          borderDash: line < shapes.length ? [] : [6, 3],
           pointStyle: shape(line),
           pointRadius: 5,
         },
         {
           type: 'scatter',
+          clip: false,
           label: `${name}, each run`,
           data: [...runs],
           borderColor: colour(line),
@@ -211,6 +217,8 @@ function lines({ axis, across, lines }: LinePlot, colours: Palette): Configurati
           labels: {
             color: colours.text,
             usePointStyle: true,
+            boxWidth: 9,
+            boxHeight: 9,
             // a line's runs have its colour
             filter: ({ datasetIndex }) => (datasetIndex ?? 0) % 2 === 0,
           },
@@ -228,58 +236,48 @@ function lines({ axis, across, lines }: LinePlot, colours: Palette): Configurati
   };
 }
 
-function spans({ axis, lanes, spans, marks }: SpanPlot, colours: Palette): Configuration {
-  const text = (name: string, start: number, end: number) =>
-    `${name}: ${figure(start)} to ${figure(end)} (${axis})`;
+function spans({ axis, lanes, spans, mark }: SpanPlot, colours: Palette): Configuration {
   return {
     data: {
       datasets: [
         {
-          type: 'scatter',
-          label: 'marks',
-          data: marks.map(({ at, lane }) => ({ x: at, y: String(lane) })),
-          pointStyle: 'triangle',
-          pointRotation: 180,
-          pointRadius: 8,
-          pointHoverRadius: 9,
-          pointBackgroundColor: colours.tones.mark,
-          pointBorderColor: colours.paper,
-        },
-        {
           type: 'bar',
           label: 'spans',
-          // the y of each, as its index says nothing where a lane has several
-          data: spans.map((span) => ({
-            x: [span.from, span.to],
-            y: String(span.lane),
-          })),
+          data: spans.map(({ from, to, lane }) => ({ x: [from, to], y: String(lane) })),
           backgroundColor: spans.map(({ tone }) => colours.tones[tone]),
           borderColor: colours.paper,
           borderWidth: { left: 1, right: 1 },
           borderSkipped: false,
           barPercentage: 0.62,
           categoryPercentage: 1,
-          minBarLength: 2,
+          minBarLength: 4,
+        },
+        {
+          type: 'scatter',
+          label: mark?.name ?? '',
+          data: mark ? lanes.map((_, lane) => ({ x: mark.at, y: String(lane) })) : [],
+          showLine: true,
+          borderColor: colours.tones.mark,
+          borderWidth: 1.5,
+          borderDash: [5, 4],
+          pointRadius: 0,
+          pointHitRadius: 6,
         },
       ],
     },
     options: {
       ...OPTIONS,
       indexAxis: 'y',
-      scales: {
-        x: quantity(axis, colours),
-        y: names(lanes, colours),
-      },
+      scales: { x: quantity(axis, colours), y: names(lanes, colours) },
       plugins: {
         legend: { display: false },
         tooltip: {
           callbacks: {
             title: () => '',
             label: ({ datasetIndex, dataIndex }) => {
-              const mark = datasetIndex === 0 ? marks[dataIndex] : undefined;
-              if (mark) return `${mark.name}: at ${figure(mark.at)} (${axis})`;
+              if (datasetIndex === 1) return mark ? `${mark.name}: at ${figure(mark.at)} (${axis})` : '';
               const span = spans[dataIndex];
-              return span ? text(span.name, span.from, span.to) : '';
+              return span ? `${span.name}: ${figure(span.from)} to ${figure(span.to)} (${axis})` : '';
             },
           },
         },

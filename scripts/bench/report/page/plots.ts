@@ -63,8 +63,8 @@ export interface SpanPlot {
   /** Lines of the label of each lane. */
   readonly lanes: readonly (readonly string[])[];
   readonly spans: readonly Span[];
-  /** Moments that a span would be too narrow to show. */
-  readonly marks: readonly { readonly lane: number; readonly at: number; readonly name: string }[];
+  /** A moment that is marked in all lanes, as a span may be too narrow to be seen; null: none. */
+  readonly mark: { readonly at: number; readonly name: string } | null;
 }
 
 export interface Span {
