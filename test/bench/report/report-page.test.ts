@@ -58,6 +58,11 @@ function drawn(page: Page): Promise<Drawn[]> {
   })`);
 }
 
+/** Resolves in the frame in which the expression holds. (waitForFunction evaluates text, which the page's policy forbids.) */
+async function until(page: Page, expression: string): Promise<void> {
+  while (!(await page.evaluate(expression))) await page.evaluate('new Promise(requestAnimationFrame)');
+}
+
 /** Rows of the table that the page fills. */
 async function pickedRows(page: Page, table: number): Promise<string[][]> {
   const rows = await page.locator(`table[data-picked-table="${table}"] tbody tr`).all();
@@ -124,21 +129,20 @@ tryOut('a migration is picked with the keyboard', migrateSample(), async (t, pag
 tryOut('all of it fits a narrow screen', compareSample(), async (_t, page) => {
   await page.setViewportSize({ width: 360, height: 740 });
   // The plots follow in their own time; then only tables scroll sideways.
-  await page.waitForFunction('document.documentElement.scrollWidth === 360');
+  await until(page, 'document.documentElement.scrollWidth === 360');
 });
 
 tryOut('colours follow the scheme, and are light on paper', compareSample(), async (t, page) => {
-  const ink = () =>
-    page.evaluate<string>(`Chart.getChart(document.querySelector('canvas')).options.scales.x.title.color`);
-  const light = await ink();
+  const ink = `Chart.getChart(document.querySelector('canvas')).options.scales.x.title.color`;
+  const light = await page.evaluate<string>(ink);
   await page.emulateMedia({ colorScheme: 'dark' });
-  const dark = await ink();
-  t.not(dark, light);
+  await until(page, `${ink} !== '${light}'`);
+  const dark = await page.evaluate<string>(ink);
   await page.evaluate(`dispatchEvent(new Event('beforeprint'))`);
-  t.equal(await ink(), light);
+  t.equal(await page.evaluate(ink), light);
   t.equal(await page.locator('details:not([open])').count(), 0, 'all tables are printed');
   await page.evaluate(`dispatchEvent(new Event('afterprint'))`);
-  t.equal(await ink(), dark);
+  t.equal(await page.evaluate(ink), dark);
   t.equal(await page.locator('details[open]').count(), 0);
 });
 
