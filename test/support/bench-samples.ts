@@ -62,7 +62,7 @@ export interface MoveTraits {
 const LAST_PAGES = 96;
 
 /** Rounds of which each is smaller than the one before by the same factor, the last one in the switchover. */
-function roundsOf(count: number, populatedBytes: number, copyMs: number): RoundResult[] {
+function roundsOf(count: number, populatedBytes: number, liveMs: number): RoundResult[] {
   const first = populatedBytes / PAGE_SIZE;
   const shrink = (LAST_PAGES / first) ** (1 / (count - 1));
   const pagesOf = (round: number) => (round < count ? Math.round(first * shrink ** round) : 0);
@@ -75,7 +75,7 @@ function roundsOf(count: number, populatedBytes: number, copyMs: number): RoundR
     const residualPages = pagesOf(round + 1);
     const zeroPages = round === 0 ? Math.round(pages / 20) : 0;
     const bytes = (pages - zeroPages) * PAGE_SIZE;
-    const ms = (copyMs * 0.97 * pages) / all;
+    const ms = (liveMs * 0.97 * pages) / all;
     return {
       round,
       pages,
@@ -113,7 +113,7 @@ export function sampleMove({
     populatedBytes,
     wireBytes: Math.round(populatedBytes * wireFactor),
     roundCount: rounds > 0 ? rounds : 3,
-    rounds: rounds > 0 ? roundsOf(rounds, populatedBytes, copyMs) : [],
+    rounds: rounds > 0 ? roundsOf(rounds, populatedBytes, copyMs - downtimeMs) : [],
     convergence: rounds > 0 ? 'below-threshold' : '',
     cpuMs: { source: totalMs * cpuFactor, target: totalMs * cpuFactor * 0.7 },
     workPerSecond: workKept === null ? null : { before: 8200, during: 8200 * workKept, after: 8150 },
