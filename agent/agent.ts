@@ -6,6 +6,8 @@ import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import {
   type DoctorReport,
+  type LinkTestRequest,
+  type LinkTestResult,
   type MigrationInfo,
   MigrationOptionsSchema,
   type NodeInfo,
@@ -15,6 +17,7 @@ import type { AgentConfig } from '../shared/config.js';
 import { MigrationError, refusalError, toMigrationError } from '../shared/errors.js';
 import type { GuestDefinition } from '../shared/guest-definition.js';
 import { type PreflightFinding, PROTOCOL_VERSIONS } from '../shared/protocol/messages.js';
+import { formatBytes } from '../shared/units.js';
 import { validate } from '../shared/validate.js';
 import { VERSION } from '../shared/version.js';
 import { createHttpServer } from './api/http-server.js';
@@ -23,12 +26,15 @@ import { DefinitionFiles } from './guest/definition-files.js';
 import { guestKinds } from './guest/guest-kinds.js';
 import { GuestStore, type NodeAddress } from './guest/guest-store.js';
 import type { GuestKinds, MoveReport } from './guest/hosted-guest.js';
+import { scratchMemory } from './guest/scratch-memory.js';
 import { OwnershipJournal } from './journal/ownership-journal.js';
 import { lockStateDirectory, type StateDirectoryLock } from './journal/state-directory.js';
 import { TCP_PAGES_FEATURE } from './link/link-paths.js';
 import { LinkServer } from './link/link-server.js';
 import { LEASE_GRACE_MS, NodeLock } from './lock/node-lock.js';
 import { askOpenQuestions, holdOpenQuestions } from './source/open-questions.js';
+import { holdPair } from './source/hold-pair.js';
+import { testLink } from './source/link-test.js';
 import { type OutgoingContext, OutgoingMigration } from './source/outgoing-migration.js';
 import { PageOffers } from './source/page-offers.js';
 import { PeerDialer } from './source/peer-dialer.js';
@@ -132,6 +138,13 @@ export class Agent implements AgentService {
       lock: this.#lock,
       journal,
       logger,
+      scratchMemory: ({ memory, bytes }) => {
+        if (bytes <= guests.memoryLimitBytes - guests.memoryUsedBytes) {
+          return scratchMemory(memory, bytes, config.qemu.memoryDirectory);
+        }
+        const text = `node ${node} has no ${formatBytes(bytes)} of guest memory free for a link test`;
+        throw new MigrationError('target-out-of-memory', text);
+      },
       streamsFrom: (peer) => ({ url: config.peers[peer], threads: this.#laneThreads }),
     });
     this.#server = createHttpServer({ service: this, logger });
@@ -278,6 +291,30 @@ export class Agent implements AgentService {
       await this.#guests.endOutgoing(request.vm, null);
       throw error;
     }
+  }
+
+  async testLink(request: LinkTestRequest): Promise<LinkTestResult> {
+    this.#refuseWhileClosing();
+    const to = this.#target(request.to);
+    const { node, qemu } = this.#config;
+    const held = await holdPair(this.#outgoingContext, {
+      migration: newMigrationId(),
+      vm: 'link-test',
+      to,
+      requestedAt: Date.now(),
+      signal: this.#endQuestions.signal,
+    });
+    return await testLink(
+      {
+        ...this.#outgoingContext,
+        ...held,
+        from: node,
+        to,
+        memoryDirectory: qemu.memoryDirectory,
+      },
+      request,
+      this.#endQuestions.signal,
+    );
   }
 
   async preflight(request: MigrationRequest): Promise<PreflightReport> {

@@ -2,8 +2,12 @@ import { z } from 'zod';
 import type { ErrorBody } from './errors.js';
 import { GuestDefinitionSchema, MAX_IMAGE_BYTES, type GuestDefinition } from './guest-definition.js';
 import { NameSchema } from './names.js';
+import { PAGE_SIZE } from './page.js';
 import {
+  LinkTestMemorySchema,
+  MAX_LINK_TEST_BYTES,
   VerifyModeSchema,
+  type LinkTestMemory,
   type PreflightFinding,
   type Transport,
   type VerifyMode,
@@ -62,6 +66,38 @@ export const StartMigrationSchema = z.strictObject({
   to: NameSchema,
   options: GivenOptionsSchema.default({}),
 });
+
+/** `vmferry bench link`: pages from memory of this node to memory of another, again and again. */
+export const LinkTestSchema = z.strictObject({
+  to: NameSchema,
+  /** As guests of that kind have it. */
+  memory: LinkTestMemorySchema.default('embedded'),
+  /** Whole pages. */
+  bytes: z
+    .number()
+    .int()
+    .min(PAGE_SIZE)
+    .max(MAX_LINK_TEST_BYTES)
+    .multipleOf(PAGE_SIZE)
+    .default(256 * 2 ** 20),
+  /** The first makes memory and code warm, and shows how many streams pay. */
+  rounds: z.number().int().min(2).max(100).default(4),
+  bandwidthBytesPerSecond: option.bandwidthBytesPerSecond,
+  streams: option.streams,
+});
+export type LinkTestRequest = z.output<typeof LinkTestSchema>;
+
+export interface LinkTestResult {
+  from: string;
+  to: string;
+  memory: LinkTestMemory;
+  bytes: number;
+  /** Guest memory a second in each round, from the first byte until the target has applied all of it; the first is the cold one. */
+  bytesPerSecond: number[];
+  /** Put on the link in all rounds, framing included. */
+  wireBytes: number;
+  streams: StreamsReport;
+}
 
 /** What can be changed of a migration that waits or runs. */
 export const ChangeMigrationSchema = z.strictObject({

@@ -1,6 +1,8 @@
 import type { FastifyInstance } from 'fastify';
 import {
   ChangeMigrationSchema,
+  LinkTestSchema,
+  type LinkTestResult,
   StartMigrationSchema,
   type MigrationEvent,
   type MigrationInfo,
@@ -12,7 +14,7 @@ import type { EventStreams, StreamEvent } from './event-streams.js';
 import { lastEventId, migrationId } from './request-fields.js';
 import type { AgentService, MigrationRequest } from './service.js';
 
-/** Migrations that start here: preflight, start, look, follow, cancel. */
+/** Migrations that start here: preflight, start, look, follow, limit, cancel; and tests of the link. */
 export function migrationRoutes(app: FastifyInstance, service: AgentService, streams: EventStreams): void {
   app.get('/migrations', (_request, reply) => answer<MigrationInfo[]>(reply, service.migrations()));
 
@@ -24,6 +26,10 @@ export function migrationRoutes(app: FastifyInstance, service: AgentService, str
 
   app.post('/preflight', async (request): Promise<PreflightReport> => {
     return await service.preflight(migrationRequest(request.body));
+  });
+
+  app.post('/link-tests', async (request): Promise<LinkTestResult> => {
+    return await service.testLink(validate(LinkTestSchema, request.body, 'invalid-request', 'the link test'));
   });
 
   app.get('/migrations/:id', (request, reply) =>

@@ -3,6 +3,8 @@ import type {
   ConsoleEnd,
   DoctorReport,
   GuestInfo,
+  LinkTestRequest,
+  LinkTestResult,
   MigrationEvent,
   MigrationInfo,
   MigrationOptions,
@@ -46,6 +48,9 @@ export interface AgentService {
     signal: AbortSignal,
   ): AsyncGenerator<ConsoleChunk, ConsoleEnd | null>;
   consoleInput(name: string, data: Uint8Array): Promise<void>;
+
+  /** Measures the link to another node, in its turn among the migrations; throws what these do. */
+  testLink(request: LinkTestRequest): Promise<LinkTestResult>;
 
   startMigration(request: MigrationRequest): Promise<MigrationInfo>;
   /** Preflight on both sides; changes nothing. */

@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
 import type {
   MigrationInfo,
@@ -13,16 +12,14 @@ import { CLOSE_DONE, errorToCloseCode } from '../../shared/protocol/close-codes.
 import type { GuestStore, NodeAddress } from '../guest/guest-store.js';
 import type { OwnershipJournal } from '../journal/ownership-journal.js';
 import type { SourceControl } from '../link/link.js';
-import { TCP_PAGES_FEATURE } from '../link/link-paths.js';
-import { StreamedPageSender } from '../link/page-sender.js';
+import type { StreamedPageSender } from '../link/page-sender.js';
 import type { NodeLock } from '../lock/node-lock.js';
-import { remoteNodeLock } from '../lock/node-lock-port.js';
-import { acquirePair, type PairHold } from '../lock/pair-lock.js';
+import { type HeldPair, holdPair } from './hold-pair.js';
 import { MigrationEvents } from './migration-events.js';
+import { openPages } from './open-pages.js';
 import type { PageOffers } from './page-offers.js';
 import type { PeerDialer } from './peer-dialer.js';
 import { SOURCE_TIMEOUTS, SourceSession } from './source-session.js';
-import { streamsToOpen } from './stream-choice.js';
 
 /** What an outgoing migration needs of its agent. */
 export interface OutgoingContext {
@@ -63,8 +60,6 @@ export class OutgoingMigration {
   #settle!: () => void;
   #session: SourceSession | null = null;
   #control: SourceControl | null = null;
-  /** What both agents can do beyond the protocol's version. */
-  #features: readonly string[] = [];
   #bandwidthBytesPerSecond: number;
   #sender: StreamedPageSender | null = null;
   #phase: MigrationPhase = 'queued';
@@ -149,17 +144,17 @@ export class OutgoingMigration {
   }
 
   async #run(): Promise<void> {
-    let hold: PairHold | null = null;
+    let held: HeldPair | null = null;
     let result: MigrationResult;
     try {
       this.#enter('queued');
-      hold = await this.#waitForLock();
-      result = await this.#migrate();
+      held = await this.#waitForLock();
+      result = await this.#migrate(held);
     } catch (thrown) {
       await this.#context.guests.endOutgoing(this.vm, null);
       result = this.#withoutSession(toMigrationError(thrown));
     } finally {
-      hold?.release();
+      held?.hold.release();
       // A close in good order tells the target that its record of the outcome is not asked for any more: not while it
       // is unknown, nor while the journal here would ask again after a restart.
       const known = this.#context.journal.get(this.id) === undefined;
@@ -177,44 +172,33 @@ export class OutgoingMigration {
     this.#settle();
   }
 
-  async #waitForLock(): Promise<PairHold> {
-    const { lock, node, dialer, lockGraceMs } = this.#context;
+  async #waitForLock(): Promise<HeldPair> {
     const { target, requestedAt } = this.#request;
-    const hold = await acquirePair({
-      request: { migration: this.id, vm: this.vm, from: node, to: target.node, requestedAt },
-      local: lock.localPort(this.id, target.node),
-      remote: {
-        node: target.node,
-        connect: async (signal) => {
-          const { control, handshake } = await dialer.control(target, this.id, signal);
-          this.#control = control;
-          this.#features = handshake.features;
-          return remoteNodeLock(target.node, control);
-        },
-      },
+    const held = await holdPair(this.#context, {
+      ...{ migration: this.id, vm: this.vm, to: target, requestedAt },
       signal: this.#cancelWaiting.signal,
-      reconnectMs: lockGraceMs,
-      overtakeLimit: lock.overtakeLimit,
+      onControl: (control) => (this.#control = control),
       onQueue: (queue) => {
         this.#queue = queue;
         this.events.emit({ event: 'queue', queue });
       },
     });
     this.#lockedAt = performance.now();
-    return hold;
+    return held;
   }
 
-  async #migrate(): Promise<MigrationResult> {
+  async #migrate({ control, features }: HeldPair): Promise<MigrationResult> {
     if (this.#cancelWaiting.signal.aborted) {
       throw new MigrationError('cancelled', `migration ${this.id} was cancelled as it got its nodes`);
     }
-    const { guests, dialer, journal, node, offers } = this.#context;
+    const { guests, dialer, journal, node } = this.#context;
     const { target, options, traits } = this.#request;
-    const peer = `node ${target.node}`;
-    const streams = streamsToOpen(options.streams, availableParallelism());
-    const offer = this.#features.includes(TCP_PAGES_FEATURE) ? offers.offer(this.id, streams, peer) : null;
+    const pages = openPages(
+      { ...this.#context, id: this.id, from: node, to: target, features },
+      options.streams,
+      this.#bandwidthBytesPerSecond,
+    );
     const { guest, image } = guests.outgoing(this.vm, this.id);
-    const control = this.#control!;
     this.#session = new SourceSession({
       subject: { id: this.id, vm: this.vm, from: node, to: target.node },
       guest,
@@ -222,14 +206,12 @@ export class OutgoingMigration {
       traits,
       options,
       control,
-      streams,
-      pageToken: offer?.token ?? null,
-      openPages: async ({ transport, token }, signal) => {
-        const opened = transport === 'tcp' ? offer?.take() : undefined;
-        offer?.withdraw();
-        const connections = opened ?? (await dialer.pages(target, this.id, streams, token, signal));
-        const bandwidthBytesPerSecond = this.#bandwidthBytesPerSecond;
-        this.#sender = new StreamedPageSender(connections, { peer, signal, bandwidthBytesPerSecond });
+      streams: pages.streams,
+      pageToken: pages.token,
+      openPages: async (agreed, signal) => {
+        this.#sender = await pages.open(agreed, signal);
+        // It may have been changed since it was asked for.
+        this.#sender.limit(this.#bandwidthBytesPerSecond);
         return this.#sender;
       },
       askOutcome: (signal) => dialer.askOutcome(target, this.id, signal),
@@ -255,7 +237,7 @@ export class OutgoingMigration {
     });
     const session = this.#session;
     const result = await session.reported;
-    offer?.withdraw();
+    pages.withdraw();
     if (result.outcome !== 'unknown') {
       await this.#handOver(result);
       return result;

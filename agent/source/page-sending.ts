@@ -2,6 +2,7 @@ import type { StreamsReport } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
 import { countPages, type Run } from '../../shared/page.js';
 import type { Timers } from '../../shared/timers.js';
+import type { Guest } from '../guest/guest.js';
 import type { PageSender } from '../link/link.js';
 import type { Conversation } from './conversation.js';
 import { type CopyFigures, copyRuns } from './copy-runs.js';
@@ -16,8 +17,9 @@ const STALL_LOOKS = 4;
 
 export interface PageSendingContext extends Pick<
   SourceContext,
-  'subject' | 'guest' | 'timeouts' | 'now' | 'onProgress'
+  'subject' | 'timeouts' | 'now' | 'onProgress'
 > {
+  readonly guest: Pick<Guest, 'regions' | 'writeLog'>;
   readonly timers: Pick<Timers, 'after'>;
   /** Streams that carry the pages. */
   readonly choice: StreamChoice;

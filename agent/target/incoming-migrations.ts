@@ -3,6 +3,7 @@ import type { MigrationInfo, MigrationPhase } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { CLOSE_DONE, errorToCloseCode } from '../../shared/protocol/close-codes.js';
 import type { GuestStore } from '../guest/guest-store.js';
+import type { ScratchMemory } from '../guest/scratch-memory.js';
 import type { OwnershipJournal } from '../journal/ownership-journal.js';
 import { connectionError } from '../link/connection-end.js';
 import type { Connection } from '../link/connection.js';
@@ -15,6 +16,7 @@ import { systemTimers, type Timers } from '../../shared/timers.js';
 import { AbortedAnswers } from './aborted-answers.js';
 import { incomingHost } from './incoming-host.js';
 import { IncomingPages, notExpected, type StreamSource } from './incoming-pages.js';
+import { type LinkTest, LinkTestSession } from './link-test-session.js';
 import { SILENT_SOURCE_MS, watchSource } from './silent-source.js';
 import { TargetSession } from './target-session.js';
 import type { Prepare, TargetState } from './target-state.js';
@@ -28,6 +30,8 @@ export interface IncomingContext {
   readonly logger: Logger;
   /** How page streams are opened at that node. */
   readonly streamsFrom: (node: string) => StreamSource;
+  /** Memory for a link test. Throws target-out-of-memory. */
+  readonly scratchMemory: (test: LinkTest) => Promise<ScratchMemory>;
   /** For the time limits; those of the process if not given. */
   readonly timers?: Pick<Timers, 'after'>;
 }
@@ -74,6 +78,8 @@ export class IncomingMigrations {
   readonly #context: IncomingContext;
   /** Those that have a guest here which is not committed yet, by id: one session each. */
   readonly #active = new Map<string, Incoming>();
+  /** Page streams of link tests, by id. */
+  readonly #tests = new Map<string, IncomingPages>();
   readonly #shown: MigrationInfo[] = [];
   readonly #abortedAnswers = new AbortedAnswers();
   #closing = false;
@@ -103,11 +109,12 @@ export class IncomingMigrations {
     });
     const served = serveNodeLock({ lock, control, migration: id, from, refused: refuse });
     const incoming = this.#open(id, from, control, served, logger);
-    const { session } = incoming;
+    const { session, pages } = incoming;
+    const test = new LinkTestSession({ control, pages, memory: this.#context.scratchMemory, refuse });
     let messages = 0;
     const stopWatching = watchSource(
       {
-        heard: () => messages + session.pieces,
+        heard: () => messages + session.pieces + test.pieces,
         due: () => !served.waits() && !BUSY.has(session.state.name),
         silent: () => {
           served.release();
@@ -130,6 +137,10 @@ export class IncomingMigrations {
           control.send({ type: 'answer', outcome: this.#outcome(id, from) }).catch(() => undefined);
           return;
         }
+        if (message.type === 'link-test') {
+          this.#startTest(incoming, test, message, served);
+          return;
+        }
         // Once is enough: what comes out of turn is the session's to refuse.
         const first = message.type === 'prepare' && !message.dryRun && session.state.name === 'opened';
         if (first) this.#activate(incoming, served);
@@ -141,6 +152,8 @@ export class IncomingMigrations {
     control.onClose((end) => {
       stopWatching();
       served.stop();
+      void test.end();
+      this.#tests.delete(id);
       const heardOfRunning = session.state.name === 'running';
       session.fail(connectionError(end, `node ${from}`));
       // The source knows the outcome, and will not ask.
@@ -151,8 +164,9 @@ export class IncomingMigrations {
   /** For LinkServer: who takes a page connection over. Throws not-found or wrong-state. */
   authorizePages(id: string, stream: number, token: string): (connection: Connection) => void {
     const incoming = this.#active.get(id);
-    if (incoming?.session.state.name !== 'receiving') throw notExpected();
-    return incoming.pages.authorize(stream, token);
+    const pages = incoming?.session.state.name === 'receiving' ? incoming.pages : this.#tests.get(id);
+    if (!pages) throw notExpected();
+    return pages.authorize(stream, token);
   }
 
   /** Gives up what is not committed: the guests go on where they are. Waits for what is committed. */
@@ -232,6 +246,18 @@ export class IncomingMigrations {
           (other.from === from && other.prepare?.definition.name === vm)),
     );
     await Promise.all(ending.map(({ session }) => session.settled));
+  }
+
+  /** One for each connection, which must hold the node as a migration does. Throws why it can't be. */
+  #startTest(incoming: Incoming, test: LinkTestSession, message: LinkTest, served: ServedNodeLock): void {
+    const { id, from, pages } = incoming;
+    const inUse = this.#tests.has(id) || this.#active.has(id);
+    if (this.#closing || inUse || !served.occupy(() => void test.end())) {
+      const text = `a link test from node ${from} can't begin: take the lock of node ${this.#context.node} first, once`;
+      throw new MigrationError('unexpected-message', text);
+    }
+    this.#tests.set(id, pages);
+    void test.start(message);
   }
 
   /** Enters the migration as active. Throws why a guest can't be prepared for it now. */

@@ -48,7 +48,7 @@ export class IncomingPages {
 
   async open(request: StreamsRequest): Promise<OpenedStreams> {
     const { url, from, logger } = this.#context;
-    const { pageToken, streams } = request.prepare;
+    const { pageToken, streams } = request;
     let finding: OpenedStreams['finding'] = null;
     if (pageToken !== undefined) {
       try {
@@ -80,7 +80,7 @@ export class IncomingPages {
     const { migration, from, fail } = this.#context;
     const welcome = this.#welcome;
     if (!welcome || !isPageToken(welcome.token, token)) throw notExpected();
-    if (stream >= welcome.request.prepare.streams || welcome.open.has(stream)) {
+    if (stream >= welcome.request.streams || welcome.open.has(stream)) {
       throw new MigrationError(
         'wrong-state',
         `page stream ${stream} of migration ${migration} is open already or too many`,
@@ -136,11 +136,10 @@ export class IncomingPages {
   /** The first stream, which carries the device state as well, is read here, and so are all where memory can't be shared. */
   #openLane(address: LaneAddress, request: StreamsRequest): Promise<PageLane> {
     const { fail, threads } = this.#context;
-    const { memory, sink, roundEndElsewhere, heardElsewhere, prepare } = request;
+    const { memory, sink, roundEndElsewhere, heardElsewhere, verify } = request;
     const ended = (error: MigrationError | null) => fail(error ?? this.#ended(address.stream));
     const regions = address.stream === 0 ? null : memory.handles;
     if (regions === null) return openLane(address, memory, sink, ended);
-    const { verify } = prepare;
     return threads.open(
       { ...address, regions, verify, applied: memory.appliedBuffers },
       { roundEnd: roundEndElsewhere, heard: heardElsewhere, ended },

@@ -11,6 +11,7 @@ import { errorMessage, messageText } from '../link/error-message.js';
 import type { BlobKind, PageSink, TargetControl } from '../link/link.js';
 import { BlobBuffer } from './blob-buffer.js';
 import { ReceivedMemory } from './received-memory.js';
+import { RoundBarrier } from './round-barrier.js';
 import {
   type Finalize,
   isFromSource,
@@ -44,8 +45,8 @@ export interface IncomingHost {
 }
 
 /** What page streams are opened for. */
-export interface StreamsRequest {
-  readonly prepare: Prepare;
+export interface StreamsRequest extends Pick<Prepare, 'streams' | 'verify'> {
+  readonly pageToken: string | undefined;
   readonly memory: ReceivedMemory;
   /** Where those that are read in this thread deliver. */
   readonly sink: PageSink;
@@ -98,8 +99,7 @@ export class TargetSession {
   #memory: ReceivedMemory | null = null;
   #image: BlobBuffer | null = null;
   #deviceState: BlobBuffer | null = new BlobBuffer('the device state', MAX_BLOB_BYTES);
-  /** Streams that have ended the round `round`. */
-  #barrier = { round: 0, ended: new Set<number>() };
+  #barrier: RoundBarrier | null = null;
   #pieces = 0;
   /** A verify-request is being answered: one at a time, for each costs a thousand times of what it takes to ask. */
   #hashesDue = false;
@@ -208,14 +208,7 @@ export class TargetSession {
 
   #roundEnd(stream: number, round: number): void {
     if (!this.#receiving('round-end')) return;
-    const { ended } = this.#barrier;
-    if (round !== this.#barrier.round || ended.has(stream)) {
-      throw new MigrationError('unexpected-message', `stream ${stream} ended round ${round} out of order`);
-    }
-    ended.add(stream);
-    if (ended.size < this.#prepare!.streams) return;
-    this.#barrier = { round: round + 1, ended: new Set() };
-    this.#dispatch({ type: 'round-ended', round });
+    if (this.#barrier?.ended(stream, round)) this.#dispatch({ type: 'round-ended', round });
   }
 
   /** Events follow each other, also where a listener causes one while another is dealt with. */
@@ -331,12 +324,15 @@ export class TargetSession {
     });
     await journal.stage(this.#decision('committed'));
     this.#memory = new ReceivedMemory(guest.regions, message.verify);
+    this.#barrier = new RoundBarrier(message.streams);
     if (message.imageBytes > 0) this.#image = new BlobBuffer('the program image', message.imageBytes);
     if (this.#state.name !== 'preparing') return null;
     // Pages may follow as soon as the source has the token, so the state must change before.
     this.#dispatch({ type: 'prepared' });
     const { transport, token, finding } = await openStreams({
-      prepare: message,
+      streams: message.streams,
+      pageToken: message.pageToken,
+      verify: message.verify,
       memory: this.#memory,
       sink: this.sink,
       roundEndElsewhere: (stream, round, pagesApplied) => {

@@ -5,6 +5,8 @@ import type {
   DoctorReport,
   ErrorAnswer,
   GuestInfo,
+  LinkTestResult,
+  LinkTestSchema,
   MigrationEvent,
   MigrationInfo,
   PreflightReport,
@@ -104,6 +106,10 @@ export class AgentClient {
 
   async startMigration(request: MigrationRequest): Promise<MigrationInfo> {
     return await this.#json<MigrationInfo>('POST', '/v1/migrations', request);
+  }
+
+  async testLink(request: z.input<typeof LinkTestSchema>): Promise<LinkTestResult> {
+    return await this.#json<LinkTestResult>('POST', '/v1/link-tests', request);
   }
 
   async preflight(request: MigrationRequest): Promise<PreflightReport> {

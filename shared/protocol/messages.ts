@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ERROR_CODES, type ErrorCode } from '../errors.js';
 import { GuestDefinitionSchema, MAX_IMAGE_BYTES } from '../guest-definition.js';
 import { MigrationIdSchema, NameSchema } from '../names.js';
+import { PAGE_SIZE } from '../page.js';
 
 /**
  * Control messages: what the two agents of a migration say to each other beside the pages. One control connection
@@ -44,6 +45,13 @@ export type VerifyMode = z.output<typeof VerifyModeSchema>;
 /** What page streams run over: plain TCP, opened by the target, or WebSocket, opened by the source. */
 export const TransportSchema = z.enum(['tcp', 'websocket']);
 export type Transport = z.output<typeof TransportSchema>;
+
+/** Memory of a link test, as guests have it: the built-in machine's, or a file as QEMU's. */
+export const LinkTestMemorySchema = z.enum(['embedded', 'qemu']);
+export type LinkTestMemory = z.output<typeof LinkTestMemorySchema>;
+
+/** Memory of a link test: bounds what a peer can make this side take for it. */
+export const MAX_LINK_TEST_BYTES = 2 ** 30;
 
 /** Secret of one migration. */
 const PageToken = z.string().max(64);
@@ -95,6 +103,14 @@ export const SourceMessageSchema = z.discriminatedUnion('type', [
     verify: VerifyModeSchema,
     /** Report findings and forget: nothing is created. */
     dryRun: z.boolean(),
+  }),
+  /** In place of a migration: pages into memory that is thrown away. Answered by `prepared`; rounds follow, to the end of the connection. */
+  z.strictObject({
+    type: z.literal('link-test'),
+    memory: LinkTestMemorySchema,
+    bytes: z.number().int().min(1).max(MAX_LINK_TEST_BYTES).multipleOf(PAGE_SIZE),
+    streams: z.number().int().min(1).max(MAX_STREAMS),
+    pageToken: PageToken.exactOptional(),
   }),
   z.strictObject({
     type: z.literal('verify-request'),

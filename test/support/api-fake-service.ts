@@ -4,6 +4,8 @@ import type {
   ConsoleEnd,
   DoctorReport,
   GuestInfo,
+  LinkTestRequest,
+  LinkTestResult,
   MigrationEvent,
   MigrationInfo,
   NodeInfo,
@@ -14,7 +16,7 @@ import type {
 import { MigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { EventLog } from './api-event-log.js';
-import { consoleChunk, guestInfo, migrationInfo, nodeInfo } from './api-samples.js';
+import { consoleChunk, guestInfo, linkTestResult, migrationInfo, nodeInfo } from './api-samples.js';
 
 /** An agent that moves nothing: it answers what a test has scripted and records what it was asked. */
 export class FakeAgentService implements AgentService {
@@ -156,6 +158,11 @@ export class FakeAgentService implements AgentService {
     const migration = this.migration(id);
     this.onCancel();
     return migration;
+  }
+
+  async testLink(request: LinkTestRequest): Promise<LinkTestResult> {
+    await this.#called('testLink', request);
+    return linkTestResult();
   }
 
   limitMigration(id: string, bandwidthBytesPerSecond: number): MigrationInfo {

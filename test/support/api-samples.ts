@@ -1,6 +1,7 @@
 import type {
   ConsoleChunk,
   GuestInfo,
+  LinkTestResult,
   MigrationEvent,
   MigrationInfo,
   MigrationResult,
@@ -143,4 +144,16 @@ export function completedMigration(result: MigrationResult = migrationResult()):
     { event: 'phase', phase: 'committing' },
     { event: 'ended', result },
   );
+}
+
+export function linkTestResult(): LinkTestResult {
+  return {
+    from: 'a',
+    to: 'b',
+    memory: 'embedded',
+    bytes: 2 ** 28,
+    bytesPerSecond: [9e8, 2e9],
+    wireBytes: 2 ** 29 + 49_152,
+    streams: { transport: 'tcp', open: 1, used: 1, reason: 'one was opened', tried: [] },
+  };
 }

@@ -47,6 +47,7 @@ async function node(t: Test, onMake?: (guest: HostedArrayGuest) => void) {
   });
   const incoming = new IncomingMigrations({
     ...{ node: 'b', guests, lock, journal, logger, timers },
+    scratchMemory: () => Promise.reject(new Error('there is none')),
     streamsFrom: () => ({ url: undefined, threads: new LaneThreads(0) }),
   });
 

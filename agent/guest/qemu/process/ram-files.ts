@@ -37,6 +37,11 @@ export async function planRamFiles(
   );
 }
 
+/** A name for a file of memory that belongs to no guest. */
+export function scratchFile(directory: string, bytes: number): RamFile {
+  return { path: join(directory, `vmferry-scratch-${randomBytes(8).toString('hex')}.ram`), bytes };
+}
+
 /** Creates the files, all holes. Throws target-out-of-memory. */
 export async function createRamFiles(files: readonly RamFile[]): Promise<void> {
   for (const { path, bytes } of files) {

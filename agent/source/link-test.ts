@@ -1,0 +1,102 @@
+import type { LinkTestRequest, LinkTestResult } from '../../shared/api.js';
+import { MigrationError } from '../../shared/errors.js';
+import { CLOSE_DONE } from '../../shared/protocol/close-codes.js';
+import { PAGE_SIZE } from '../../shared/page.js';
+import { systemTimers } from '../../shared/timers.js';
+import type { WriteLog } from '../guest/guest.js';
+import { fillRandom, type ScratchMemory, scratchMemory } from '../guest/scratch-memory.js';
+import type { SourceControl } from '../link/link.js';
+import { type PairHold } from '../lock/pair-lock.js';
+import { Conversation } from './conversation.js';
+import { openPages, type PagesContext } from './open-pages.js';
+import { PageSending } from './page-sending.js';
+import { SOURCE_TIMEOUTS } from './source-context.js';
+import { StreamChoice } from './stream-choice.js';
+
+/** Nobody writes to the memory. */
+const NO_LOG: WriteLog = {
+  kind: 'none',
+  reason: 'nobody writes to it',
+  start: () => Promise.resolve(),
+  harvest: () => Promise.resolve([]),
+  stop: () => Promise.resolve(),
+};
+
+export interface LinkTestContext extends PagesContext {
+  /** Where files of memory go. */
+  readonly memoryDirectory: string;
+  /** Both nodes, held: a test disturbs migrations as they disturb it. */
+  readonly hold: PairHold;
+  readonly control: SourceControl;
+}
+
+/**
+ * Sends pages from memory of this node to memory of another, round after round, by the very path that a guest's take, zero detection
+ * included. Closes the control connection in the end. Throws what a migration does.
+ */
+export async function testLink(
+  context: LinkTestContext,
+  request: LinkTestRequest,
+  signal: AbortSignal,
+): Promise<LinkTestResult> {
+  const { control, hold, id, from, to } = context;
+  const stop = new AbortController();
+  const fail = (error: unknown) => stop.abort(error);
+  const onAbort = () => fail(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  const conversation = new Conversation(control, to.node, fail);
+  let scratch: ScratchMemory | null = null;
+  try {
+    scratch = await scratchMemory(request.memory, request.bytes, context.memoryDirectory);
+    fillRandom(scratch);
+    signal.throwIfAborted();
+    const pages = openPages(context, request.streams, request.bandwidthBytesPerSecond);
+    const agreed = await conversation.ask(
+      {
+        type: 'link-test',
+        memory: request.memory,
+        bytes: request.bytes,
+        streams: pages.streams,
+        ...(pages.token !== null && { pageToken: pages.token }),
+      },
+      'prepared',
+      SOURCE_TIMEOUTS.prepareMs,
+    );
+    const sender = await pages.open(agreed, stop.signal);
+    sender.onClose(({ reason }) =>
+      fail(new MigrationError('link-lost', `a page connection to ${to.node} ended: ${reason}`)),
+    );
+    const sending = new PageSending(sender, conversation, {
+      subject: { id, vm: 'link-test', from, to: to.node },
+      guest: { regions: scratch.regions, writeLog: NO_LOG },
+      timeouts: SOURCE_TIMEOUTS,
+      now: () => performance.now(),
+      onProgress: () => undefined,
+      timers: systemTimers,
+      choice: new StreamChoice(request.streams, pages.streams),
+      signal: stop.signal,
+      onStall: fail,
+    });
+    const runs = scratch.regions.map(({ memory }, region) => ({
+      ...{ region, firstPage: 0, pageCount: memory.length / PAGE_SIZE },
+    }));
+    const bytesPerSecond: number[] = [];
+    for (let round = 0; round < request.rounds; round += 1) {
+      const startedAt = performance.now();
+      await sending.runs(round, runs);
+      await sending.barrier(round);
+      bytesPerSecond.push((request.bytes / (performance.now() - startedAt)) * 1000);
+    }
+    const { wireBytes } = sending;
+    const streams = sending.streams(agreed.transport);
+    sending.close();
+    const { memory, bytes } = request;
+    return { from, to: to.node, memory, bytes, bytesPerSecond, wireBytes, streams };
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    conversation.end(null);
+    hold.release();
+    control.close(CLOSE_DONE, 'the link test has ended');
+    await scratch?.release();
+  }
+}

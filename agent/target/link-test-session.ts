@@ -1,0 +1,93 @@
+import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import type { SourceMessage } from '../../shared/protocol/messages.js';
+import { type ScratchMemory } from '../guest/scratch-memory.js';
+import type { PageSink, TargetControl } from '../link/link.js';
+import type { IncomingPages } from './incoming-pages.js';
+import { ReceivedMemory } from './received-memory.js';
+import { RoundBarrier } from './round-barrier.js';
+
+export type LinkTest = Extract<SourceMessage, { type: 'link-test' }>;
+
+export interface LinkTestContext {
+  readonly control: TargetControl;
+  readonly pages: IncomingPages;
+  /** Takes the memory. */
+  readonly memory: (test: LinkTest) => Promise<ScratchMemory>;
+  /** It can't go on: the source is to be told, and the connection closed. */
+  readonly refuse: (error: MigrationError) => void;
+}
+
+/** The receiving end of one link test: pages go where those of a guest would, and are thrown away. */
+export class LinkTestSession {
+  readonly #context: LinkTestContext;
+  #scratch: ScratchMemory | null = null;
+  #ended = false;
+  /** Grows with each piece that the page streams deliver. */
+  pieces = 0;
+
+  constructor(context: LinkTestContext) {
+    this.#context = context;
+  }
+
+  /** Takes memory, opens the streams and says so. */
+  async start(test: LinkTest): Promise<void> {
+    const { memory, pages, control, refuse } = this.#context;
+    try {
+      this.#scratch = await memory(test);
+      const received = new ReceivedMemory(this.#scratch.regions, 'off');
+      const barrier = new RoundBarrier(test.streams);
+      const roundEnd = (stream: number, round: number) => {
+        this.pieces += 1;
+        if (barrier.ended(stream, round)) control.send({ type: 'round-ack', round }).catch(() => undefined);
+      };
+      const opened = await pages.open({
+        streams: test.streams,
+        pageToken: test.pageToken,
+        verify: 'off',
+        memory: received,
+        sink: this.#sink(received, roundEnd),
+        roundEndElsewhere: roundEnd,
+        heardElsewhere: () => (this.pieces += 1),
+      });
+      const { transport, token, finding } = opened;
+      if (!this.#ended)
+        await control.send({ type: 'prepared', transport, token, findings: finding ? [finding] : [] });
+    } catch (error) {
+      refuse(toMigrationError(error));
+    }
+    if (this.#ended) await this.#release();
+  }
+
+  /** The connection is gone, or about to be. Harmless when repeated. */
+  async end(): Promise<void> {
+    this.#ended = true;
+    this.#context.pages.close();
+    await this.#release();
+  }
+
+  async #release(): Promise<void> {
+    const scratch = this.#scratch;
+    this.#scratch = null;
+    await scratch?.release();
+  }
+
+  #sink(memory: ReceivedMemory, roundEnd: (stream: number, round: number) => void): PageSink {
+    return {
+      pages: (_stream, run) => {
+        this.pieces += 1;
+        memory.check(run);
+      },
+      payload: (_stream, region, offset, chunk) => memory.write(region, offset, chunk),
+      place: (_stream, region, offset, bytes) => memory.place(region, offset, bytes),
+      pagesEnd: (_stream, run) => memory.applied(run),
+      zeroPages: (_stream, run) => {
+        memory.check(run);
+        memory.writeZeros(run);
+      },
+      blob: () => {
+        throw new MigrationError('unexpected-message', 'a blob came in a link test');
+      },
+      roundEnd,
+    };
+  }
+}
