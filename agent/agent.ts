@@ -26,6 +26,7 @@ import { OwnershipJournal } from './journal/ownership-journal.js';
 import { lockStateDirectory, type StateDirectoryLock } from './journal/state-directory.js';
 import { LinkServer } from './link/link-server.js';
 import { LEASE_GRACE_MS, NodeLock } from './lock/node-lock.js';
+import { processFigures } from './process-figures.js';
 import { askOpenQuestions, holdOpenQuestions } from './source/open-questions.js';
 import { type OutgoingContext, OutgoingMigration } from './source/outgoing-migration.js';
 import { PeerDialer } from './source/peer-dialer.js';
@@ -36,6 +37,14 @@ const MAX_ENDED = 100;
 
 /** Migrations from this node that may wait or run: bounds what a client can make the agent keep. */
 const MAX_WAITING = 1024;
+
+const LOCK_DISABLED: PreflightFinding = {
+  level: 'warning',
+  code: 'lock-disabled',
+  message: 'the pair lock is disabled: migrations run at the same time and slow each other down',
+  remedy:
+    "remove 'lock.disabledForBenchmark' from the configuration: only 'vmferry bench concurrent' sets it",
+};
 
 /** One node's agent: everything wired together. */
 export class Agent implements AgentService {
@@ -89,7 +98,7 @@ export class Agent implements AgentService {
     }: { guests: GuestStore; journal: OwnershipJournal; stateLock: StateDirectoryLock },
   ) {
     const { node } = config;
-    const { overtakeLimit, grace } = config.lock;
+    const { overtakeLimit, grace, disabledForBenchmark } = config.lock;
     const { heartbeat: intervalMs, silence: timeoutMs } = config.link;
     const name = `vmferry ${VERSION}`;
     const heartbeat = {
@@ -105,7 +114,9 @@ export class Agent implements AgentService {
       logger,
       ...(overtakeLimit !== undefined && { overtakeLimit }),
       ...(grace !== undefined && { graceMs: grace }),
+      exclusive: disabledForBenchmark !== true,
     });
+    if (disabledForBenchmark === true) logger.warn(LOCK_DISABLED.message);
     this.#dialer = new PeerDialer({ node, agent: name, heartbeat });
     this.#outgoingContext = {
       node,
@@ -156,6 +167,7 @@ export class Agent implements AgentService {
       memoryUsedBytes: this.#guests.memoryUsedBytes,
       memoryLimitBytes: this.#guests.memoryLimitBytes,
       peers: Object.entries(peers).map(([name, url]) => ({ node: name, url })),
+      process: processFigures(),
     };
   }
 
@@ -210,6 +222,7 @@ export class Agent implements AgentService {
 
   async doctor(): Promise<DoctorReport> {
     const findings = await this.#guests.doctor();
+    if (this.#config.lock.disabledForBenchmark === true) findings.unshift(LOCK_DISABLED);
     const ok = findings.every(({ level }) => level !== 'refusal');
     return { node: this.#config.node, ok, findings };
   }
