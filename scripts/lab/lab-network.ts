@@ -7,7 +7,7 @@ import { LINK_MTU, tokenBucket } from './token-bucket.js';
 const run = promisify(execFile);
 
 /** The device on each host that leads to the other one. */
-const LINK = 'link0';
+export const LAB_LINK_DEVICE = 'link0';
 
 /** Networks for benchmarks, by RFC 2544: nobody has them elsewhere. */
 const LINK_NETWORK = '198.18.0';
@@ -70,7 +70,7 @@ export class LabNetwork {
   async setRate(bytesPerSecond: number | null): Promise<void> {
     if (bytesPerSecond === null && !this.#capped) return;
     for (const host of this.hosts) {
-      await run('tc', ['-n', this.#namespaces.nameOf(host), ...tokenBucket(LINK, bytesPerSecond)]);
+      await run('tc', ['-n', this.#namespaces.nameOf(host), ...tokenBucket(LAB_LINK_DEVICE, bytesPerSecond)]);
     }
     this.#capped = bytesPerSecond !== null;
   }
@@ -83,12 +83,22 @@ export class LabNetwork {
   async #create(): Promise<void> {
     const [a, b] = this.hosts;
     const names = [await this.#namespaces.add(a), await this.#namespaces.add(b)];
-    const ends = ['link', 'add', LINK, 'netns', names[0]!, 'mtu', String(LINK_MTU), 'type', 'veth'];
-    await ip(...ends, 'peer', 'name', LINK, 'netns', names[1]!, 'mtu', String(LINK_MTU));
+    const ends = [
+      'link',
+      'add',
+      LAB_LINK_DEVICE,
+      'netns',
+      names[0]!,
+      'mtu',
+      String(LINK_MTU),
+      'type',
+      'veth',
+    ];
+    await ip(...ends, 'peer', 'name', LAB_LINK_DEVICE, 'netns', names[1]!, 'mtu', String(LINK_MTU));
     for (const [index, host] of this.hosts.entries()) {
       const inside = ['-n', names[index]!];
-      await ip(...inside, 'address', 'add', `${this.linkAddress(host)}/24`, 'dev', LINK);
-      await ip(...inside, 'link', 'set', LINK, 'up');
+      await ip(...inside, 'address', 'add', `${this.linkAddress(host)}/24`, 'dev', LAB_LINK_DEVICE);
+      await ip(...inside, 'link', 'set', LAB_LINK_DEVICE, 'up');
       const { here, there } = this.#access(host);
       const device = this.#namespaces.device(String(index));
       await ip('link', 'add', device, 'type', 'veth', 'peer', 'name', 'access0', 'netns', names[index]!);

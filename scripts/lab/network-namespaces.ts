@@ -1,5 +1,6 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { promisify } from 'node:util';
+import { isAlive } from './run-folders.js';
 
 const run = promisify(execFile);
 
@@ -79,15 +80,6 @@ function removeLeftovers(): void {
     if (device && isLeft(device[2])) removeDevice(device[1]!);
   }
   for (const name of labNamespaces()) if (isLeft(name.split('-')[1])) removeNamespace(name);
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 function removeDevice(name: string): void {
