@@ -30,22 +30,12 @@ export type ArgsOf<Options extends (command: Argv<GlobalOptions>) => Argv<unknow
 
 export type PlaceArgs = ArgsOf<typeof placeOptions>;
 
-/** Options of what is moved: `defaults` as on the command line. */
-export function guestOptions<Options extends GlobalOptions>(
-  command: Argv<Options>,
-  defaults: { memory: string; populated: string; workload: string; link: string },
-) {
+/** Options of how moves are made. */
+export function measureOptions<Options extends GlobalOptions>(command: Argv<Options>, link: string) {
   return command
-    .option('memory', { ...text, default: defaults.memory, describe: 'memory of the guest' })
-    .option('populated', { ...text, default: defaults.populated, describe: 'about what of it is in use' })
-    .option('workload', {
-      ...text,
-      default: defaults.workload,
-      describe: `what the guest does, several with commas: ${WORKLOAD_SYNTAX}`,
-    })
     .option('link', {
       ...text,
-      default: defaults.link,
+      default: link,
       describe: 'rates of the link, several with commas: 1gbit, or none; needs --lab',
     })
     .option('accel', { ...text, default: 'auto', describe: 'kvm, tcg, or auto: the better that works' })
@@ -54,6 +44,21 @@ export function guestOptions<Options extends GlobalOptions>(
       ...text,
       default: '30s',
       describe: 'of copying; after that the switchover may take as long as it takes',
+    });
+}
+
+/** The same with what is moved: `defaults` as on the command line. */
+export function guestOptions<Options extends GlobalOptions>(
+  command: Argv<Options>,
+  defaults: { memory: string; populated: string; workload: string; link: string },
+) {
+  return measureOptions(command, defaults.link)
+    .option('memory', { ...text, default: defaults.memory, describe: 'memory of the guest' })
+    .option('populated', { ...text, default: defaults.populated, describe: 'about what of it is in use' })
+    .option('workload', {
+      ...text,
+      default: defaults.workload,
+      describe: `what the guest does, several with commas: ${WORKLOAD_SYNTAX}`,
     });
 }
 

@@ -90,7 +90,7 @@ async function movesOfVm(bed: TestBed, mover: VmferryMover, vm: string, runs: nu
   if (status !== 'running') {
     throw new MigrationError('wrong-state', `${vm} is ${status}: start it, and run this again`);
   }
-  const traveller = mover.traveller(vm, false);
+  const traveller = mover.traveller(vm, { own: false, reports: false });
   const moves: Move[] = [];
   await traveller.migrate();
   for (let run = 1; run <= runs; run += 1) moves.push(await traveller.migrate());

@@ -25,10 +25,19 @@ export function standingOf(group: readonly MoveSeries[]): Standing | null {
   return { total: ratio((move) => move.totalMs), downtime: ratio((move) => move.downtimeMs) };
 }
 
-/** Total time to the time that the link takes for what is populated, once; null for a link without a cap. */
-export function linkRatio({ linkBytesPerSecond: rate, runs }: MoveSeries): number | null {
+/**
+ * Total time to the time that the link takes for what is populated, once; null for a link without a cap. What is populated is
+ * that of the member of the group which has least of it: pages that are zero are holes once vmferry has moved them.
+ */
+export function linkRatio(
+  { linkBytesPerSecond: rate, runs }: MoveSeries,
+  group: readonly MoveSeries[],
+): number | null {
   if (rate === null) return null;
-  return median(runs.map(({ totalMs, populatedBytes }) => (totalMs * rate) / (1000 * populatedBytes)));
+  const populated = Math.min(
+    ...group.map((each) => median(each.runs.map(({ populatedBytes }) => populatedBytes))),
+  );
+  return (median(runs.map(({ totalMs }) => totalMs)) * rate) / (1000 * populated);
 }
 
 /** The series of one guest, workload and link each, in their order. */
@@ -59,16 +68,24 @@ function timeTable(series: readonly MoveSeries[]): string {
         { heading: 'total ms', figures },
         { heading: 'to the link', figures },
       ],
-      ...[{ heading: 'copy ms', figures }, { heading: 'downtime ms', figures }, { heading: 'ended' }],
+      ...[
+        { heading: 'copy ms', figures },
+        { heading: 'downtime ms', figures },
+        { heading: 'ended' },
+        { heading: 'guest' },
+      ],
     ],
-    series.map((each) => [
-      ...names(each),
-      spreadText(spreadOf(each.runs.map(({ totalMs }) => totalMs))),
-      linkRatio(each)?.toFixed(3) ?? '',
-      median(each.runs.map(({ copyMs }) => copyMs)).toFixed(0),
-      spreadText(spreadOf(each.runs.map(({ downtimeMs }) => downtimeMs))),
-      [...new Set(each.runs.map(({ convergence }) => convergence))].join(', '),
-    ]),
+    groupsOf(series).flatMap((group) =>
+      group.map((each) => [
+        ...names(each),
+        spreadText(spreadOf(each.runs.map(({ totalMs }) => totalMs))),
+        linkRatio(each, group)?.toFixed(3) ?? '',
+        median(each.runs.map(({ copyMs }) => copyMs)).toFixed(0),
+        spreadText(spreadOf(each.runs.map(({ downtimeMs }) => downtimeMs))),
+        [...new Set(each.runs.map(({ convergence }) => convergence))].join(', '),
+        crashes(each),
+      ]),
+    ),
   );
 }
 
@@ -113,6 +130,12 @@ function workShares({ runs }: MoveSeries): string[] {
   if (told.length === 0) return ['', ''];
   const share = (when: 'during' | 'after') => median(told.map((rates) => rates[when] / rates.before));
   return [share('during').toFixed(2), share('after').toFixed(2)];
+}
+
+/** 'intact', or how often it crashed on the target. */
+function crashes({ runs }: MoveSeries): string {
+  const count = runs.filter(({ intact }) => !intact).length;
+  return count === 0 ? 'intact' : `crashed in ${count} of ${runs.length}`;
 }
 
 function names({ guest, workload, linkBytesPerSecond, mover }: MoveSeries): string[] {

@@ -1,5 +1,7 @@
+import { setTimeout } from 'node:timers/promises';
 import type { BenchGuest } from './bench-guest.js';
 import type { Move } from './bench-report.js';
+import type { WorkReport } from './work-rate.js';
 
 /** One way to move guests. */
 export interface Mover {
@@ -26,5 +28,31 @@ export interface MoveLimits {
   readonly maxTimeMs: number;
 }
 
-/** The guest runs this long before and after a move: its working set is in use, its work is measured. ms */
-export const WORK_MS = 500;
+/** A guest works this long before and after a move, by its own clock: its working set is in use, its rate is measured. ms */
+const WORK_MS = 500;
+
+/** Between two looks at what it has reported. ms */
+const LOOK_MS = 20;
+
+/** A guest that works reports every 20 ms, a few times later on a host that is busy; one that does not for so long has crashed. ms */
+const SILENT_MS = 10_000;
+
+/**
+ * Lets a guest that runs work for a while; false if it has stopped working. `reports`: those since it runs; null for a guest
+ * that makes none.
+ */
+export async function letWork(reports: (() => Promise<readonly WorkReport[]>) | null): Promise<boolean> {
+  if (reports === null) {
+    await setTimeout(WORK_MS);
+    return true;
+  }
+  let count = 0;
+  for (let heardAt = performance.now(); performance.now() - heardAt < SILENT_MS; await setTimeout(LOOK_MS)) {
+    const made = await reports();
+    const [first, last] = [made.at(0), made.at(-1)];
+    if (first && last && last.microseconds - first.microseconds >= WORK_MS * 1000) return true;
+    if (made.length > count) heardAt = performance.now();
+    count = made.length;
+  }
+  return false;
+}

@@ -1,12 +1,11 @@
-import { setTimeout } from 'node:timers/promises';
 import { askQemu } from '../../agent/guest/qemu/host/probe-process.js';
 import { QmpError } from '../../agent/guest/qemu/qmp/qmp-errors.js';
 import type { QemuDefinition } from '../../shared/guest-definition.js';
 import { unixNow } from '../../shared/unix-clock.js';
 import { LAB_LINK_DEVICE } from '../lab/lab-network.js';
-import { type BenchGuest, definitionOf, READY } from './bench-guest.js';
+import { type BenchGuest, definitionOf, READY, reportsWork } from './bench-guest.js';
 import type { Move } from './bench-report.js';
-import { type Mover, type MoveLimits, type Traveller, WORK_MS } from './mover.js';
+import { letWork, type Mover, type MoveLimits, type Traveller } from './mover.js';
 import { QemuProcess, type QemuSetting } from './qemu-process.js';
 import type { BenchHost, LocalBed, Pair } from './test-bed.js';
 import { workRates, workReports } from './work-rate.js';
@@ -79,41 +78,49 @@ export class QemuMover implements Mover {
     // Only for guests of the kind 'qemu': bench compare sees to it.
     const definition = definitionOf(guest, name, { initrd, accel: this.#accel }) as QemuDefinition;
     const { folders, hosts } = this.#bed;
-    const setting = { definition, folders, privateRam: this.beside };
-    const qemu = await QemuProcess.start({ ...setting, launcher: hosts[0].launcher }, false);
-    await qemu.hasPrinted(READY);
-    await qemu.monitor.execute('stop');
-    return new QemuTraveller(setting, hosts, this.#method, this.#limits, qemu);
+    const setting = { definition, folders, privateRam: this.beside, reports: reportsWork(guest) };
+    const traveller = new QemuTraveller(setting, hosts, this.#method, this.#limits);
+    await traveller.boot();
+    return traveller;
   }
 }
 
+interface GuestSetting extends Omit<QemuSetting, 'launcher'> {
+  /** It reports its work on its console. */
+  readonly reports: boolean;
+}
+
 class QemuTraveller implements Traveller {
-  readonly #setting: Omit<QemuSetting, 'launcher'>;
+  readonly #setting: GuestSetting;
   readonly #method: QemuMethod;
   readonly #limits: MoveLimits;
   /** Where it is, and where it goes. */
   #hosts: Pair<BenchHost>;
-  #qemu: QemuProcess;
+  #qemu!: QemuProcess;
+  /** What it had in use before its first move: QEMU's target fills the holes of a RAM file as it looks for zero pages. */
+  #populatedBytes = NaN;
 
-  constructor(
-    setting: Omit<QemuSetting, 'launcher'>,
-    hosts: Pair<BenchHost>,
-    method: QemuMethod,
-    limits: MoveLimits,
-    qemu: QemuProcess,
-  ) {
+  constructor(setting: GuestSetting, hosts: Pair<BenchHost>, method: QemuMethod, limits: MoveLimits) {
     this.#setting = setting;
     this.#hosts = hosts;
     this.#method = method;
     this.#limits = limits;
-    this.#qemu = qemu;
+  }
+
+  /** Boots the guest where it is; resolves once its memory is filled, with the guest paused. */
+  async boot(): Promise<void> {
+    this.#qemu = await QemuProcess.start({ ...this.#setting, launcher: this.#hosts[0].launcher }, false);
+    await this.#qemu.hasPrinted(READY);
+    await this.#qemu.monitor.execute('stop');
+    this.#populatedBytes = await this.#qemu.populatedBytes();
   }
 
   async migrate(): Promise<Move> {
     const source = this.#qemu;
     const running = (await source.printed()).length;
     await source.monitor.execute('cont');
-    await setTimeout(WORK_MS);
+    if (!(await this.#letWork(source, running)))
+      throw new Error('a guest stopped working before it was moved');
     const requested = (await source.printed()).length;
     const sourceMs = await source.processorMs();
     const sent = await source.sentBytes(LAB_LINK_DEVICE);
@@ -129,23 +136,26 @@ class QemuTraveller implements Traveller {
         source: (await source.processorMs()) - sourceMs,
         target: await target.processorMs(),
       };
-      const populatedBytes = await source.populatedBytes();
       const { ram } = (await source.monitor.execute('query-migrate')) as MigrationInfo;
       const onLink = await source.sentBytes(LAB_LINK_DEVICE);
-      await setTimeout(WORK_MS);
+      const intact = await this.#letWork(target, moved - printed.length);
       await target.monitor.execute('stop');
       const reports = workReports(printed + (await target.printed()));
       const end = printed.length + (await target.printed()).length;
       this.#qemu = target;
       this.#hosts = [this.#hosts[1], this.#hosts[0]];
       await source.end();
+      if (!intact) {
+        await target.end();
+        await this.boot();
+      }
       return {
         totalMs: resumedAt - requestedAt,
         copyMs: resumedAt - readyAt,
         downtimeMs: resumedAt - stoppedAt,
         downtimeParts: {},
         stoppedAfterMs: stoppedAt - requestedAt,
-        populatedBytes,
+        populatedBytes: this.#populatedBytes,
         // With compression QEMU counts what it compressed.
         wireBytes: sent === null || onLink === null ? ram.transferred : onLink - sent,
         roundCount: ram['dirty-sync-count'],
@@ -153,11 +163,18 @@ class QemuTraveller implements Traveller {
         convergence: limited ? 'time-limit' : 'below-threshold',
         cpuMs,
         workPerSecond: workRates(reports, { running, requested, moved, end }),
+        intact,
       };
     } catch (error) {
       await target.end();
       throw error;
     }
+  }
+
+  /** `since`: where in what it printed there it began to run. */
+  async #letWork(qemu: QemuProcess, since: number): Promise<boolean> {
+    const reports = async () => workReports((await qemu.printed()).slice(since));
+    return await letWork(this.#setting.reports ? reports : null);
   }
 
   async end(): Promise<void> {

@@ -1,10 +1,9 @@
-import { setTimeout } from 'node:timers/promises';
 import type { MigrationEvent, MigrationResult } from '../../shared/api.js';
 import { unixNow } from '../../shared/unix-clock.js';
 import type { AgentClient } from '../cli/agent-client.js';
-import { type BenchGuest, definitionOf, READY } from './bench-guest.js';
+import { type BenchGuest, definitionOf, READY, reportsWork } from './bench-guest.js';
 import type { Move } from './bench-report.js';
-import { type Mover, type MoveLimits, type Traveller, WORK_MS } from './mover.js';
+import { letWork, type Mover, type MoveLimits, type Traveller } from './mover.js';
 import type { BenchNode, Pair, TestBed } from './test-bed.js';
 import { workRates, workReports } from './work-rate.js';
 
@@ -35,45 +34,66 @@ export class VmferryMover implements Mover {
     await client.changeGuest(name, 'start');
     await printed(client, name, READY);
     await client.changeGuest(name, 'pause');
-    return this.traveller(name, true);
+    return this.traveller(name, { own: true, reports: reportsWork(guest) });
   }
 
-  /** A guest of the first node that is there already. `own`: it is the benchmark's, and paused at the moment. */
-  traveller(name: string, own: boolean): VmferryTraveller {
-    return new VmferryTraveller(name, this.#nodes, this.#limits, own, this.#bed.kind !== 'agents');
+  /** A guest of the first node that is there already. */
+  traveller(name: string, traits: { own: boolean; reports: boolean }): VmferryTraveller {
+    const oneClock = this.#bed.kind !== 'agents';
+    return new VmferryTraveller(name, this.#nodes, this.#limits, { ...traits, oneClock });
   }
+}
+
+interface Traits {
+  /** It is the benchmark's, and paused at the moment. */
+  readonly own: boolean;
+  /** It reports its work on its console. */
+  readonly reports: boolean;
+  /** Both agents and this process have the same clock. */
+  readonly oneClock: boolean;
 }
 
 export class VmferryTraveller implements Traveller {
   readonly #vm: string;
   readonly #limits: MoveLimits;
-  readonly #own: boolean;
-  /** Whether both agents and this process have the same clock. */
-  readonly #oneClock: boolean;
+  readonly #traits: Traits;
   /** Where it is, and where it goes. */
   #nodes: Pair<BenchNode>;
 
-  constructor(vm: string, nodes: Pair<BenchNode>, limits: MoveLimits, own: boolean, oneClock: boolean) {
+  constructor(vm: string, nodes: Pair<BenchNode>, limits: MoveLimits, traits: Traits) {
     this.#vm = vm;
     this.#nodes = nodes;
     this.#limits = limits;
-    this.#own = own;
-    this.#oneClock = oneClock;
+    this.#traits = traits;
   }
 
-  async resume(): Promise<void> {
-    if (this.#own) await this.#nodes[0].client.changeGuest(this.#vm, 'resume');
+  /** Lets it run, for a while before it is moved. */
+  async run(): Promise<void> {
+    await this.#resume();
+    await this.#letWork(await printedUntil(this.#nodes[0].client, this.#vm));
+  }
+
+  async #resume(): Promise<void> {
+    if (this.#traits.own) await this.#nodes[0].client.changeGuest(this.#vm, 'resume');
   }
 
   async pause(): Promise<void> {
-    if (this.#own) await this.#nodes[0].client.changeGuest(this.#vm, 'pause');
+    if (this.#traits.own) await this.#nodes[0].client.changeGuest(this.#vm, 'pause');
+  }
+
+  /** `since`: where in what it printed it began to run. */
+  async #letWork(since: number): Promise<void> {
+    const [{ client }] = this.#nodes;
+    const reports = async () => workReports(...(await textFrom(client, this.#vm, since)));
+    if (await letWork(this.#traits.reports ? reports : null)) return;
+    throw new Error(`${this.#vm} does not work any more on ${this.#nodes[0].node}: see its console`);
   }
 
   async migrate(): Promise<Move> {
     const [{ client: source }, { client: target }] = this.#nodes;
-    await this.resume();
+    await this.#resume();
     const running = await printedUntil(source, this.#vm);
-    await setTimeout(WORK_MS);
+    await this.#letWork(running);
     const requested = await printedUntil(source, this.#vm);
     const before = workReports(...(await textFrom(source, this.#vm, running)));
     const cpuBefore = await processorTimes(this.#nodes);
@@ -83,18 +103,20 @@ export class VmferryTraveller implements Traveller {
       moved = await printedUntil(target, this.#vm);
     });
     const cpuAfter = await processorTimes([this.#nodes[1], this.#nodes[0]]);
-    await setTimeout(WORK_MS);
+    await this.#letWork(moved);
     const end = await printedUntil(target, this.#vm);
     await this.pause();
     const reports = [...before, ...workReports(...(await textFrom(target, this.#vm, requested)))];
+    const { oneClock } = this.#traits;
     return {
-      ...timesOf(result, this.#oneClock ? { ...times, requestedAt } : times, this.#oneClock),
+      ...timesOf(result, oneClock ? { ...times, requestedAt } : times, oneClock),
       ...figuresOf(result),
       cpuMs: {
         source: cpuAfter.source - cpuBefore.source,
         target: cpuAfter.target - cpuBefore.target,
       },
       workPerSecond: workRates(reports, { running, requested, moved, end }),
+      intact: true,
     };
   }
 
@@ -126,7 +148,7 @@ export class VmferryTraveller implements Traveller {
   }
 
   async end(): Promise<void> {
-    if (!this.#own) return;
+    if (!this.#traits.own) return;
     const [{ client }] = this.#nodes;
     await client.changeGuest(this.#vm, 'stop');
     await client.undefineGuest(this.#vm);
