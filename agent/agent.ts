@@ -32,6 +32,7 @@ import { lockStateDirectory, type StateDirectoryLock } from './journal/state-dir
 import { TCP_PAGES_FEATURE } from './link/link-paths.js';
 import { LinkServer } from './link/link-server.js';
 import { LEASE_GRACE_MS, NodeLock } from './lock/node-lock.js';
+import { processFigures } from './process-figures.js';
 import { askOpenQuestions, holdOpenQuestions } from './source/open-questions.js';
 import { holdPair } from './source/hold-pair.js';
 import { testLink } from './source/link-test.js';
@@ -47,6 +48,14 @@ const MAX_ENDED = 100;
 
 /** Migrations from this node that may wait or run: bounds what a client can make the agent keep. */
 const MAX_WAITING = 1024;
+
+const LOCK_DISABLED: PreflightFinding = {
+  level: 'warning',
+  code: 'lock-disabled',
+  message: 'the pair lock is disabled: migrations run at the same time and slow each other down',
+  remedy:
+    "remove 'lock.disabledForBenchmark' from the configuration: only 'vmferry bench concurrent' sets it",
+};
 
 /** One node's agent: everything wired together. */
 export class Agent implements AgentService {
@@ -103,7 +112,7 @@ export class Agent implements AgentService {
     }: { guests: GuestStore; journal: OwnershipJournal; stateLock: StateDirectoryLock },
   ) {
     const { node } = config;
-    const { overtakeLimit, grace } = config.lock;
+    const { overtakeLimit, grace, disabledForBenchmark } = config.lock;
     const { heartbeat: intervalMs, silence: timeoutMs } = config.link;
     const name = `vmferry ${VERSION}`;
     const heartbeat = {
@@ -119,7 +128,9 @@ export class Agent implements AgentService {
       logger,
       ...(overtakeLimit !== undefined && { overtakeLimit }),
       ...(grace !== undefined && { graceMs: grace }),
+      exclusive: disabledForBenchmark !== true,
     });
+    if (disabledForBenchmark === true) logger.warn(LOCK_DISABLED.message);
     const features = config.link.pages === 'auto' ? [TCP_PAGES_FEATURE] : [];
     this.#dialer = new PeerDialer({ node, agent: name, heartbeat, features });
     this.#outgoingContext = {
@@ -193,6 +204,7 @@ export class Agent implements AgentService {
       memoryUsedBytes: this.#guests.memoryUsedBytes,
       memoryLimitBytes: this.#guests.memoryLimitBytes,
       peers: Object.entries(peers).map(([name, url]) => ({ node: name, url })),
+      process: processFigures(),
     };
   }
 
@@ -247,6 +259,7 @@ export class Agent implements AgentService {
 
   async doctor(): Promise<DoctorReport> {
     const findings = await this.#guests.doctor();
+    if (this.#config.lock.disabledForBenchmark === true) findings.unshift(LOCK_DISABLED);
     const ok = findings.every(({ level }) => level !== 'refusal');
     return { node: this.#config.node, ok, findings };
   }

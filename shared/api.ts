@@ -275,6 +275,15 @@ export interface NodeInfo {
   memoryUsedBytes: number;
   memoryLimitBytes: number;
   peers: { node: string; url: string }[];
+  process: ProcessFigures;
+}
+
+/** What the agent's own process takes, guests that live in it included. */
+export interface ProcessFigures {
+  /** Processor time since it started, of all its threads, in user space and in the kernel. ms */
+  cpuMs: number;
+  /** Resident memory; what is mapped of guests' memory counts. bytes */
+  residentBytes: number;
 }
 
 export interface StatusReport {

@@ -88,6 +88,11 @@ export const AgentConfigSchema = z.strictObject({
       overtakeLimit: z.number().int().min(0).max(1000).optional(),
       /** How long a peer whose connection is gone keeps its place or its hold. ms */
       grace: waitingTime().optional(),
+      /**
+       * Lets any number of migrations run at once. For `vmferry bench concurrent` alone, which measures what the lock is
+       * good for: all of them take longer, and guests that write much do not converge.
+       */
+      disabledForBenchmark: z.boolean().optional(),
     })
     .default({}),
   link: z

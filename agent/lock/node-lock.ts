@@ -40,6 +40,8 @@ export interface NodeLockOptions {
   overtakeLimit?: number;
   graceMs?: number;
   maxEntries?: number;
+  /** False: the lock keeps nobody out. */
+  exclusive?: boolean;
   offerAnswerMs?: number;
   timers?: Pick<Timers, 'after'>;
   logger?: LockLogger;
@@ -121,7 +123,8 @@ export class NodeLock {
     this.#offerAnswerMs = options.offerAnswerMs ?? OFFER_ANSWER_MS;
     this.#timers = options.timers ?? systemTimers;
     this.#logger = options.logger ?? silent;
-    this.#queue = emptyNodeQueue(this.node, this.overtakeLimit, options.maxEntries ?? MAX_QUEUE_ENTRIES);
+    const maxEntries = options.maxEntries ?? MAX_QUEUE_ENTRIES;
+    this.#queue = emptyNodeQueue(this.node, this.overtakeLimit, maxEntries, options.exclusive);
   }
 
   /** Id of the migration that has this node, or null. */
@@ -179,9 +182,7 @@ export class NodeLock {
     };
     return {
       node: this.node,
-      waits: () =>
-        this.#speakers.get(speaker.migration) === speaker &&
-        findEntry(this.#queue, speaker.migration)?.phase !== 'running',
+      waits: () => this.#speakers.get(speaker.migration) === speaker && !this.#runs(speaker.migration),
       occupy: (released) => this.#occupy(speaker, released),
       listen: (listener) => void (speaker.listener = listener),
       send: (command) => this.#command(speaker, command),
@@ -223,9 +224,13 @@ export class NodeLock {
     this.#dispatch({ type: EVENTS[command.type], migration }, speaker);
   }
 
+  #runs(migration: string): boolean {
+    return findEntry(this.#queue, migration)?.phase === 'running';
+  }
+
   #occupy(speaker: Speaker, released: () => void): Occupation | null {
     const { migration } = speaker;
-    if (this.holder !== migration || this.#speakers.get(migration) !== speaker) return null;
+    if (!this.#runs(migration) || this.#speakers.get(migration) !== speaker) return null;
     if (this.#occupied.has(migration)) return null;
     const occupation = { gone: false, released };
     this.#occupied.set(migration, occupation);
@@ -252,13 +257,7 @@ export class NodeLock {
   #request(speaker: Speaker, command: Extract<LockCommand, { type: 'lock-request' }>): void {
     const { migration, from, to } = speaker;
     const current = this.#speakers.get(migration);
-    if (
-      current &&
-      current !== speaker &&
-      speaker.remote &&
-      current.from === from &&
-      this.holder !== migration
-    ) {
+    if (current && current !== speaker && speaker.remote && current.from === from && !this.#runs(migration)) {
       // The source has noticed before us that the connection broke, and is back on a new one.
       this.#dispatch({ type: 'detach', migration });
       this.#endSpeaker(

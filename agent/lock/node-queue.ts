@@ -29,6 +29,8 @@ export interface NodeQueue {
   readonly overtakeLimit: number;
   /** Entries that the queue may have; more are refused. */
   readonly maxEntries: number;
+  /** Whether one migration at a time has the node. False for one benchmark alone, which shows why it is true. */
+  readonly exclusive: boolean;
   /** In order of arrival. */
   readonly entries: readonly QueuedMigration[];
 }
@@ -69,16 +71,22 @@ export interface NodeQueueStep {
   readonly effects: readonly NodeQueueEffect[];
 }
 
-export function emptyNodeQueue(node: string, overtakeLimit: number, maxEntries: number): NodeQueue {
-  return { node, overtakeLimit, maxEntries, entries: [] };
+export function emptyNodeQueue(
+  node: string,
+  overtakeLimit: number,
+  maxEntries: number,
+  exclusive = true,
+): NodeQueue {
+  return { node, overtakeLimit, maxEntries, exclusive, entries: [] };
 }
 
 export function findEntry(state: NodeQueue, migration: string): QueuedMigration | undefined {
   return state.entries.find((entry) => entry.migration === migration);
 }
 
-/** What has the node, tentatively or running. */
+/** What has the node, tentatively or running, so that nobody else gets it. */
 export function occupant(state: NodeQueue): QueuedMigration | undefined {
+  if (!state.exclusive) return undefined;
   return state.entries.find((entry) => entry.phase === 'offered' || entry.phase === 'running');
 }
 

@@ -4,7 +4,7 @@ import type { RoundResult } from '../../shared/api.js';
  * What a benchmark prints with --json, and what its HTML report is drawn from. All times are in ms, all rates in bytes a second
  * unless their name says otherwise. Medians and ratios are worked out from `runs` by whoever shows them (see median.ts).
  */
-export type BenchReport = LinkReport | MoveReport | ConcurrentReport;
+export type BenchReport = LinkReport | MoveReport | ScaleReport | ConcurrentReport;
 
 /** Where and how a benchmark ran. */
 export interface BenchSetting {
@@ -50,10 +50,28 @@ export interface LinkSeries {
   readonly runs: readonly number[];
 }
 
-/** `bench migrate`, `bench compare` and `bench scale`: moves of guests under a workload, one after the other. */
+/** `bench migrate` and `bench compare`: moves of guests under a workload, one after the other. */
 export interface MoveReport extends BenchSetting {
-  readonly bench: 'migrate' | 'compare' | 'scale';
+  readonly bench: 'migrate' | 'compare';
   readonly series: readonly MoveSeries[];
+}
+
+/** `bench scale`: moves of idle guests of different sizes, and what it costs to ask the write-log of each. */
+export interface ScaleReport extends BenchSetting {
+  readonly bench: 'scale';
+  readonly series: readonly MoveSeries[];
+  readonly harvests: readonly HarvestSeries[];
+}
+
+export interface HarvestSeries {
+  /** 'qemu 1 GiB', as in `series`. */
+  readonly guest: string;
+  readonly memoryBytes: number;
+  readonly populatedBytes: number;
+  /** Kind of the write-log: 'userfaultfd', 'soft-dirty', 'hash'. */
+  readonly writeLog: string;
+  /** Harvests while the guest rests. ms */
+  readonly runs: readonly number[];
 }
 
 /** One guest under one workload on one link, moved again and again by one mover. */
@@ -93,6 +111,8 @@ export interface Move {
   readonly cpuMs: { readonly source: number; readonly target: number };
   /** The guest's own count of work done, a second of its clock; null for a guest that does not tell. */
   readonly workPerSecond: { readonly before: number; readonly during: number; readonly after: number } | null;
+  /** False if the guest crashed on the target: it stopped working. QEMU's own migration does that to busy guests under TCG. */
+  readonly intact: boolean;
 }
 
 /** `bench concurrent`: k guests that keep writing, moved one after the other, and all at once with the lock disabled. */

@@ -3,6 +3,7 @@ import { EXIT } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { AgentClient } from './agent-client.js';
 import { agentCommand } from './agent-command.js';
+import { benchCommand } from './bench-command.js';
 import { type ExitCode, exitCodeOfError } from './exit-code.js';
 import { migrateCommand } from './migrate-command.js';
 import { Output } from './output.js';
@@ -13,7 +14,7 @@ import { vmCommands } from './vm-commands.js';
 
 export const DEFAULT_AGENT_URL = 'http://127.0.0.1:7800';
 
-const COMMANDS = ['agent', 'vm', 'migrate', 'status', 'queue', 'limit', 'cancel', 'doctor'];
+const COMMANDS = ['agent', 'vm', 'migrate', 'status', 'queue', 'limit', 'cancel', 'doctor', 'bench'];
 
 const EPILOGUE = `Exit codes: 0 done; 1 the operation failed and the VM is where it was; 2 wrong usage;
 3 refused by preflight; 4 cancelled; 5 outcome unknown, an operator is needed.`;
@@ -82,7 +83,7 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
     .fail((message: string | null, error: Error | undefined) => {
       throw error ?? new UsageError(message ?? 'the command line is not understood');
     });
-  return [agentCommand, vmCommands, migrateCommand, statusCommands, doctorCommand].reduce(
+  return [agentCommand, vmCommands, migrateCommand, statusCommands, doctorCommand, benchCommand].reduce(
     (commands, add) => add(commands, run),
     globals,
   );
@@ -92,7 +93,9 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
 function helpPath(args: readonly string[]): string {
   const [group, command] = args.filter((arg) => /^[a-z]+$/.test(arg));
   if (group === undefined || !COMMANDS.includes(group)) return '';
-  return group === 'vm' && command !== undefined ? `${group} ${command} ` : `${group} `;
+  return (group === 'vm' || group === 'bench') && command !== undefined
+    ? `${group} ${command} `
+    : `${group} `;
 }
 
 function agentUrl(text: string): string {

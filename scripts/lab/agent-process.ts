@@ -32,8 +32,10 @@ const NODE_OPTIONS = ['--single-threaded-gc'];
 
 /** Where an agent runs and listens. */
 export interface AgentPlace {
-  /** Address of the host. */
+  /** Address of the host, as the others reach it. */
   readonly host: string;
+  /** Address of the host as this process reaches it, where that is another one. */
+  readonly apiHost?: string;
   /** The command that starts a program there, before the program: none for this host itself. */
   readonly launcher: readonly string[];
 }
@@ -52,19 +54,20 @@ export async function startAgents(
 ): Promise<AgentProcess[]> {
   const ports = await freePorts(nodes.length);
   const urls = new Map(nodes.map((node, index) => [node, `http://${placeOf(node).host}:${ports[index]}`]));
-  const starting = nodes.map(async (node) => {
-    const url = urls.get(node)!;
+  const starting = nodes.map(async (node, index) => {
+    const { host, apiHost = host, launcher } = placeOf(node);
     const peers = Object.fromEntries([...urls].filter(([name]) => name !== node));
     const file = join(directory, `${node}.yaml`);
     const config = {
       node,
-      listen: new URL(url).host,
+      // An agent has one address: where it has to be reached by two, it is that of all of them.
+      listen: `${apiHost === host ? host : '0.0.0.0'}:${ports[index]}`,
       stateDirectory: join(directory, node),
       peers,
       ...(typeof settings === 'function' ? (settings as (node: string) => object)(node) : settings),
     };
     await writeFile(file, stringify(config));
-    return await startAgent(node, url, file, placeOf(node).launcher);
+    return await startAgent(node, `http://${apiHost}:${ports[index]}`, file, launcher);
   });
   const started = await Promise.allSettled(starting);
   const agents = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
@@ -74,7 +77,7 @@ export async function startAgents(
   throw failed.reason;
 }
 
-/** Starts one agent with a configuration file that says to listen at `url`. */
+/** Starts one agent with a configuration file by which it can be reached at `url`. */
 export async function startAgent(
   node: string,
   url: string,

@@ -5,12 +5,20 @@ import { readdirSync, readFileSync } from 'node:fs';
  * QEMU outlives its agent, so whoever started agents for a while ends what is left by this.
  */
 export function qemuProcesses(directory: string): number[] {
+  return processesOf(directory, (program) => program.includes('qemu-system'));
+}
+
+/** All processes of this host that have a file in `directory` on their command line, by process id. */
+export function processesOf(
+  directory: string,
+  isWanted: (program: string) => boolean = () => true,
+): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
     .filter((pid) => {
       const [program = '', ...parameters] = commandLine(pid);
-      return program.includes('qemu-system') && parameters.some((text) => text.includes(`${directory}/`));
+      return isWanted(program) && parameters.some((text) => text.includes(`${directory}/`));
     });
 }
 

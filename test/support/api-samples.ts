@@ -25,6 +25,7 @@ export const nodeInfo: NodeInfo = {
   protocol: { min: 1, max: 1 },
   guests: 1,
   memoryUsedBytes: 67_108_864,
+  process: { cpuMs: 1234, residentBytes: 98_765_432 },
   memoryLimitBytes: 4_294_967_296,
   peers: [{ node: 'b', url: 'http://127.0.0.1:7801' }],
 };

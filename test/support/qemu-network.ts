@@ -1,12 +1,10 @@
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { createInterface, type Interface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import type { AgentPlace } from '../../scripts/lab/agent-process.js';
-
-const run = promisify(execFile);
+import { ip, NetworkNamespaces } from '../../scripts/lab/network-namespaces.js';
 
 interface Test {
   teardown(callback: () => Promise<void>): void;
@@ -23,12 +21,12 @@ export const TAP = 'tap0';
  * joins the uplinks, and this host reaches agents and guests through it.
  */
 export class HostNetwork {
-  readonly #id = process.pid.toString(36);
+  readonly #namespaces = new NetworkNamespaces();
   readonly #nodes: readonly string[];
 
   static async create(t: Test, nodes: readonly string[]): Promise<HostNetwork> {
     const network = new HostNetwork(nodes);
-    t.teardown(() => network.#remove());
+    t.teardown(() => Promise.resolve(network.#namespaces.removeNow()));
     await network.#create();
     return network;
   }
@@ -40,7 +38,7 @@ export class HostNetwork {
   /** Where the agent of a node runs. */
   readonly placeOf = (node: string): AgentPlace => ({
     host: this.#address(node),
-    launcher: ['ip', 'netns', 'exec', this.#namespace(node)],
+    launcher: this.#namespaces.launcher(node),
   });
 
   /** An address for a guest, and the length of the network's prefix. */
@@ -50,18 +48,16 @@ export class HostNetwork {
   }
 
   async #create(): Promise<void> {
-    const bridge = this.#bridge();
+    const bridge = this.#namespaces.device();
     await ip('link', 'add', bridge, 'type', 'bridge');
     await ip('address', 'add', `${NETWORK}.254/24`, 'dev', bridge);
     await ip('link', 'set', bridge, 'up');
     for (const node of this.#nodes) {
-      const namespace = this.#namespace(node);
-      const port = `vf${this.#id}${node}`;
-      await ip('netns', 'add', namespace);
+      const namespace = await this.#namespaces.add(node);
+      const port = this.#namespaces.device(node);
       await ip('link', 'add', port, 'type', 'veth', 'peer', 'name', 'uplink', 'netns', namespace);
       await ip('link', 'set', port, 'master', bridge, 'up');
       const inside = ['-n', namespace];
-      await ip(...inside, 'link', 'set', 'lo', 'up');
       await ip(...inside, 'link', 'add', 'br0', 'type', 'bridge');
       await ip(...inside, 'address', 'add', `${this.#address(node)}/24`, 'dev', 'br0');
       await ip(...inside, 'tuntap', 'add', TAP, 'mode', 'tap');
@@ -70,27 +66,9 @@ export class HostNetwork {
     }
   }
 
-  /** All of it that there is. */
-  async #remove(): Promise<void> {
-    for (const node of this.#nodes) await ip('netns', 'delete', this.#namespace(node)).catch(() => undefined);
-    await ip('link', 'delete', this.#bridge()).catch(() => undefined);
-  }
-
   #address(node: string): string {
     return `${NETWORK}.${1 + this.#nodes.indexOf(node)}`;
   }
-
-  #namespace(node: string): string {
-    return `vmferry-${this.#id}-${node}`;
-  }
-
-  #bridge(): string {
-    return `vf${this.#id}`;
-  }
-}
-
-async function ip(...parameters: string[]): Promise<void> {
-  await run('ip', parameters);
 }
 
 /** Asks an address for a sign of life every 10 ms. */

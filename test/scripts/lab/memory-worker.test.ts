@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t from 'tap';
-import { buildMemoryWorker } from '../../../scripts/lab/guests/linux/linux-guest.js';
+import { buildGuestProgram } from '../../../scripts/lab/guests/linux/linux-guest.js';
 
 const MIB = 2 ** 20;
 const MEMORY_MIB = 4;
@@ -14,7 +14,7 @@ void t.test('the guest program that checks memory finds one wrong bit', async (t
   const directory = await mkdtemp(join(tmpdir(), 'vmferry-worker-'));
   t.teardown(() => rm(directory, { recursive: true }));
   const program = join(directory, 'memory-worker');
-  await buildMemoryWorker(program);
+  await buildGuestProgram('memory-worker', program);
   const worker = spawn(program, ['check', '3', String(MEMORY_MIB), '0'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });

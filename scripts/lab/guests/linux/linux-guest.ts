@@ -12,9 +12,22 @@ export interface MemoryWork {
   readonly hotMiB: number;
 }
 
+/** What a benchmark has a guest do, as in workload.c. */
+export interface Load {
+  readonly activity: 'idle' | 'rewrite' | 'xor' | 'read';
+  readonly content: 'incompressible' | 'compressible' | 'zero-rich';
+  /** What it fills. */
+  readonly mib: number;
+  /** What it rewrites. */
+  readonly hotMiB: number;
+  /** Most that it writes; 0: as fast as it can. */
+  readonly pagesPerSecond: number;
+}
+
 /** What the guest does, as in its first program, `init`. */
 export interface LinuxWork {
   readonly memory?: readonly MemoryWork[];
+  readonly load?: Load;
   /** Writes files to its first virtio disk. */
   readonly disk?: boolean;
   /** Address and length of the network's prefix, '10.0.0.2/24': answers pings and echoes on TCP port 7. */
@@ -45,7 +58,8 @@ export async function buildLinuxGuest(file: string): Promise<void> {
     { name: 'dev/console', mode: CONSOLE, device: [5, 1] },
     { name: 'init', mode: PROGRAM, content: await readFile(guestSource('linux/init')) },
     { name: 'bin/busybox', mode: PROGRAM, content: await readFile(BUSYBOX) },
-    { name: 'bin/memory-worker', mode: PROGRAM, content: await memoryWorker(file) },
+    { name: 'bin/memory-worker', mode: PROGRAM, content: await built('memory-worker', file) },
+    { name: 'bin/workload', mode: PROGRAM, content: await built('workload', file) },
     ...modules.map(({ name, content }) => ({ name: `modules/${name}.ko`, mode: PROGRAM, content })),
     {
       name: 'modules/order',
@@ -59,13 +73,14 @@ export async function buildLinuxGuest(file: string): Promise<void> {
 /** How the guest boots with a file that buildLinuxGuest() made; `more`: other parameters of the kernel. */
 export function linuxBoot(
   initrd: string,
-  { memory = [], disk = false, address }: LinuxWork,
+  { memory = [], load, disk = false, address }: LinuxWork,
   more = '',
 ): LinuxBoot {
   const work = memory.map(({ mode, mib, hotMiB }) => `${mode}:${mib}:${hotMiB}`).join(',');
   const parameters = [
     'console=ttyS0 quiet loglevel=1 rdinit=/init mitigations=off',
     ...(work === '' ? [] : [`work=${work}`]),
+    ...(load === undefined ? [] : [`load=${loadParameter(load)}`]),
     ...(disk ? ['disk=1'] : []),
     ...(address === undefined ? [] : [`address=${address}`]),
     ...(more === '' ? [] : [more]),
@@ -73,16 +88,22 @@ export function linuxBoot(
   return { kernel: fetchedForGuests('kernel/vmlinuz'), initrd, append: parameters.join(' ') };
 }
 
-/** Builds the program that works on memory, which runs on any Linux of this architecture. */
-export async function buildMemoryWorker(program: string): Promise<void> {
-  const source = guestSource('linux/memory-worker.c');
-  await buildTool('tcc', '-nostdlib', '-nostdinc', '-static', '-o', program, source);
+function loadParameter({ activity, content, mib, hotMiB, pagesPerSecond }: Load): string {
+  return [activity, content, mib, hotMiB, pagesPerSecond].join(':');
 }
 
-async function memoryWorker(archive: string): Promise<Buffer> {
-  const program = `${archive}.memory-worker`;
+/** Programs of the guest that run on any Linux of this architecture. */
+type GuestProgram = 'memory-worker' | 'workload';
+
+/** Builds one of them into the file `program`. */
+export async function buildGuestProgram(name: GuestProgram, program: string): Promise<void> {
+  await buildTool('tcc', '-nostdlib', '-nostdinc', '-static', '-o', program, guestSource(`linux/${name}.c`));
+}
+
+async function built(name: GuestProgram, archive: string): Promise<Buffer> {
+  const program = `${archive}.${name}`;
   try {
-    await buildMemoryWorker(program);
+    await buildGuestProgram(name, program);
     return await readFile(program);
   } finally {
     await rm(program, { force: true });

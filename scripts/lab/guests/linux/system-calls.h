@@ -7,7 +7,7 @@ typedef unsigned char u8;
 typedef unsigned int u32;
 typedef unsigned long u64;
 
-enum { SYS_WRITE = 1, SYS_MMAP = 9, SYS_PAUSE = 34, SYS_EXIT = 60 };
+enum { SYS_WRITE = 1, SYS_MMAP = 9, SYS_PAUSE = 34, SYS_NANOSLEEP = 35, SYS_EXIT = 60, SYS_CLOCK_GETTIME = 228 };
 
 static long system_call(long number, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f) {
   long result;
@@ -59,6 +59,25 @@ static void *allocate(u64 bytes) {
     exit_with(2);
   }
   return (void *)address;
+}
+
+struct timespec {
+  u64 seconds;
+  u64 nanoseconds;
+};
+
+/* Of the monotonic clock. */
+static u64 microseconds(void) {
+  enum { CLOCK_MONOTONIC = 1 };
+  struct timespec now;
+  system_call(SYS_CLOCK_GETTIME, CLOCK_MONOTONIC, (u64)&now, 0, 0, 0, 0);
+  return now.seconds * 1000000 + now.nanoseconds / 1000;
+}
+
+/* For less than a second. */
+static void nap(u64 microseconds) {
+  struct timespec time = {0, microseconds * 1000};
+  system_call(SYS_NANOSLEEP, (u64)&time, 0, 0, 0, 0, 0);
 }
 
 static u64 number_from(const char *text) {

@@ -1,0 +1,135 @@
+import type { ArgumentsCamelCase, Argv } from 'yargs';
+import { MigrationError } from '../../shared/errors.js';
+import { parseBytes, parseDuration, parseRate } from '../../shared/units.js';
+import type { GlobalOptions } from '../cli/session.js';
+import type { BenchGuest } from './bench-guest.js';
+import type { MoveLimits } from './mover.js';
+import type { Pair } from './test-bed.js';
+import { parseWorkload, WORKLOAD_SYNTAX } from './workload.js';
+
+const text = { type: 'string', requiresArg: true } as const;
+
+/** Options that all benchmarks have. */
+export function placeOptions(command: Argv<GlobalOptions>) {
+  return command
+    .option('lab', {
+      type: 'boolean',
+      default: false,
+      describe: 'make two hosts on this machine: network namespaces with a link between them (as root)',
+    })
+    .option('agents', { ...text, describe: 'URL,URL of two agents that run already, on two hosts' })
+    .conflicts('lab', 'agents')
+    .option('runs', { type: 'number', requiresArg: true, default: 5, describe: 'runs of each that count' })
+    .option('out', { ...text, describe: 'write the JSON document to this file too' })
+    .option('report', { ...text, describe: 'write an HTML report to this file' });
+}
+
+/** What a command with these options gets. */
+export type ArgsOf<Options extends (command: Argv<GlobalOptions>) => Argv<unknown>> =
+  ReturnType<Options> extends Argv<infer Args> ? ArgumentsCamelCase<Args> : never;
+
+export type PlaceArgs = ArgsOf<typeof placeOptions>;
+
+/** Options of how moves are made. */
+export function measureOptions<Options extends GlobalOptions>(command: Argv<Options>, link: string) {
+  return command
+    .option('link', {
+      ...text,
+      default: link,
+      describe: 'rates of the link, several with commas: 1gbit, or none; needs --lab',
+    })
+    .option('accel', { ...text, default: 'auto', describe: 'kvm, tcg, or auto: the better that works' })
+    .option('max-downtime', { ...text, default: '30ms', describe: 'asked of all movers alike' })
+    .option('max-time', {
+      ...text,
+      default: '30s',
+      describe: 'of copying; after that the switchover may take as long as it takes',
+    });
+}
+
+/** The same with what is moved: `defaults` as on the command line. */
+export function guestOptions<Options extends GlobalOptions>(
+  command: Argv<Options>,
+  defaults: { memory: string; populated: string; workload: string; link: string },
+) {
+  return measureOptions(command, defaults.link)
+    .option('memory', { ...text, default: defaults.memory, describe: 'memory of the guest' })
+    .option('populated', { ...text, default: defaults.populated, describe: 'about what of it is in use' })
+    .option('workload', {
+      ...text,
+      default: defaults.workload,
+      describe: `what the guest does, several with commas: ${WORKLOAD_SYNTAX}`,
+    });
+}
+
+/** Options with which each benchmark names what it moves. */
+export interface GuestArgs {
+  readonly accel: string;
+  readonly maxDowntime: string;
+  readonly maxTime: string;
+}
+
+export function limitsOf({ maxDowntime, maxTime }: GuestArgs): MoveLimits {
+  return {
+    maxDowntimeMs: inUnits('max-downtime', maxDowntime, parseDuration),
+    maxTimeMs: inUnits('max-time', maxTime, parseDuration),
+  };
+}
+
+/** Rates of the link in bytes/s; null: none. Throws invalid-request. */
+export function linksOf(list: string): (number | null)[] {
+  return items(list).map((each) => (each === 'none' ? null : inUnits('link', each, parseRate)));
+}
+
+/** All of these kinds of guests with all of these workloads. Throws invalid-request. */
+export function guestsOf(args: {
+  guest: string;
+  memory: string;
+  populated: string;
+  workload: string;
+}): BenchGuest[] {
+  const memoryBytes = inUnits('memory', args.memory, parseBytes);
+  const populatedBytes = inUnits('populated', args.populated, parseBytes);
+  const workloads = items(args.workload).map(parseWorkload);
+  return items(args.guest).flatMap((kind) => {
+    if (kind !== 'qemu' && kind !== 'embedded') {
+      throw new MigrationError('invalid-request', `--guest: there is no kind '${kind}': qemu or embedded`);
+    }
+    return workloads.map((workload) => ({ kind, memoryBytes, populatedBytes, workload }) as const);
+  });
+}
+
+/** Two URLs. Throws invalid-request. */
+export function agentUrls(list: string): Pair<string> {
+  const [first, second, ...more] = items(list);
+  if (first === undefined || second === undefined || more.length > 0) {
+    throw new MigrationError('invalid-request', `--agents: '${list}' must be two URLs with a comma between`);
+  }
+  return [first, second];
+}
+
+/** Sizes in bytes. Throws invalid-request. */
+export function sizesOf(option: string, list: string): number[] {
+  return items(list).map((each) => inUnits(option, each, parseBytes));
+}
+
+/** Throws invalid-request unless it is a whole number above zero. */
+export function countOf(option: string, value: number): number {
+  if (Number.isInteger(value) && value >= 1) return value;
+  throw new MigrationError('invalid-request', `--${option}: it must be a whole number above zero`);
+}
+
+export function items(list: string): string[] {
+  return list
+    .split(',')
+    .map((each) => each.trim())
+    .filter((each) => each !== '');
+}
+
+function inUnits(option: string, value: string, parse: (value: string) => number): number {
+  try {
+    return parse(value);
+  } catch (error) {
+    throw new MigrationError('invalid-request', `--${option}: ${(error as Error).message}`, { cause: error });
+  }
+}
