@@ -306,16 +306,17 @@ export class Agent implements AgentService {
     }
   }
 
-  async testLink(request: LinkTestRequest): Promise<LinkTestResult> {
+  async testLink(request: LinkTestRequest, given: AbortSignal): Promise<LinkTestResult> {
     this.#refuseWhileClosing();
     const to = this.#target(request.to);
     const { node, qemu } = this.#config;
+    const signal = AbortSignal.any([given, this.#endQuestions.signal]);
     const held = await holdPair(this.#outgoingContext, {
       migration: newMigrationId(),
       vm: 'link-test',
       to,
       requestedAt: Date.now(),
-      signal: this.#endQuestions.signal,
+      signal,
     });
     return await testLink(
       {
@@ -326,7 +327,7 @@ export class Agent implements AgentService {
         memoryDirectory: qemu.memoryDirectory,
       },
       request,
-      this.#endQuestions.signal,
+      signal,
     );
   }
 

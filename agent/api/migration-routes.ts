@@ -8,6 +8,7 @@ import {
   type MigrationInfo,
   type PreflightReport,
 } from '../../shared/api.js';
+import { MigrationError } from '../../shared/errors.js';
 import { validate } from '../../shared/validate.js';
 import { answer } from './answer.js';
 import type { EventStreams, StreamEvent } from './event-streams.js';
@@ -28,8 +29,12 @@ export function migrationRoutes(app: FastifyInstance, service: AgentService, str
     return await service.preflight(migrationRequest(request.body));
   });
 
-  app.post('/link-tests', async (request): Promise<LinkTestResult> => {
-    return await service.testLink(validate(LinkTestSchema, request.body, 'invalid-request', 'the link test'));
+  app.post('/link-tests', async (request, reply): Promise<LinkTestResult> => {
+    const wanted = validate(LinkTestSchema, request.body, 'invalid-request', 'the link test');
+    // Nobody is left to be told: the nodes are not to be kept for it.
+    const gone = new AbortController();
+    reply.raw.once('close', () => gone.abort(new MigrationError('cancelled', 'the client has gone')));
+    return await service.testLink(wanted, gone.signal);
   });
 
   app.get('/migrations/:id', (request, reply) =>

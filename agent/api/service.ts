@@ -49,8 +49,8 @@ export interface AgentService {
   ): AsyncGenerator<ConsoleChunk, ConsoleEnd | null>;
   consoleInput(name: string, data: Uint8Array): Promise<void>;
 
-  /** Measures the link to another node, in its turn among the migrations; throws what these do. */
-  testLink(request: LinkTestRequest): Promise<LinkTestResult>;
+  /** Measures the link to another node, in its turn among the migrations; throws what these do, and ends early with `signal`. */
+  testLink(request: LinkTestRequest, signal: AbortSignal): Promise<LinkTestResult>;
 
   startMigration(request: MigrationRequest): Promise<MigrationInfo>;
   /** Preflight on both sides; changes nothing. */

@@ -153,7 +153,6 @@ export class IncomingMigrations {
       stopWatching();
       served.stop();
       void test.end();
-      this.#tests.delete(id);
       const heardOfRunning = session.state.name === 'running';
       session.fail(connectionError(end, `node ${from}`));
       // The source knows the outcome, and will not ask.
@@ -252,12 +251,17 @@ export class IncomingMigrations {
   #startTest(incoming: Incoming, test: LinkTestSession, message: LinkTest, served: ServedNodeLock): void {
     const { id, from, pages } = incoming;
     const inUse = this.#tests.has(id) || this.#active.has(id);
-    if (this.#closing || inUse || !served.occupy(() => void test.end())) {
+    const occupation = this.#closing || inUse ? null : served.occupy(() => void test.end());
+    if (!occupation) {
       const text = `a link test from node ${from} can't begin: take the lock of node ${this.#context.node} first, once`;
       throw new MigrationError('unexpected-message', text);
     }
     this.#tests.set(id, pages);
     void test.start(message);
+    void test.ended.then(() => {
+      this.#tests.delete(id);
+      occupation.end(true);
+    });
   }
 
   /** Enters the migration as active. Throws why a guest can't be prepared for it now. */

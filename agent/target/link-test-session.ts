@@ -21,17 +21,23 @@ export interface LinkTestContext {
 export class LinkTestSession {
   readonly #context: LinkTestContext;
   #scratch: ScratchMemory | null = null;
+  #starting = false;
   #ended = false;
   /** Grows with each piece that the page streams deliver. */
   pieces = 0;
+  /** Resolves when all that it held is released. */
+  readonly ended: Promise<void>;
+  #resolveEnded!: () => void;
 
   constructor(context: LinkTestContext) {
     this.#context = context;
+    this.ended = new Promise((resolve) => (this.#resolveEnded = resolve));
   }
 
   /** Takes memory, opens the streams and says so. */
   async start(test: LinkTest): Promise<void> {
     const { memory, pages, control, refuse } = this.#context;
+    this.#starting = true;
     try {
       this.#scratch = await memory(test);
       const received = new ReceivedMemory(this.#scratch.regions, 'off');
@@ -55,6 +61,7 @@ export class LinkTestSession {
     } catch (error) {
       refuse(toMigrationError(error));
     }
+    this.#starting = false;
     if (this.#ended) await this.#release();
   }
 
@@ -62,13 +69,14 @@ export class LinkTestSession {
   async end(): Promise<void> {
     this.#ended = true;
     this.#context.pages.close();
-    await this.#release();
+    if (!this.#starting) await this.#release();
   }
 
   async #release(): Promise<void> {
     const scratch = this.#scratch;
     this.#scratch = null;
     await scratch?.release();
+    this.#resolveEnded();
   }
 
   #sink(memory: ReceivedMemory, roundEnd: (stream: number, round: number) => void): PageSink {

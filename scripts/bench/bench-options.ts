@@ -2,6 +2,7 @@ import type { ArgumentsCamelCase, Argv } from 'yargs';
 import { MigrationError } from '../../shared/errors.js';
 import { parseBytes, parseDuration, parseRate } from '../../shared/units.js';
 import type { GlobalOptions } from '../cli/session.js';
+import { inUnits } from '../cli/units-option.js';
 import type { BenchGuest } from './bench-guest.js';
 import type { MoveLimits } from './mover.js';
 import type { Pair } from './test-bed.js';
@@ -124,12 +125,4 @@ export function items(list: string): string[] {
     .split(',')
     .map((each) => each.trim())
     .filter((each) => each !== '');
-}
-
-function inUnits(option: string, value: string, parse: (value: string) => number): number {
-  try {
-    return parse(value);
-  } catch (error) {
-    throw new MigrationError('invalid-request', `--${option}: ${(error as Error).message}`, { cause: error });
-  }
 }

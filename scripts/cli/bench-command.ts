@@ -16,13 +16,15 @@ export function benchCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalO
     // loaded here alone: no other command needs the code of the benchmarks
     const { compareBench } = await import('../bench/compare-bench.js');
     const { concurrentBench } = await import('../bench/concurrent-bench.js');
+    const { linkBench } = await import('../bench/link-bench.js');
     const { migrateBench } = await import('../bench/migrate-bench.js');
     const { scaleBench } = await import('../bench/scale-bench.js');
+    add(bench, run, linkBench);
     add(bench, run, migrateBench);
     add(bench, run, compareBench);
     add(bench, run, concurrentBench);
     add(bench, run, scaleBench);
-    return bench.demandCommand(1, 'say which: migrate, compare, concurrent, scale');
+    return bench.demandCommand(1, 'say which: link, migrate, compare, concurrent, scale');
   });
 }
 

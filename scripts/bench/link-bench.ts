@@ -1,0 +1,175 @@
+import type { Argv } from 'yargs';
+import { LinkTestSchema, type LinkTestResult } from '../../shared/api.js';
+import { MigrationError } from '../../shared/errors.js';
+import { LinkTestMemorySchema } from '../../shared/protocol/messages.js';
+import { parseBytes, parseRate } from '../../shared/units.js';
+import { validate } from '../../shared/validate.js';
+import type { GlobalOptions, Session } from '../cli/session.js';
+import { inUnits } from '../cli/units-option.js';
+import { type ArgsOf, countOf, items, linksOf, placeOptions } from './bench-options.js';
+import type { LinkReport, LinkSeries } from './bench-report.js';
+import { foreignIperf3, type Iperf3, measureIperf3, startIperf3 } from './iperf3.js';
+import { linkTable } from './link-table.js';
+import { median } from './median.js';
+import { runBench } from './run-bench.js';
+import type { TestBed } from './test-bed.js';
+
+/** Writes of iperf3 as large as the frames that pages travel in. bytes */
+const LARGE_BLOCK = 2 ** 20;
+
+function options(command: Argv<GlobalOptions>) {
+  return placeOptions(command)
+    .option('link', {
+      type: 'string',
+      requiresArg: true,
+      default: 'none',
+      describe: 'rates of the link, several with commas: 1gbit, or none; needs --lab',
+    })
+    .option('memory', {
+      type: 'string',
+      requiresArg: true,
+      default: 'embedded,qemu',
+      describe: 'memory as guests of that kind have it, both with a comma between',
+    })
+    .option('size', { type: 'string', requiresArg: true, default: '256MiB', describe: 'memory that is sent' })
+    .option('rounds', {
+      type: 'number',
+      requiresArg: true,
+      default: 4,
+      describe: 'how often it is sent in a run; the first makes it warm and does not count',
+    })
+    .option('streams', {
+      type: 'string',
+      requiresArg: true,
+      default: 'auto',
+      describe: "page streams, or 'auto'",
+    })
+    .option('bandwidth', {
+      type: 'string',
+      requiresArg: true,
+      default: '0',
+      describe: 'what vmferry is told to limit itself to, like 500mbit; 0: nothing',
+    })
+    .option('iperf3', {
+      type: 'string',
+      requiresArg: true,
+      implies: 'agents',
+      describe:
+        'HOST[:PORT] of an iperf3 server on the second host; its client runs here, which is to be the first',
+    })
+    .example('$0 bench link', 'two agents on this host, beside iperf3')
+    .example('$0 bench link --lab --link 1gbit,5gbit,none --report link.html', 'on links of a known rate')
+    .example(
+      '$0 bench link --agents http://10.0.0.1:7800,http://10.0.0.2:7800 --iperf3 10.0.0.2',
+      'two hosts',
+    );
+}
+
+type LinkArgs = ArgsOf<typeof options>;
+
+/** One contender: bytes a second of one run. */
+interface Contender {
+  readonly name: string;
+  measure(): Promise<number>;
+}
+
+/** `vmferry bench link`: pages from memory to memory, agent to agent, beside iperf3 on the same way, in turns. */
+export const linkBench = {
+  name: 'link',
+  describe: 'how fast pages get from memory to memory, agent to agent, beside iperf3',
+  options,
+  run: async (args: LinkArgs, session: Session) => {
+    const { link, memory, size, rounds, streams, bandwidth, runs } = args;
+    const links = linksOf(link);
+    const request = {
+      bytes: inUnits('size', size, parseBytes),
+      rounds: countOf('rounds', rounds),
+      streams: /^\d+$/.test(streams) ? Number(streams) : streams,
+      bandwidthBytesPerSecond: inUnits('bandwidth', bandwidth, parseRate),
+    };
+    const memories = items(memory).map((kind) => {
+      const parsed = LinkTestMemorySchema.safeParse(kind);
+      if (parsed.success) return parsed.data;
+      throw new MigrationError('invalid-request', `--memory: there is no kind '${kind}': embedded or qemu`);
+    });
+    const foreign = args.iperf3 === undefined ? null : foreignIperf3(args.iperf3);
+    return await runBench(args, session, {
+      programs: args.agents === undefined || foreign ? ['iperf3'] : [],
+      links,
+      options: {
+        link,
+        memory,
+        size,
+        rounds,
+        streams,
+        bandwidth,
+        ...(args.iperf3 !== undefined && { iperf3: args.iperf3 }),
+      },
+      run: async (bed, setting, say): Promise<LinkReport> => {
+        const iperf3 = foreign ?? (bed.local ? await startIperf3(...bed.local.hosts) : null);
+        try {
+          const tests = memories.map((kind) => linkTest(bed, { ...request, memory: kind }));
+          const contenders = [
+            ...tests,
+            ...(iperf3 ? iperf3Contenders(iperf3, request.bytes * request.rounds) : []),
+          ];
+          const series: LinkSeries[] = [];
+          for (const rate of links) {
+            await bed.setRate(rate);
+            const measured = await inTurns(contenders, runs, say);
+            series.push(...measured.map((each) => ({ ...each, linkBytesPerSecond: rate })));
+            for (const test of tests) say(`${test.name}: ${test.last()}`);
+          }
+          return { bench: 'link', ...setting, series };
+        } finally {
+          iperf3?.close();
+        }
+      },
+      table: (report) => linkTable((report as LinkReport).series),
+    });
+  },
+};
+
+/** Runs of all, one after the other, so that what disturbs the machine disturbs each. */
+async function inTurns(
+  contenders: readonly Contender[],
+  runs: number,
+  say: (line: string) => void,
+): Promise<{ name: string; runs: number[] }[]> {
+  const measured = contenders.map(({ name }) => ({ name, runs: [] as number[] }));
+  for (let run = 0; run < runs; run += 1) {
+    for (const [index, contender] of contenders.entries()) {
+      measured[index]!.runs.push(await contender.measure());
+    }
+    say(`run ${run + 1} of ${runs}`);
+  }
+  return measured;
+}
+
+/** A run's rate is the median of its rounds but the first, in which memory is touched for the first time. */
+function linkTest(
+  { nodes: [from, to] }: TestBed,
+  given: object & { memory: string },
+): Contender & { last(): string } {
+  const request = validate(LinkTestSchema, { ...given, to: to.node }, 'invalid-request', 'the link test');
+  let latest: LinkTestResult | undefined;
+  return {
+    name: `vmferry, ${given.memory}`,
+    last: () => {
+      if (!latest) return 'not run';
+      const { transport, used, open, reason } = latest.streams;
+      return `${transport}, ${used} of ${open} streams used: ${reason}`;
+    },
+    measure: async () => {
+      latest = await from.client.testLink(request);
+      return median(latest.bytesPerSecond.slice(1));
+    },
+  };
+}
+
+function iperf3Contenders(iperf3: Iperf3, bytes: number): Contender[] {
+  return [
+    { name: 'iperf3, default block', measure: () => measureIperf3(iperf3, bytes) },
+    { name: 'iperf3, 1 MiB block', measure: () => measureIperf3(iperf3, bytes, LARGE_BLOCK) },
+  ];
+}
