@@ -19,10 +19,58 @@ export function countPages(runs: readonly Run[]): number {
 }
 
 /**
+ * Runs that a list holds at most: 10 MiB of objects. A guest of many GiB that has written every other page would make
+ * millions, and putting these in order would take seconds of its downtime.
+ */
+export const MAX_RUNS = 2 ** 17;
+
+/** Runs put together as they are found, ascending and disjoint: those that touch are joined. */
+export class RunList {
+  readonly #most: number;
+  #runs: Run[] = [];
+  /** Runs with no more pages than this between them become one. */
+  #gapPages = 0;
+
+  /**
+   * `most`: where there would be more runs, the pages in the smallest gaps between them are taken along: to copy these costs less
+   * than to know them.
+   */
+  constructor(most = MAX_RUNS) {
+    this.#most = Math.max(1, most);
+  }
+
+  get runs(): Run[] {
+    return this.#runs;
+  }
+
+  /** The run must come after all that were added. */
+  add(region: number, firstPage: number, pageCount: number): void {
+    this.#put({ region, firstPage, pageCount });
+    // Infinite gaps leave a run for each region, of which there are few.
+    while (this.#runs.length > this.#most && this.#gapPages !== Infinity) {
+      const runs = this.#runs;
+      this.#gapPages = Math.max(1, this.#gapPages * 2);
+      this.#runs = [];
+      for (const run of runs) this.#put(run);
+    }
+  }
+
+  #put(run: Run): void {
+    const last = this.#runs.at(-1);
+    const end = last ? last.firstPage + last.pageCount : 0;
+    if (last && last.region === run.region && run.firstPage - end <= this.#gapPages) {
+      const pageCount = run.firstPage + run.pageCount - last.firstPage;
+      this.#runs[this.#runs.length - 1] = { ...last, pageCount };
+    } else this.#runs.push(run);
+  }
+}
+
+/**
  * The pages that are in any of `runs`, once each, in ascending order, joined where they touch.
  * The input may be in any order and may overlap.
  */
 export function unionRuns(runs: readonly Run[]): Run[] {
+  if (areUnion(runs)) return [...runs];
   const sorted = [...runs].sort((a, b) => a.region - b.region || a.firstPage - b.firstPage);
   const union: Run[] = [];
   for (const run of sorted) {
@@ -35,4 +83,15 @@ export function unionRuns(runs: readonly Run[]): Run[] {
     }
   }
   return union;
+}
+
+/** Whether they are in order and apart already, as a harvest has them. */
+function areUnion(runs: readonly Run[]): boolean {
+  return runs.every(({ region, firstPage, pageCount }, index) => {
+    const last = runs[index - 1];
+    if (pageCount < 1) return false;
+    return (
+      !last || last.region < region || (last.region === region && last.firstPage + last.pageCount < firstPage)
+    );
+  });
 }

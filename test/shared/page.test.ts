@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { countPages, type Run, unionRuns } from '../../shared/page.js';
+import { countPages, type Run, RunList, unionRuns } from '../../shared/page.js';
 
 const anyRun: fc.Arbitrary<Run> = fc.record({
   region: fc.nat(2),
@@ -48,6 +48,61 @@ void t.test('union has the same pages, once each, ascending, with gaps between i
         return before.region < run.region || before.firstPage + before.pageCount < run.firstPage;
       });
     }),
+  );
+  t.end();
+});
+
+void t.test('a list joins what touches, and what is near where there would be too many', (t) => {
+  const list = new RunList(3);
+  for (const page of [0, 1, 5, 7]) list.add(0, page, 1);
+  t.strictSame(
+    list.runs,
+    [
+      { region: 0, firstPage: 0, pageCount: 2 },
+      { region: 0, firstPage: 5, pageCount: 1 },
+      { region: 0, firstPage: 7, pageCount: 1 },
+    ],
+    'as many as may be',
+  );
+  list.add(0, 20, 1);
+  t.strictSame(
+    list.runs,
+    [
+      { region: 0, firstPage: 0, pageCount: 2 },
+      { region: 0, firstPage: 5, pageCount: 3 },
+      { region: 0, firstPage: 20, pageCount: 1 },
+    ],
+    'the smallest gap is closed',
+  );
+  for (const region of [1, 2, 3, 4]) list.add(region, 0, 1);
+  t.strictSame(list.runs[0], { region: 0, firstPage: 0, pageCount: 21 });
+  t.equal(list.runs.length, 5, 'regions stay apart');
+  t.end();
+});
+
+void t.test('a list loses no page, has no more runs than it may, and is in order', (t) => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.record({ gap: fc.nat(9), pageCount: fc.integer({ min: 1, max: 4 }) }), { maxLength: 60 }),
+      fc.integer({ min: 1, max: 12 }),
+      (steps, most) => {
+        const list = new RunList(most);
+        const added: Run[] = [];
+        let page = 0;
+        for (const { gap, pageCount } of steps) {
+          page += gap;
+          list.add(0, page, pageCount);
+          added.push({ region: 0, firstPage: page, pageCount });
+          page += pageCount;
+        }
+        const listed = pagesOf(list.runs);
+        return (
+          [...pagesOf(added)].every((each) => listed.has(each)) &&
+          list.runs.length <= most &&
+          JSON.stringify(unionRuns(list.runs)) === JSON.stringify(list.runs)
+        );
+      },
+    ),
   );
   t.end();
 });
