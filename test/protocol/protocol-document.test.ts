@@ -7,6 +7,7 @@ import { CONNECT_TIMEOUT_MS } from '../../agent/link/link-client.js';
 import { MAX_CONTROL_PAYLOAD, MAX_PAGES_PAYLOAD } from '../../agent/link/link-paths.js';
 import { DEFAULT_LINK_LIMITS } from '../../agent/link/link-server.js';
 import { MAX_IN_FLIGHT_BYTES } from '../../agent/link/page-stream.js';
+import { TCP_DIAL_TIMEOUT_MS } from '../../agent/link/tcp-pages.js';
 import { CLOSE_TIMEOUT_MS } from '../../agent/link/ws-connection.js';
 import { SILENT_SOURCE_MS } from '../../agent/target/silent-source.js';
 import { ERROR_CODES } from '../../shared/errors.js';
@@ -61,6 +62,7 @@ void t.test('limits', (t) => {
     MAX_CONTROL_MESSAGE_BYTES: messages.MAX_CONTROL_MESSAGE_BYTES,
     MAX_DEPTH,
     MAX_VALUES,
+    MAX_LINK_TEST_BYTES: messages.MAX_LINK_TEST_BYTES,
     MAX_REGIONS: messages.MAX_REGIONS,
     MAX_TRAITS: messages.MAX_TRAITS,
     MAX_STREAMS: messages.MAX_STREAMS,
@@ -79,6 +81,7 @@ void t.test('limits', (t) => {
     MAX_IN_FLIGHT_BYTES,
     HANDSHAKE_TIMEOUT_MS,
     CONNECT_TIMEOUT_MS,
+    TCP_DIAL_TIMEOUT_MS,
     HEARTBEAT_INTERVAL_MS,
     HEARTBEAT_TIMEOUT_MS,
     CLOSE_TIMEOUT_MS,
