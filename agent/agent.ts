@@ -31,6 +31,7 @@ import { OwnershipJournal } from './journal/ownership-journal.js';
 import { lockStateDirectory, type StateDirectoryLock } from './journal/state-directory.js';
 import { TCP_PAGES_FEATURE } from './link/link-paths.js';
 import { LinkServer } from './link/link-server.js';
+import { SendingThreads } from './link/sending-threads.js';
 import { LEASE_GRACE_MS, NodeLock } from './lock/node-lock.js';
 import { processFigures } from './process-figures.js';
 import { askOpenQuestions, holdOpenQuestions } from './source/open-questions.js';
@@ -45,6 +46,9 @@ import { LaneThreads } from './target/lane-threads.js';
 
 /** Migrations from this node that are remembered after their end, with their events. */
 const MAX_ENDED = 100;
+
+/** Threads for page streams, of each of both directions: the agent's own thread has the first stream. */
+const KEPT_THREADS = Math.min(MAX_AUTO_STREAMS, availableParallelism()) - 1;
 
 /** Migrations from this node that may wait or run: bounds what a client can make the agent keep. */
 const MAX_WAITING = 1024;
@@ -66,8 +70,8 @@ export class Agent implements AgentService {
   readonly #lock: NodeLock;
   readonly #dialer: PeerDialer;
   readonly #offers = new PageOffers();
-  /** The agent's own thread reads the first stream. */
-  readonly #laneThreads = new LaneThreads(Math.min(MAX_AUTO_STREAMS, availableParallelism()) - 1);
+  readonly #laneThreads = new LaneThreads(KEPT_THREADS);
+  readonly #sendingThreads = new SendingThreads(KEPT_THREADS);
   readonly #outgoingContext: OutgoingContext;
   readonly #incoming: IncomingMigrations;
   readonly #server: FastifyInstance;
@@ -141,6 +145,7 @@ export class Agent implements AgentService {
       journal,
       dialer: this.#dialer,
       offers: this.#offers,
+      sendingThreads: this.#sendingThreads,
       logger,
     };
     this.#incoming = new IncomingMigrations({
@@ -180,7 +185,9 @@ export class Agent implements AgentService {
 
   /** Makes ready what the first migration would have to wait for. */
   warmUp(): void {
-    if (this.#config.link.pages === 'auto') this.#laneThreads.warmUp();
+    if (this.#config.link.pages !== 'auto') return;
+    this.#laneThreads.warmUp();
+    this.#sendingThreads.warmUp();
   }
 
   /**
@@ -478,7 +485,7 @@ export class Agent implements AgentService {
       this.#incoming.close(),
     ]);
     await this.#link.close();
-    await this.#laneThreads.close();
+    await Promise.all([this.#laneThreads.close(), this.#sendingThreads.close()]);
     this.#lock.close();
     const ended = await this.#guests.close();
     if (ended.length > 0) this.#logger.warn({ vms: ended }, 'VMs that live in this agent ended with it');

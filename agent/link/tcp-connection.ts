@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { MigrationError } from '../../shared/errors.js';
 import { CLOSE_BROKEN, CLOSE_DONE, closeReason } from '../../shared/protocol/close-codes.js';
+import { duplicateDescriptor } from '../system/system-calls.js';
 import { connectionError } from './connection-end.js';
 import type { Connection, ConnectionEnd } from './connection.js';
 
@@ -64,6 +66,20 @@ export class TcpConnection implements Connection {
     else this.#socket.resetAndDestroy();
   }
 
+  /**
+   * Gives the socket away: a descriptor of it that whoever gets it closes. To be called with nothing under way but what was
+   * sent before this object was made. Null, with nothing changed, where there is none to be had.
+   */
+  async detach(): Promise<number | null> {
+    if (this.#end || this.#ownEnd) return null;
+    await new Promise<void>((resolve) => this.#socket.write('', () => resolve()));
+    const fd = duplicateOf(this.#socket);
+    if (fd === null || this.#end) return null;
+    this.#ownEnd = { code: CLOSE_DONE, reason: 'passed on', local: true };
+    this.#socket.destroy();
+    return fd;
+  }
+
   setReadPaused(paused: boolean): void {
     if (paused) this.#socket.pause();
     else this.#socket.resume();
@@ -92,5 +108,20 @@ export class TcpConnection implements Connection {
     if (this.#end) return;
     this.#end = this.#ownEnd ?? { code: CLOSE_BROKEN, reason: this.#broken, local: false };
     for (const listener of this.#closeListeners.splice(0)) listener(this.#end);
+  }
+}
+
+/**
+ * Another descriptor of a socket; null for one over TLS, and where there is none to be had. Which one a socket has is no documented
+ * property.
+ */
+function duplicateOf(socket: Socket): number | null {
+  const { _handle } = socket as Socket & { readonly _handle?: { readonly fd?: number } | null };
+  const fd = _handle?.fd;
+  if (socket instanceof TLSSocket || fd === undefined || fd < 0) return null;
+  try {
+    return duplicateDescriptor(fd);
+  } catch {
+    return null;
   }
 }

@@ -50,7 +50,8 @@ export async function testLink(
     scratch = await scratchMemory(request.memory, request.bytes, context.memoryDirectory);
     fillRandom(scratch);
     signal.throwIfAborted();
-    const pages = openPages(context, request.streams, request.bandwidthBytesPerSecond);
+    const guest = { regions: scratch.regions, writeLog: NO_LOG };
+    const pages = openPages(context, guest, request.streams, request.bandwidthBytesPerSecond);
     const agreed = await conversation.ask(
       {
         type: 'link-test',
@@ -68,7 +69,7 @@ export async function testLink(
     );
     const sending = new PageSending(sender, conversation, {
       subject: { id, vm: 'link-test', from, to: to.node },
-      guest: { regions: scratch.regions, writeLog: NO_LOG },
+      guest,
       timeouts: SOURCE_TIMEOUTS,
       now: () => performance.now(),
       onProgress: () => undefined,

@@ -13,6 +13,7 @@ import type { GuestStore, NodeAddress } from '../guest/guest-store.js';
 import type { OwnershipJournal } from '../journal/ownership-journal.js';
 import type { SourceControl } from '../link/link.js';
 import type { StreamedPageSender } from '../link/page-sender.js';
+import type { SendingThreads } from '../link/sending-threads.js';
 import type { NodeLock } from '../lock/node-lock.js';
 import { type HeldPair, holdPair } from './hold-pair.js';
 import { MigrationEvents } from './migration-events.js';
@@ -30,6 +31,7 @@ export interface OutgoingContext {
   readonly journal: OwnershipJournal;
   readonly dialer: PeerDialer;
   readonly offers: PageOffers;
+  readonly sendingThreads: SendingThreads;
   readonly logger: Logger;
 }
 
@@ -193,12 +195,13 @@ export class OutgoingMigration {
     }
     const { guests, dialer, journal, node } = this.#context;
     const { target, options, traits } = this.#request;
+    const { guest, image } = guests.outgoing(this.vm, this.id);
     const pages = openPages(
       { ...this.#context, id: this.id, from: node, to: target, features },
+      guest,
       options.streams,
       this.#bandwidthBytesPerSecond,
     );
-    const { guest, image } = guests.outgoing(this.vm, this.id);
     this.#session = new SourceSession({
       subject: { id: this.id, vm: this.vm, from: node, to: target.node },
       guest,

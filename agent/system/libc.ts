@@ -11,6 +11,7 @@ export interface Libc {
   mincore(address: number, bytes: number, pages: Uint8Array): number;
   lseek(fd: number, offset: number, whence: number): number;
   fallocate(fd: number, mode: number, offset: number, bytes: number): number;
+  fcntl(fd: number, command: number, argument: number): number;
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   ptrace(request: number, tid: number, address: number, data: number): number;
   /** ptrace with a pointer to data. */
@@ -59,7 +60,8 @@ function load(): Libc {
     mincore: declare<'mincore'>('mincore', 'int', ['intptr_t', 'size_t', 'void *']),
     lseek: declare<'lseek'>('lseek', 'int64_t', ['int', 'int64_t', 'int']),
     fallocate: declare<'fallocate'>('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']),
-    // Variadic in C. Its arguments are declared, since the calling conventions of Linux pass these alike.
+    // Variadic in C, as fcntl is. Their arguments are declared, since the calling conventions of Linux pass these alike.
+    fcntl: declare<'fcntl'>('fcntl', 'int', ['int', 'int', 'int']),
     ioctl: declare<'ioctl'>('ioctl', 'int', ['int', 'ulong', 'void *']),
     ptrace: declare<'ptrace'>('ptrace', 'long', ptrace('intptr_t')),
     ptraceData: declare<'ptraceData'>('ptrace', 'long', ptrace('void *')),

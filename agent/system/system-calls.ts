@@ -11,6 +11,7 @@ const MAP_ANONYMOUS = 0x20;
 const MAP_NORESERVE = 0x4000;
 const SEEK_DATA = 3;
 const ENXIO = 6;
+const F_DUPFD_CLOEXEC = 1030;
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 // The same number on every architecture: they came after the tables were unified.
@@ -68,6 +69,11 @@ export function residentPages(address: number, bytes: number, pages: Uint8Array)
 /** Gives back the memory of part of a file, which reads as zero then. */
 export function punchHole(fd: number, offset: number, bytes: number): void {
   check('fallocate', libc().fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes));
+}
+
+/** Another descriptor of the same open file, closed on exec. */
+export function duplicateDescriptor(fd: number): number {
+  return check('fcntl', libc().fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
 /** An ioctl whose argument is a structure, updated in place. `name` is for the error. */

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { type ErrorBody, MigrationError, toMigrationError } from '../../shared/errors.js';
+import { ThreadPool } from '../link/thread-pool.js';
 import type { LaneCommand, LaneReport, LaneRequest, PageLane } from './page-lane.js';
 
 /** Heap of a lane's thread in MiB; guest memory is not part of it. Bounds what a defect can take. */
@@ -12,57 +13,32 @@ export interface LaneEvents {
   ended(error: MigrationError | null): void;
 }
 
-/**
- * Threads that read page streams into guest memory, kept for the next migration: starting one takes 40 ms, which is a tenth of
- * a small migration.
- */
+/** Threads that read page streams into guest memory: copying it out of the kernel is most of what a target does. */
 export class LaneThreads {
-  readonly #idle: LaneThread[] = [];
-  readonly #all = new Set<LaneThread>();
-  readonly #most: number;
-  #closing = false;
+  readonly #pool: ThreadPool<LaneThread>;
 
   /** `most`: threads that are kept. */
   constructor(most: number) {
-    this.#most = most;
+    this.#pool = new ThreadPool(most, (onExit) => new LaneThread(onExit));
   }
 
-  /** Starts those that are kept, so that the first migration has them. */
   warmUp(): void {
-    while (this.#idle.length < this.#most) this.#idle.push(this.#start());
+    this.#pool.warmUp();
   }
 
   /** Opens a lane in a thread. Rejects as openLane(). */
   async open(request: LaneRequest, events: LaneEvents): Promise<PageLane> {
-    const thread = this.#idle.pop() ?? this.#start();
+    const thread = this.#pool.take();
     try {
-      return await thread.open(request, events, () => this.#ended(thread));
+      return await thread.open(request, events, () => this.#pool.give(thread));
     } catch (error) {
-      this.#ended(thread);
+      this.#pool.give(thread);
       throw error;
     }
   }
 
   async close(): Promise<void> {
-    this.#closing = true;
-    await Promise.all([...this.#all].map((thread) => thread.end()));
-  }
-
-  #start(): LaneThread {
-    const thread = new LaneThread(() => {
-      this.#all.delete(thread);
-      const index = this.#idle.indexOf(thread);
-      if (index >= 0) this.#idle.splice(index, 1);
-    });
-    this.#all.add(thread);
-    return thread;
-  }
-
-  /** A lane has ended: its thread is free. */
-  #ended(thread: LaneThread): void {
-    if (!this.#all.has(thread)) return;
-    if (this.#closing || this.#idle.length >= this.#most) void thread.end();
-    else this.#idle.push(thread);
+    await this.#pool.close();
   }
 }
 

@@ -1,0 +1,190 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { MigrationError } from '../../shared/errors.js';
+import { CLOSE_BROKEN } from '../../shared/protocol/close-codes.js';
+import type { Region, RegionHandle } from '../guest/guest.js';
+import { connectionError } from './connection-end.js';
+import type { Connection, ConnectionEnd } from './connection.js';
+import type { TcpConnection } from './tcp-connection.js';
+import { ThreadPool } from './thread-pool.js';
+
+/** Heap of a sending thread in MiB; guest memory is not part of it. Bounds what a defect can take. */
+const HEAP_MIB = 32;
+
+/** To a sending thread. `fd`: an open socket, the thread's to close. */
+export type SendingCommand =
+  | {
+      readonly do: 'open';
+      readonly fd: number;
+      readonly peer: string;
+      readonly regions: readonly RegionHandle[];
+    }
+  /** Part of a region's memory, or what is given. */
+  | { readonly do: 'send'; readonly region: number; readonly offset: number; readonly bytes: number }
+  | { readonly do: 'send-content'; readonly content: Uint8Array }
+  | { readonly do: 'close'; readonly code: number; readonly reason: string };
+
+/** From a sending thread. */
+export type SendingReport =
+  /** The kernel has taken the next `count` of what was to be sent. */
+  | { readonly say: 'taken'; readonly count: number }
+  /** The peer has sent something. */
+  | { readonly say: 'heard' }
+  /** All is let go; the thread can take another socket. */
+  | { readonly say: 'ended'; readonly end: ConnectionEnd };
+
+/** Threads that write guest memory to page streams: copying it into the kernel is most of what a source does. */
+export class SendingThreads {
+  readonly #pool: ThreadPool<SendingThread>;
+
+  /** `most`: threads that are kept. */
+  constructor(most: number) {
+    this.#pool = new ThreadPool(most, (onExit) => new SendingThread(onExit));
+  }
+
+  warmUp(): void {
+    this.#pool.warmUp();
+  }
+
+  /**
+   * Lets a thread send what goes over that connection from now on, of the memory of `regions` and other things; the connection
+   * as it is where its socket can't be passed on or the memory can't be shared.
+   */
+  async adopt(connection: Connection, regions: readonly Region[], peer: string): Promise<Connection> {
+    const handles = regions.flatMap(({ handle }) => handle ?? []);
+    if (handles.length < regions.length || !('detach' in connection)) return connection;
+    const fd = await (connection as TcpConnection).detach();
+    if (fd === null) return connection;
+    const thread = this.#pool.take();
+    return thread.open({ fd, peer, regions: handles }, regions, () => this.#pool.give(thread));
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.close();
+  }
+}
+
+/** One thread, from the agent's side. */
+class SendingThread {
+  readonly #worker: Worker;
+  #hear: (report: SendingReport) => void = () => undefined;
+  #broken: (reason: string) => void = () => undefined;
+
+  /** `onExit`: it is no more. */
+  constructor(onExit: () => void) {
+    this.#worker = new Worker(new URL('./sending-thread-worker.js', import.meta.url), {
+      resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB },
+      name: 'page sender',
+      execArgv: [],
+    });
+    // An idle thread keeps no agent alive.
+    this.#worker.unref();
+    this.#worker.on('message', (report: SendingReport) => this.#hear(report));
+    this.#worker.on('error', (error) => this.#broken(error instanceof Error ? error.message : String(error)));
+    this.#worker.on('exit', () => {
+      onExit();
+      this.#broken('its thread has ended');
+    });
+  }
+
+  open(
+    request: Omit<Extract<SendingCommand, { do: 'open' }>, 'do'>,
+    regions: readonly Region[],
+    onEnded: () => void,
+  ): Connection {
+    const connection = new ThreadedConnection(
+      (command) => this.#worker.postMessage(command),
+      regions,
+      request.peer,
+    );
+    this.#hear = (report) => {
+      connection.hear(report);
+      if (report.say === 'ended') onEnded();
+    };
+    this.#broken = (reason) =>
+      connection.hear({ say: 'ended', end: { code: CLOSE_BROKEN, reason, local: false } });
+    this.#worker.postMessage({ do: 'open', ...request } satisfies SendingCommand);
+    return connection;
+  }
+
+  async end(): Promise<void> {
+    const exited = once(this.#worker, 'exit');
+    void this.#worker.terminate();
+    await exited;
+  }
+}
+
+/** A connection whose socket belongs to a sending thread. */
+class ThreadedConnection implements Connection {
+  readonly #say: (command: SendingCommand) => void;
+  readonly #peer: string;
+  readonly #regions: readonly Region[];
+  /** What was passed to the thread and is not taken yet, in order. */
+  readonly #pending: { resolve: () => void; reject: (error: MigrationError) => void }[] = [];
+  readonly #closeListeners: ((end: ConnectionEnd) => void)[] = [];
+  #listener: ((data: Uint8Array) => void) | null = null;
+  #closing = false;
+  #end: ConnectionEnd | null = null;
+
+  constructor(say: (command: SendingCommand) => void, regions: readonly Region[], peer: string) {
+    this.#say = say;
+    this.#regions = regions;
+    this.#peer = peer;
+  }
+
+  send(data: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#end || this.#closing) {
+        reject(this.#sendError());
+        return;
+      }
+      this.#pending.push({ resolve, reject });
+      const region = this.#regions.findIndex(({ memory }) => memory.buffer === data.buffer);
+      if (region < 0) this.#say({ do: 'send-content', content: data });
+      else {
+        const offset = data.byteOffset - this.#regions[region]!.memory.byteOffset;
+        this.#say({ do: 'send', region, offset, bytes: data.length });
+      }
+    });
+  }
+
+  onMessage(listener: (data: Uint8Array) => void): void {
+    this.#listener = listener;
+  }
+
+  onClose(listener: (end: ConnectionEnd) => void): void {
+    const end = this.#end;
+    if (end) queueMicrotask(() => listener(end));
+    else this.#closeListeners.push(listener);
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#end || this.#closing) return;
+    this.#closing = true;
+    this.#say({ do: 'close', code, reason });
+  }
+
+  setReadPaused(): void {
+    // Nothing is to be read.
+  }
+
+  hear(report: SendingReport): void {
+    if (report.say === 'taken') for (const { resolve } of this.#pending.splice(0, report.count)) resolve();
+    else if (report.say === 'heard') this.#listener?.(new Uint8Array(0));
+    else this.#finish(report.end);
+  }
+
+  #finish(end: ConnectionEnd): void {
+    if (this.#end) return;
+    this.#end = end;
+    for (const { reject } of this.#pending.splice(0)) reject(this.#sendError());
+    for (const listener of this.#closeListeners.splice(0)) listener(end);
+  }
+
+  #sendError(): MigrationError {
+    const text = this.#end
+      ? connectionError(this.#end, this.#peer).message
+      : `connection to ${this.#peer} is being closed by this side`;
+    return new MigrationError('link-lost', text);
+  }
+}
