@@ -14,14 +14,24 @@ export interface BenchGuest {
 }
 
 /** What the Linux guest has in use without a workload: kernel, first file system; and its tables, as a part of its memory. */
-const LINUX_BYTES = 60 * 2 ** 20;
-const LINUX_SHARE = 0.028;
+const LINUX_BYTES = 66 * 2 ** 20;
+const LINUX_SHARE = 0.02;
 
 /** Below the embedded machine's working set. bytes */
 const EMBEDDED_PROGRAM_BYTES = 2 ** 20;
 
 /** Printed by a guest once its memory is filled. */
-export const READY = /^(?:workload: ready|filled|dirty|idle)\r?$/m;
+const READY = /^(?:workload: ready|filled|dirty|idle)\r?$/m;
+
+/** Printed by one that can't be used: its workload found too little memory, or its kernel gave up. */
+const BROKEN = /FAILED: .*|Kernel panic.*|Out of memory.*/;
+
+/** Whether its memory is filled, by what it has printed. Throws if it never will be. */
+export function isReady(printed: string): boolean {
+  const broken = BROKEN.exec(printed)?.[0];
+  if (broken !== undefined) throw new Error(`the guest can't do its work: it printed '${broken.trim()}'`);
+  return READY.test(printed);
+}
 
 /** 'qemu 1.0 GiB' */
 export function guestLabel({ kind, memoryBytes }: Pick<BenchGuest, 'kind' | 'memoryBytes'>): string {

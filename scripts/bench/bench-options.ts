@@ -15,7 +15,6 @@ export function placeOptions(command: Argv<GlobalOptions>) {
   return command
     .option('lab', {
       type: 'boolean',
-      default: false,
       describe: 'make two hosts on this machine: network namespaces with a link between them (as root)',
     })
     .option('agents', { ...text, describe: 'URL,URL of two agents that run already, on two hosts' })

@@ -2,7 +2,8 @@ import { setTimeout } from 'node:timers/promises';
 import { QemuMemory } from '../../agent/guest/qemu/qemu-memory.js';
 import { chooseWriteLog } from '../../agent/guest/qemu/write-log/choose-write-log.js';
 import type { QemuDefinition } from '../../shared/guest-definition.js';
-import { type BenchGuest, definitionOf, guestLabel, READY } from './bench-guest.js';
+import { acceleratorOf } from './accelerator.js';
+import { type BenchGuest, definitionOf, guestLabel } from './bench-guest.js';
 import type { HarvestSeries } from './bench-report.js';
 import { QemuProcess } from './qemu-process.js';
 import type { LocalBed } from './test-bed.js';
@@ -20,16 +21,25 @@ export async function harvestCost(
   { accel, runs }: { accel: string; runs: number },
 ): Promise<HarvestSeries> {
   const initrd = await bed.linuxGuest();
-  const definition = definitionOf(guest, 'harvest', { initrd, accel }) as QemuDefinition;
+  const definition = definitionOf(guest, 'harvest', {
+    initrd,
+    accel: await acceleratorOf(accel),
+  }) as QemuDefinition;
   const qemu = await QemuProcess.start(
     { definition, folders: bed.folders, privateRam: false, launcher: [] },
     false,
   );
   let memory: QemuMemory | undefined;
   try {
-    await qemu.hasPrinted(READY);
+    await qemu.ready();
     memory = QemuMemory.open([{ path: qemu.ramFile, bytes: guest.memoryBytes }]);
-    const writeLog = await chooseWriteLog({ pid: qemu.pid, regions: memory.tracked, choice: 'auto' });
+    const writeLog = await chooseWriteLog({
+      pid: qemu.pid,
+      regions: memory.tracked,
+      choice: 'auto',
+      // The Linux guest has no balloon.
+      givesBack: () => false,
+    });
     const times: number[] = [];
     await writeLog.start();
     try {

@@ -22,29 +22,27 @@ export async function moveSeries(
 ): Promise<MoveSeries[]> {
   const contenders: Contender[] = [];
   const series: MoveSeries[] = [];
-  try {
-    await bed.setRate(null);
-    for (const mover of movers) contenders.push({ mover, traveller: await mover.boot(guest) });
-    for (const { traveller } of contenders) await traveller.migrate();
-    for (const linkBytesPerSecond of links) {
-      await bed.setRate(linkBytesPerSecond);
-      const moves = await takeTurns(contenders, runs, (mover, run, move) =>
-        say(`${label(guest)}, run ${run}: ${mover} ${inWords(move)}`),
-      );
-      for (const [index, { mover }] of contenders.entries()) {
-        series.push({
-          mover: mover.name,
-          guest: guestLabel(guest),
-          memoryBytes: guest.memoryBytes,
-          workload: workloadLabel(guest.workload),
-          linkBytesPerSecond,
-          runs: moves[index]!,
-        });
-      }
+  await bed.setRate(null);
+  for (const mover of movers) contenders.push({ mover, traveller: await mover.boot(guest) });
+  for (const { traveller } of contenders) await traveller.migrate();
+  for (const linkBytesPerSecond of links) {
+    await bed.setRate(linkBytesPerSecond);
+    const moves = await takeTurns(contenders, runs, (mover, run, move) =>
+      say(`${label(guest)}, run ${run}: ${mover} ${inWords(move)}`),
+    );
+    for (const [index, { mover }] of contenders.entries()) {
+      series.push({
+        mover: mover.name,
+        guest: guestLabel(guest),
+        memoryBytes: guest.memoryBytes,
+        workload: workloadLabel(guest.workload),
+        linkBytesPerSecond,
+        runs: moves[index]!,
+      });
     }
-  } finally {
-    await Promise.allSettled(contenders.map(({ traveller }) => traveller.end()));
   }
+  // Where something has failed before, the bed ends all that is in it.
+  await Promise.all(contenders.map(({ traveller }) => traveller.end()));
   return series;
 }
 

@@ -3,7 +3,8 @@ import { QmpError } from '../../agent/guest/qemu/qmp/qmp-errors.js';
 import type { QemuDefinition } from '../../shared/guest-definition.js';
 import { unixNow } from '../../shared/unix-clock.js';
 import { LAB_LINK_DEVICE } from '../lab/lab-network.js';
-import { type BenchGuest, definitionOf, READY, reportsWork } from './bench-guest.js';
+import { acceleratorOf } from './accelerator.js';
+import { type BenchGuest, definitionOf, reportsWork } from './bench-guest.js';
 import type { Move } from './bench-report.js';
 import { letWork, type Mover, type MoveLimits, type Traveller } from './mover.js';
 import { QemuProcess, type QemuSetting } from './qemu-process.js';
@@ -76,7 +77,8 @@ export class QemuMover implements Mover {
     const name = `${this.name.replaceAll(/[^\w]+/g, '-')}-${this.#booted}`;
     const initrd = await this.#bed.linuxGuest();
     // Only for guests of the kind 'qemu': bench compare sees to it.
-    const definition = definitionOf(guest, name, { initrd, accel: this.#accel }) as QemuDefinition;
+    const accel = await acceleratorOf(this.#accel);
+    const definition = definitionOf(guest, name, { initrd, accel }) as QemuDefinition;
     const { folders, hosts } = this.#bed;
     const setting = { definition, folders, privateRam: this.beside, reports: reportsWork(guest) };
     const traveller = new QemuTraveller(setting, hosts, this.#method, this.#limits);
@@ -110,7 +112,7 @@ class QemuTraveller implements Traveller {
   /** Boots the guest where it is; resolves once its memory is filled, with the guest paused. */
   async boot(): Promise<void> {
     this.#qemu = await QemuProcess.start({ ...this.#setting, launcher: this.#hosts[0].launcher }, false);
-    await this.#qemu.hasPrinted(READY);
+    await this.#qemu.ready();
     await this.#qemu.monitor.execute('stop');
     this.#populatedBytes = await this.#qemu.populatedBytes();
   }

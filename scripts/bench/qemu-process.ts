@@ -7,6 +7,7 @@ import { qemuArguments } from '../../agent/guest/qemu/process/command-line.js';
 import { QmpConnection } from '../../agent/guest/qemu/qmp/qmp-connection.js';
 import { QmpConnectionError } from '../../agent/guest/qemu/qmp/qmp-errors.js';
 import type { QemuDefinition } from '../../shared/guest-definition.js';
+import { isReady } from './bench-guest.js';
 import type { RunFolders } from '../lab/run-folders.js';
 
 export interface QemuSetting {
@@ -92,8 +93,9 @@ export class QemuProcess {
     return await readFile(this.#console, 'latin1');
   }
 
-  async hasPrinted(text: RegExp): Promise<void> {
-    while (!text.test(await this.printed())) await setTimeout(POLL_MS);
+  /** Resolves once its guest's memory is filled. */
+  async ready(): Promise<void> {
+    while (!isReady(await this.printed())) await setTimeout(POLL_MS);
   }
 
   /** Resolves with the time of its next event of that name, in Unix ms. */

@@ -38,7 +38,7 @@ export async function runBench(args: PlaceArgs, session: Session, bench: Bench):
     const report = await Promise.race([
       interruption,
       (async () => {
-        opening = args.agents === undefined ? localBed(args.lab) : remoteBed(agentUrls(args.agents));
+        opening = args.agents === undefined ? localBed(args.lab === true) : remoteBed(agentUrls(args.agents));
         const bed = await opening;
         const setting = await settingOf(args, bed, bench);
         return await bench.run(bed, setting, (line) => output.progress(line));

@@ -1,6 +1,6 @@
 import { MigrationError } from '../../shared/errors.js';
 import { AgentClient } from '../cli/agent-client.js';
-import { type AgentProcess, startAgents } from '../lab/agent-process.js';
+import { startAgents } from '../lab/agent-process.js';
 import { buildLinuxGuest } from '../lab/guests/linux/linux-guest.js';
 import { LabNetwork } from '../lab/lab-network.js';
 import { RunFolders } from '../lab/run-folders.js';
@@ -54,9 +54,8 @@ const NODES: Pair<string> = ['a', 'b'];
 export async function localBed(lab: boolean): Promise<TestBed> {
   const folders = new RunFolders('bench');
   let network: LabNetwork | null = null;
-  const agents: AgentProcess[] = [];
   const close = () => {
-    for (const agent of agents) agent.process.kill('SIGKILL');
+    // Both end what runs there: agents, and guests that outlive them.
     network?.remove();
     folders.removeNow();
   };
@@ -71,7 +70,6 @@ export async function localBed(lab: boolean): Promise<TestBed> {
         all,
         placeOf && ((name) => placeOf(names, name)),
       );
-      agents.push(...started);
       return pair(started.map(({ node, url }) => ({ node, client: new AgentClient(url) })));
     };
     let initrd: Promise<string> | undefined;

@@ -1,7 +1,8 @@
 import type { MigrationEvent, MigrationResult } from '../../shared/api.js';
 import { unixNow } from '../../shared/unix-clock.js';
 import type { AgentClient } from '../cli/agent-client.js';
-import { type BenchGuest, definitionOf, READY, reportsWork } from './bench-guest.js';
+import { acceleratorOf } from './accelerator.js';
+import { type BenchGuest, definitionOf, isReady, reportsWork } from './bench-guest.js';
 import type { Move } from './bench-report.js';
 import { letWork, type Mover, type MoveLimits, type Traveller } from './mover.js';
 import type { BenchNode, Pair, TestBed } from './test-bed.js';
@@ -29,10 +30,13 @@ export class VmferryMover implements Mover {
     const [{ client }] = this.#nodes;
     defined += 1;
     const name = `bench-${process.pid}-${defined}`;
-    const initrd = guest.kind === 'qemu' ? await this.#bed.local!.linuxGuest() : '';
-    await client.defineGuest(definitionOf(guest, name, { initrd, accel: this.#accel }), undefined);
+    const boot =
+      guest.kind === 'qemu'
+        ? { initrd: await this.#bed.local!.linuxGuest(), accel: await acceleratorOf(this.#accel) }
+        : { initrd: '', accel: '' };
+    await client.defineGuest(definitionOf(guest, name, boot), undefined);
     await client.changeGuest(name, 'start');
-    await printed(client, name, READY);
+    await ready(client, name);
     await client.changeGuest(name, 'pause');
     return this.traveller(name, { own: true, reports: reportsWork(guest) });
   }
@@ -209,13 +213,14 @@ async function textFrom(client: AgentClient, vm: string, position: number): Prom
   return [chunk.text, chunk.position];
 }
 
-async function printed(client: AgentClient, vm: string, text: RegExp): Promise<void> {
+/** Resolves once its memory is filled. */
+async function ready(client: AgentClient, vm: string): Promise<void> {
   const leave = new AbortController();
   let all = '';
   try {
     for await (const chunk of client.followConsole(vm, 0, leave.signal)) {
       all += chunk.text;
-      if (text.test(all)) return;
+      if (isReady(all)) return;
     }
   } finally {
     leave.abort();

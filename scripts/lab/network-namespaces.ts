@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { promisify } from 'node:util';
-import { isAlive } from './run-folders.js';
+import { isAlive, killAndWait } from './killed-processes.js';
 
 const run = promisify(execFile);
 
@@ -53,6 +53,7 @@ export class NetworkNamespaces {
   /** Removes all of it, and ends what still runs in it. Harmless when repeated; may be called as the process ends. */
   removeNow(): void {
     process.off('exit', this.#removeAtExit);
+    for (const name of this.#names) endProcesses(name);
     for (const name of this.#devices) removeDevice(name);
     for (const name of this.#names) removeNamespace(name);
     this.#devices.clear();
@@ -75,27 +76,31 @@ export function labNamespaces(): string[] {
 /** What processes have left behind that are gone: killed before they could clear away. */
 function removeLeftovers(): void {
   const isLeft = (id: string | undefined) => id !== undefined && !isAlive(Number.parseInt(id, 36));
+  const namespaces = labNamespaces().filter((name) => isLeft(name.split('-')[1]));
+  for (const name of namespaces) endProcesses(name);
   for (const name of listed('-o', 'link')) {
     const device = /^\d+: (vmf-([0-9a-z]+)(?:-\w+)?)[@:]/.exec(name);
     if (device && isLeft(device[2])) removeDevice(device[1]!);
   }
-  for (const name of labNamespaces()) if (isLeft(name.split('-')[1])) removeNamespace(name);
+  for (const name of namespaces) removeNamespace(name);
 }
 
 function removeDevice(name: string): void {
   quietly('ip', 'link', 'delete', name);
 }
 
-/** A namespace lives as long as a process in it: they are ended first. */
+/** A namespace lives as long as a process in it. */
 function removeNamespace(name: string): void {
-  for (const pid of quietly('ip', 'netns', 'pids', name).split('\n').filter(Boolean)) {
-    try {
-      process.kill(Number(pid), 'SIGKILL');
-    } catch {
-      // it has ended meanwhile
-    }
-  }
   quietly('ip', 'netns', 'delete', name);
+}
+
+/**
+ * Ends what runs in a namespace, and waits until it is gone: while its devices are there, those who are connected to it hear that
+ * it has ended; afterwards they would wait for it.
+ */
+function endProcesses(name: string): void {
+  const pids = quietly('ip', 'netns', 'pids', name).split('\n').filter(Boolean).map(Number);
+  killAndWait(pids);
 }
 
 function listed(...parameters: string[]): string[] {

@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isAlive, killAndWait } from './killed-processes.js';
 import { processesOf } from './qemu-processes.js';
 
 /** A tmpfs: where the RAM of guests lies. */
@@ -41,22 +42,6 @@ function removeLeftovers(parent: string, prefix: string): void {
 }
 
 function removeFolder(folder: string): void {
-  for (const pid of processesOf(folder)) {
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch {
-      // it has ended meanwhile
-    }
-  }
+  killAndWait(processesOf(folder));
   rmSync(folder, { recursive: true, force: true });
-}
-
-/** Whether a process of that id runs. */
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
