@@ -1,3 +1,4 @@
+import type { MigrationError } from '../../shared/errors.js';
 import type { Run } from '../../shared/page.js';
 import type { BlobKind } from '../../shared/protocol/frame.js';
 import type { SourceMessage, TargetMessage } from '../../shared/protocol/messages.js';
@@ -47,7 +48,8 @@ export interface PageSender {
    */
   use(streams: number): void;
   onClose(listener: (end: ConnectionEnd) => void): void;
-  close(): void;
+  /** Ends the streams: in good order once all is sent; at once, with an error, so that the link is free of what is under way. */
+  close(error?: MigrationError): void;
 }
 
 /**

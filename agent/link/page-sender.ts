@@ -1,6 +1,6 @@
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { PAGE_SIZE, type Run } from '../../shared/page.js';
-import { CLOSE_DONE } from '../../shared/protocol/close-codes.js';
+import { CLOSE_DONE, errorToCloseCode } from '../../shared/protocol/close-codes.js';
 import {
   encodeBlobHeader,
   encodePagesHeader,
@@ -131,10 +131,13 @@ export class StreamedPageSender implements PageSender {
     else this.#closeListeners.push(listener);
   }
 
-  close(): void {
+  close(error?: MigrationError): void {
     for (const stream of this.#streams) {
-      stream.flush();
-      stream.close(CLOSE_DONE, '');
+      if (error) stream.close(errorToCloseCode(error.code), error.message);
+      else {
+        stream.flush();
+        stream.close(CLOSE_DONE, '');
+      }
     }
   }
 

@@ -102,8 +102,8 @@ export class PageSending {
     return this.#context.choice.report(transport);
   }
 
-  close(): void {
-    this.#sender.close();
+  close(error?: MigrationError): void {
+    this.#sender.close(error);
   }
 
   async #watch<T>(send: () => Promise<T>): Promise<T> {

@@ -88,7 +88,7 @@ export class SourceSteps {
     control
       .send({ type: 'abort', code: error.code, message: error.message.slice(0, 1000) })
       .catch(() => undefined);
-    this.#sending?.close();
+    this.#sending?.close(error);
   }
 
   async #prepare(): Promise<SourceEvent> {
