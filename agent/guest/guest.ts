@@ -83,3 +83,13 @@ export interface Guest {
   /** Ends it and frees all that it holds. Harmless when repeated. */
   destroy(): Promise<void>;
 }
+
+/** A guest that a migration brings. Its memory can be filled at once, while its machine may still be starting. */
+export interface IncomingGuest<Machine extends Guest = Guest> {
+  readonly regions: readonly Region[];
+  /**
+   * The machine, paused. Rejects with why it could not be started: its memory is gone then, and what is still written to
+   * it is lost.
+   */
+  readonly machine: Promise<Machine>;
+}

@@ -88,10 +88,25 @@ export class SourceSteps {
     this.#sending?.close();
   }
 
+  /** The guest's writes are followed, and what there is to copy is found, while the target prepares. */
   async #prepare(): Promise<SourceEvent> {
-    const { guest, image, options, timeouts, conversation, openPages, subject, fail, journal } =
-      this.#context;
-    await journal.stage(this.#commitSent());
+    const { guest, journal, image } = this.#context;
+    const preparations = [
+      this.#openStreams(),
+      journal.stage(this.#commitSent()),
+      guest.writeLog.start().then(async () => (this.#pending = await guest.populated())),
+    ];
+    // What fails ends the others, and all have ended when this does: nothing goes on behind an abort.
+    for (const each of preparations)
+      each.catch((error: unknown) => this.#context.fail(toMigrationError(error)));
+    await Promise.allSettled(preparations);
+    await Promise.all(preparations);
+    if (image) await this.#pages.blob('program-image', image);
+    return { type: 'prepared' };
+  }
+
+  async #openStreams(): Promise<void> {
+    const { guest, image, options, timeouts, conversation, openPages, subject, fail } = this.#context;
     const { token } = await conversation.ask(
       {
         type: 'prepare',
@@ -118,10 +133,6 @@ export class SourceSteps {
       const text = `a page connection to node ${subject.to} ended: ${end.reason || `code ${end.code}`}`;
       fail(new MigrationError('link-lost', text));
     });
-    if (image) await this.#sending.blob('program-image', image);
-    signal.throwIfAborted();
-    await guest.writeLog.start();
-    return { type: 'prepared' };
   }
 
   async #copyRound(round: number): Promise<SourceEvent> {
@@ -129,7 +140,6 @@ export class SourceSteps {
     const startedAt = now();
     if (round === 0) {
       this.#copyStartedAt = startedAt;
-      this.#pending = await guest.populated();
       report.populatedPages = countPages(this.#pending);
     }
     const wireBefore = this.wireBytes;

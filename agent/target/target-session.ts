@@ -4,7 +4,7 @@ import type { Run } from '../../shared/page.js';
 import { MAX_BLOB_BYTES } from '../../shared/protocol/frame.js';
 import type { PreflightFinding, SourceMessage } from '../../shared/protocol/messages.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
-import type { Guest } from '../guest/guest.js';
+import type { Guest, IncomingGuest } from '../guest/guest.js';
 import { hashHex } from '../guest/page-hash.js';
 import type { JournalEntry, OwnershipJournal } from '../journal/ownership-journal.js';
 import { errorMessage, messageText } from '../link/error-message.js';
@@ -32,15 +32,18 @@ export const COMMIT_TIMEOUT_MS = 60_000;
 export interface IncomingHost {
   /** Everything that speaks for or against taking that guest; changes nothing. */
   preflight(prepare: Prepare): Promise<PreflightFinding[]>;
-  /** Creates the guest, paused and empty, and keeps its name and memory for it. Throws what preflight refuses. */
-  create(prepare: Prepare): Promise<Guest>;
+  /**
+   * Creates the guest, paused and empty, and keeps its name and memory for it. Throws what preflight refuses. Its machine
+   * may fail to start later.
+   */
+  create(prepare: Prepare): Promise<IncomingGuest>;
   /**
    * Makes the guest one of the node's own: it was committed. At once; the promise tells later whether that is on disk, and
    * does not reject.
    */
   adopt(guest: Guest, image: Uint8Array | undefined): Promise<boolean>;
-  /** Destroys a guest that was not committed and frees its name and memory. */
-  discard(guest: Guest | null): Promise<void>;
+  /** Destroys a guest of that name that was created and not committed, and frees its name and memory. */
+  discard(vm: string): Promise<void>;
 }
 
 /** What a target session needs of the agent. What onState throws is a warning and changes nothing. */
@@ -70,7 +73,8 @@ export class TargetSession {
   #state: TargetState = { name: 'opened' };
   #prepare: Prepare | null = null;
   #finalize: Finalize | null = null;
-  #guest: Guest | null = null;
+  /** Set once the guest is created; its machine may still be starting. */
+  #incoming: IncomingGuest | null = null;
   #unwatchGuest: () => void = () => undefined;
   #kept = Promise.resolve(false);
   #memory: ReceivedMemory | null = null;
@@ -300,20 +304,35 @@ export class TargetSession {
     // The dry run before the queue was long ago.
     const refusal = findings.find(({ level }) => level === 'refusal');
     if (refusal) throw refusalError(refusal);
-    const guest = await host.create(message);
-    this.#guest = guest;
-    this.#unwatchGuest = guest.onChange(() => {
-      // Once it is committed the node watches it as one of its own.
-      if (guest.failure) this.fail(toMigrationError(guest.failure, 'guest-failed'));
-    });
+    const incoming = await host.create(message);
+    this.#incoming = incoming;
+    incoming.machine.then(
+      (guest) => this.#watch(guest),
+      (error: unknown) => this.fail(toMigrationError(error, 'guest-failed')),
+    );
     await journal.stage(this.#decision('committed'));
-    this.#memory = new ReceivedMemory(guest.regions, message.verify);
+    this.#memory = new ReceivedMemory(incoming.regions, message.verify);
     if (message.imageBytes > 0) this.#image = new BlobBuffer('the program image', message.imageBytes);
     if (this.#state.name !== 'preparing') return null;
     // Pages may follow as soon as the source has the token, so the state must change before.
     this.#dispatch({ type: 'prepared' });
     this.#send({ type: 'prepared', token: openStreams(message.streams, this.sink), findings });
     return null;
+  }
+
+  #watch(guest: Guest): void {
+    const look = () => {
+      // Once it is committed the node watches it as one of its own.
+      if (guest.failure) this.fail(toMigrationError(guest.failure, 'guest-failed'));
+    };
+    this.#unwatchGuest = guest.onChange(look);
+    look();
+  }
+
+  /** The machine of the guest, once it has started. */
+  get #machine(): Promise<Guest> {
+    if (!this.#incoming) throw new MigrationError('internal', 'there is no incoming guest');
+    return this.#incoming.machine;
   }
 
   #sendRunning({ resumeMs, resumedAt, failure }: Extract<TargetEffect, { do: 'send-running' }>): void {
@@ -323,7 +342,7 @@ export class TargetSession {
   /** The guest is the node's own, and may end before this connection does: what is still asked for are hashes. */
   #letGo(): void {
     this.#unwatchGuest();
-    this.#guest = null;
+    this.#incoming = null;
     this.#image = null;
     this.#deviceState = null;
     if (this.#prepare?.verify === 'after') this.#memory?.release();
@@ -358,7 +377,7 @@ export class TargetSession {
       const text = `the device state arrived damaged: its digest is ${digest}, the source's is ${message.stateDigest}`;
       throw new MigrationError('load-failed', text);
     }
-    await this.#guest!.loadState(state);
+    await (await this.#machine).loadState(state);
     return { type: 'loaded', loadMs: this.#context.now() - startedAt };
   }
 
@@ -375,7 +394,7 @@ export class TargetSession {
   async #resume(): Promise<TargetEvent> {
     const { host, now, onWarning } = this.#context;
     const startedAt = now();
-    const guest = this.#guest!;
+    const guest = await this.#machine;
     let failure: string | null = null;
     let resumedAt: number | null = null;
     try {
@@ -392,7 +411,6 @@ export class TargetSession {
     const { host, closeStreams, onWarning } = this.#context;
     try {
       if (record) await this.#context.journal.decide(this.#decision('aborted'));
-      if (this.#guest) await this.#context.journal.unstage(this.#context.migration);
     } catch (failure) {
       // Without a record the answer is the same: what is not on record as committed is aborted.
       onWarning('that the migration was aborted could not be recorded', failure);
@@ -402,7 +420,12 @@ export class TargetSession {
     else this.#sendError(error);
     closeStreams();
     try {
-      await host.discard(this.#guest);
+      if (this.#incoming) await this.#context.journal.unstage(this.#context.migration);
+    } catch (failure) {
+      onWarning('the journal entry that was staged could not be removed', failure);
+    }
+    try {
+      if (this.#incoming) await host.discard(this.#prepare!.definition.name);
     } catch (failure) {
       onWarning('the incoming copy of the guest could not be cleared away', failure);
     }

@@ -1,4 +1,5 @@
 import type { Guest, GuestState, Region, WriteLog } from '../../agent/guest/guest.js';
+import type { HostedGuest, IncomingHostedGuest } from '../../agent/guest/hosted-guest.js';
 import { isZeroPage } from '../../agent/guest/zero-pages.js';
 import { MigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
@@ -145,4 +146,9 @@ export class ArrayGuest implements Guest {
     if (this.failing.has(name)) throw new MigrationError('guest-failed', `${name} was told to fail`);
     return effect();
   }
+}
+
+/** A guest that a migration brings, whose machine has started already. */
+export function started(guest: HostedGuest): IncomingHostedGuest {
+  return { regions: guest.regions, machine: Promise.resolve(guest), destroy: () => guest.destroy() };
 }

@@ -38,7 +38,7 @@ async function session(t: Test, overrides: Partial<TargetContext> = {}) {
     control,
     host: {
       preflight: () => Promise.resolve([]),
-      create: () => Promise.resolve(guest),
+      create: () => Promise.resolve({ regions: guest.regions, machine: Promise.resolve(guest) }),
       adopt: () => Promise.resolve(true),
       discard: () => Promise.resolve(),
     },

@@ -55,7 +55,7 @@ void test('moves there and back while it prints', async (t) => {
   let printed = '';
   for (const round of [1, 2, 3]) {
     const kind = round % 2 === 1 ? pair.target : pair.source;
-    const to = pair.keep(await kind.incoming(from.definition, `migration-${round}`));
+    const to = await pair.incomingTo(kind, from.definition, `migration-${round}`);
     const stoppedAt = await from.pauseForSwitchover();
     t.equal(from.state, 'paused');
     const state = await from.saveState();
@@ -132,7 +132,7 @@ void test('a paused guest with a disk moves twice without having run', async (t)
   const second = await pair.incoming(first);
   await move(first, second);
   await first.destroy();
-  const third = pair.keep(await pair.source.incoming(second.definition, 'migration-2'));
+  const third = await pair.incomingTo(pair.source, second.definition, 'migration-2');
   await move(second, third);
   await second.destroy();
   await third.resume();
@@ -253,15 +253,48 @@ void test('a state that is none', async (t) => {
   await guest.pauseForSwitchover();
   const state = await guest.saveState();
   await t.rejects((await pair.incoming(guest)).loadState(state.subarray(1)), { code: 'load-failed' });
-  const damaged = await pair.target.incoming(
-    { ...guest.definition, name: `web-${process.pid}-2` },
-    'migration-2',
-  );
-  pair.keep(damaged);
+  const other = { ...guest.definition, name: `web-${process.pid}-2` };
+  const damaged = await pair.incomingTo(pair.target, other, 'migration-2');
   await t.rejects(damaged.loadState(Uint8Array.from(state).fill(0x5a, 100)), {
     code: 'load-failed',
     message: /could not load the state of the guest's devices: /,
   });
+});
+
+void test('memory that comes while QEMU starts stays as it came', async (t) => {
+  for (const fields of [{}, { machine: 'pc' }, { memoryObjects: [{ size: '8MiB' }, { size: '8MiB' }] }]) {
+    const pair = new QemuPair(t);
+    const incoming = await pair.target.incoming(pair.definition(fields), 'migration-1');
+    for (const { memory } of incoming.regions) memory.fill(0x5a);
+    const guest = pair.keep(await incoming.machine);
+    t.same(
+      guest.regions.map(({ memory }) => memory.findIndex((byte) => byte !== 0x5a)),
+      guest.regions.map(() => -1),
+      JSON.stringify(fields),
+    );
+    await guest.destroy();
+  }
+});
+
+void test('a guest that is given up while its QEMU starts leaves nothing', async (t) => {
+  const pair = new QemuPair(t);
+  const incoming = await pair.target.incoming(pair.definition(), 'migration-1');
+  await incoming.destroy();
+  t.same(pair.remains(), []);
+  await incoming.destroy();
+  const guest = await incoming.machine;
+  t.equal(guest.failure, null);
+});
+
+void test('an incoming guest whose QEMU does not start has memory, and then an error', async (t) => {
+  const pair = new QemuPair(t);
+  const definition = pair.definition({ boot: { kernel: '/nowhere/vmlinuz' } });
+  const incoming = await pair.target.incoming(definition, 'migration-1');
+  t.ok(incoming.regions[0]!.memory.length > 0);
+  await t.rejects(incoming.machine, { code: 'guest-failed', message: /\/nowhere\/vmlinuz/ });
+  t.same(pair.remains(), []);
+  incoming.regions[0]!.write?.(0, new Uint8Array(4096));
+  await incoming.destroy();
 });
 
 void test('a guest that can not be started leaves nothing and says why', async (t) => {

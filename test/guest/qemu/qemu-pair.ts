@@ -55,7 +55,15 @@ export class QemuPair {
 
   /** A guest on the target, which waits for what `guest` is. */
   async incoming(guest: HostedGuest, migration = 'migration-1'): Promise<QemuGuest> {
-    return this.keep(await this.target.incoming(guest.definition as QemuDefinition, migration));
+    return await this.incomingTo(this.target, guest.definition as QemuDefinition, migration);
+  }
+
+  async incomingTo(
+    kind: GuestKind<QemuDefinition>,
+    definition: QemuDefinition,
+    migration: string,
+  ): Promise<QemuGuest> {
+    return this.keep(await (await kind.incoming(definition, migration)).machine);
   }
 
   /** Has the guest destroyed at the end of the test. */
