@@ -47,6 +47,9 @@ export interface WriteLog {
   capture?(run: Run): Uint8Array;
 }
 
+/** Takes the next piece of a guest's CPU and device state, which nobody changes any more. */
+export type StateSink = (piece: Uint8Array) => void;
+
 export type GuestState = 'running' | 'paused' | 'finished';
 
 /**
@@ -68,18 +71,22 @@ export interface Guest {
   /** Stops all virtual CPUs, as its operator asked for. Harmless when paused. */
   pause(): Promise<void>;
   /**
-   * Stops all virtual CPUs for saveState(); memory and state stand still once it resolves. Returns when they stopped, in
-   * Unix ms by this host's clock: the work before that does not count as downtime. A paused or finished guest stays so.
+   * Stops all virtual CPUs for saveState(); memory and state stand still once it resolves. What of the state can be saved
+   * before that, if anything, goes to `state`. Returns when they stopped, in Unix ms by this host's clock: the work before
+   * that does not count as downtime. A paused or finished guest stays so.
    */
-  pauseForSwitchover(): Promise<number>;
+  pauseForSwitchover(state: StateSink): Promise<number>;
   /** Takes pauseForSwitchover() back, how ever far it came: a guest that ran before runs again. Harmless otherwise. */
   settle(): Promise<void>;
   /** Lets the guest run; returns since when, in Unix ms. Harmless when running; no effect on a finished one. */
   resume(): Promise<number>;
-  /** CPU and device state after pauseForSwitchover(), without its memory. */
-  saveState(): Promise<Uint8Array>;
-  /** Gives a paused guest that state; its regions hold the matching memory by then. */
-  loadState(state: Uint8Array): Promise<void>;
+  /** Saves the rest of the CPU and device state, without memory, to where pauseForSwitchover() has begun. */
+  saveState(): Promise<void>;
+  /**
+   * Gives a paused guest that state, which may still be arriving: in pieces of any length, to an end if it is whole. Its
+   * regions hold the matching memory by the time that a piece comes. One that fails is of no use any more.
+   */
+  loadState(state: AsyncIterable<Uint8Array>): Promise<void>;
   /** Ends it and frees all that it holds. Harmless when repeated. */
   destroy(): Promise<void>;
 }

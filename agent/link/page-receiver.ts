@@ -24,7 +24,7 @@ export function receivePages(
     payload: (region, offset, chunk) => sink.payload(stream, region, offset, chunk),
     pagesEnd: (run) => sink.pagesEnd(stream, run),
     zeroPages: (run) => sink.zeroPages(stream, run),
-    blob: (kind, totalBytes, offset, chunk) => sink.blob(stream, kind, totalBytes, offset, chunk),
+    blob: (kind, offset, chunk) => sink.blob(stream, kind, offset, chunk),
     roundEnd: (round) => sink.roundEnd(stream, round),
   });
   const end = (error: MigrationError | null) => {

@@ -94,11 +94,11 @@ export class StreamedPageSender implements PageSender {
     }
   }
 
-  async sendBlob(kind: BlobKind, data: Uint8Array): Promise<void> {
+  async sendBlob(kind: BlobKind, offset: number, data: Uint8Array): Promise<void> {
     const pieceBytes = Math.min(MAX_FRAME_PAYLOAD, this.#pacer?.pieceBytes ?? MAX_FRAME_PAYLOAD);
-    for (let offset = 0; offset < data.length; offset += pieceBytes) {
-      const piece = data.subarray(offset, offset + pieceBytes);
-      await this.#write(0, encodeBlobHeader(kind, data.length, offset, piece.length), piece);
+    for (let done = 0; done < data.length; done += pieceBytes) {
+      const piece = data.subarray(done, done + pieceBytes);
+      await this.#write(0, encodeBlobHeader(kind, offset + done, piece.length), piece);
     }
   }
 

@@ -3,7 +3,6 @@ import type { JournalEntry } from '../journal/ownership-journal.js';
 import { countPages, type Run, unionRuns } from '../../shared/page.js';
 import { unixNow } from '../../shared/unix-clock.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
-import { hashHex } from '../guest/page-hash.js';
 import { compareMemory } from './compare-memory.js';
 import { decide } from './convergence.js';
 import type { Conversation } from './conversation.js';
@@ -13,6 +12,7 @@ import { askUntilAnswered } from './outcome-question.js';
 import { PageSending } from './page-sending.js';
 import type { SourceContext } from './source-context.js';
 import type { SourceEffect, SourceEvent } from './source-state.js';
+import { StateSending } from './state-sending.js';
 
 export interface SourceStepsContext extends SourceContext {
   readonly conversation: Conversation;
@@ -37,7 +37,12 @@ export class SourceSteps {
   #pending: Run[] = [];
   #copyStartedAt = 0;
   #pausedAt: number | null = null;
+  #state: StateSending | null = null;
   #stateDigest = '';
+  /** Rounds that were ended on the link: those that were copied, and what was sent of the state before the guest stood still. */
+  #rounds = 0;
+  /** Acknowledgements that nothing waits for before the target is ready. */
+  #acknowledged: Promise<void>[] = [];
 
   constructor(context: SourceStepsContext) {
     this.#context = context;
@@ -101,7 +106,7 @@ export class SourceSteps {
       each.catch((error: unknown) => this.#context.fail(toMigrationError(error)));
     await Promise.allSettled(preparations);
     await Promise.all(preparations);
-    if (image) await this.#pages.blob('program-image', image);
+    if (image) await this.#pages.blob('program-image', 0, image);
     return { type: 'prepared' };
   }
 
@@ -146,7 +151,7 @@ export class SourceSteps {
     // A round that takes longer than all of them may ends early; what is left of it is part of the residual.
     const deadline = this.#copyStartedAt + options.maxTotalMs;
     const { left, ...copied } = await this.#pages.runs(round, this.#pending, deadline);
-    await this.#pages.barrier(round);
+    await this.#endRound();
     const wireBytes = this.wireBytes - wireBefore;
     const written = await guest.writeLog.harvest();
     this.#pending = unionRuns([...left, ...written]);
@@ -164,12 +169,19 @@ export class SourceSteps {
     const askedAt = now();
     this.#pausedAt = askedAt;
     this.#guestRan = guest.state !== 'paused';
-    const stoppedAt = await guest.pauseForSwitchover();
+    const state = new StateSending(this.#pages);
+    this.#state = state;
+    const stoppedAt = await guest.pauseForSwitchover((piece) => state.take(piece));
     // What is done before the guest stands still is no downtime. Two clocks meet here: never before it was asked.
     const ms = Math.min(Math.max(0, unixNow() - stoppedAt), now() - askedAt);
     this.#pausedAt = now() - ms;
     report.downtime.pauseMs = ms;
     report.switchover = { stoppedAt, resumedAt: null };
+    // The target's machine takes what there is while the residual is on its way.
+    if (state.bytes > 0) {
+      await state.sent();
+      this.#acknowledged.push(settling(this.#endRound()));
+    }
     return { type: 'paused' };
   }
 
@@ -177,13 +189,16 @@ export class SourceSteps {
     const { guest, now, options, report } = this.#context;
     const startedAt = now();
     const wireBefore = this.wireBytes;
-    const [first, state] = await both(this.#sendResidual(round), guest.saveState());
+    const [first] = await both(this.#sendResidual(round), guest.saveState());
     const residualSentAt = now();
     // Saving the devices may write guest memory; only now is the log final.
     const last = await this.#pages.runs(round, await guest.writeLog.harvest());
-    await this.#pages.blob('device-state', state);
-    this.#stateDigest = hashHex(state);
-    await this.#pages.barrier(round);
+    this.#stateDigest = (await this.#state?.sent()) ?? '';
+    const acknowledged = settling(this.#endRound());
+    this.#acknowledged.push(acknowledged);
+    // Otherwise the target is asked to finalize at once: it does when all of it is there.
+    const verify = options.verify === 'strict';
+    if (verify) await acknowledged;
     this.#pending = [];
     report.downtime.residualMs = residualSentAt - startedAt;
     report.downtime.stateMs = now() - residualSentAt;
@@ -199,7 +214,7 @@ export class SourceSteps {
       },
       0,
     );
-    return { type: 'state-sent', verify: options.verify === 'strict' };
+    return { type: 'state-sent', verify };
   }
 
   async #sendResidual(round: number): Promise<CopyFigures> {
@@ -224,10 +239,12 @@ export class SourceSteps {
   }
 
   async #finalize(): Promise<SourceEvent> {
-    const { conversation, journal, report, timeouts } = this.#context;
+    const { conversation, journal, now, report, timeouts } = this.#context;
+    const askedAt = now();
     const loading = conversation.ask(
       {
         type: 'finalize',
+        round: this.#rounds - 1,
         stateDigest: this.#stateDigest,
         pagesSent: report.pagesSent,
         resume: this.#guestRan,
@@ -238,7 +255,10 @@ export class SourceSteps {
     // The record is written while the target loads, not after it: earlier is safe, since it says no more than that the
     // target is to be asked, and a target that was never sent a commit answers that it has none.
     const [{ loadMs }] = await both(loading, journal.decide(this.#commitSent()));
+    await Promise.all(this.#acknowledged);
     report.downtime.loadMs = loadMs;
+    // What was still on its way when it was asked.
+    report.downtime.stateMs += Math.max(0, now() - askedAt - loadMs);
     return { type: 'ready' };
   }
 
@@ -343,6 +363,11 @@ export class SourceSteps {
     return { type: 'aborted', error };
   }
 
+  async #endRound(): Promise<void> {
+    this.#rounds += 1;
+    await this.#pages.barrier(this.#rounds - 1);
+  }
+
   get #pages(): PageSending {
     if (!this.#sending) throw new MigrationError('internal', 'pages are sent before the streams are open');
     return this.#sending;
@@ -373,4 +398,10 @@ export class SourceSteps {
 async function both<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
   await Promise.allSettled([a, b]);
   return [await a, await b];
+}
+
+/** A promise that is awaited later: until then its failure is nobody's. */
+function settling(promise: Promise<void>): Promise<void> {
+  promise.catch(() => undefined);
+  return promise;
 }

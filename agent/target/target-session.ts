@@ -1,16 +1,16 @@
 import { MigrationError, refusalError, toMigrationError } from '../../shared/errors.js';
 import { InOrder } from '../../shared/in-order.js';
 import type { Run } from '../../shared/page.js';
-import { MAX_BLOB_BYTES } from '../../shared/protocol/frame.js';
 import type { PreflightFinding, SourceMessage } from '../../shared/protocol/messages.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
 import type { Guest, IncomingGuest } from '../guest/guest.js';
-import { hashHex } from '../guest/page-hash.js';
 import type { JournalEntry, OwnershipJournal } from '../journal/ownership-journal.js';
 import { errorMessage, messageText } from '../link/error-message.js';
 import type { BlobKind, PageSink, TargetControl } from '../link/link.js';
+import { ArrivingState } from './arriving-state.js';
 import { BlobBuffer } from './blob-buffer.js';
 import { ReceivedMemory } from './received-memory.js';
+import { RoundBarrier } from './round-barrier.js';
 import {
   type Finalize,
   isFromSource,
@@ -27,6 +27,9 @@ import {
  * its connection alive, must not hold the node's lock and memory for ever. ms
  */
 export const COMMIT_TIMEOUT_MS = 60_000;
+
+/** The stream that carries blobs, in order. */
+const BLOB_STREAM = 0;
 
 /** What the session needs of the node that it brings a guest to. */
 export interface IncomingHost {
@@ -79,9 +82,12 @@ export class TargetSession {
   #kept = Promise.resolve(false);
   #memory: ReceivedMemory | null = null;
   #image: BlobBuffer | null = null;
-  #deviceState: BlobBuffer | null = new BlobBuffer('the device state', MAX_BLOB_BYTES);
-  /** Streams that have ended the round `round`. */
-  #barrier = { round: 0, ended: new Set<number>() };
+  #deviceState = new ArrivingState();
+  /** The guest is loading it, while it arrives. */
+  #loading: Promise<void> | null = null;
+  #rounds = new RoundBarrier(1);
+  /** Has come before the end of the round that it is about: they travel on connections of their own. */
+  #earlyFinalize: Finalize | null = null;
   #pieces = 0;
   /** A verify-request is being answered: one at a time, for each costs a thousand times of what it takes to ask. */
   #hashesDue = false;
@@ -123,7 +129,7 @@ export class TargetSession {
         this.#dispatch({ type: 'verify-request', message });
         break;
       case 'finalize':
-        this.#dispatch({ type: 'finalize', message });
+        this.#takeFinalize(message);
         break;
       case 'commit':
         this.#dispatch({ type: 'commit' });
@@ -138,6 +144,14 @@ export class TargetSession {
     }
   }
 
+  /** It counts once all streams have ended its round, and waits for that where it has overtaken them. */
+  #takeFinalize(message: Finalize): void {
+    if (this.#earlyFinalize) this.#reject(this.#unexpected('finalize'));
+    else if (this.#state.name === 'receiving' && message.round >= this.#rounds.over) {
+      this.#earlyFinalize = message;
+    } else this.#dispatch({ type: 'finalize', message });
+  }
+
   /** Something outside of the steps failed: a connection ended, the peer broke the protocol, the agent shuts down. */
   fail(error: MigrationError): void {
     this.#dispatch({ type: 'failed', error });
@@ -149,7 +163,7 @@ export class TargetSession {
     payload: (_stream, region, offset, chunk) => this.#receiving('pages')?.write(region, offset, chunk),
     pagesEnd: (_stream, run) => this.#receiving('pages')?.applied(run),
     zeroPages: (_stream, run) => this.#zeroPages(run),
-    blob: (_stream, kind, total, offset, chunk) => this.#blob(kind, total, offset, chunk),
+    blob: (stream, kind, offset, chunk) => this.#blob(stream, kind, offset, chunk),
     roundEnd: (stream, round) => this.#roundEnd(stream, round),
   };
 
@@ -180,23 +194,34 @@ export class TargetSession {
     memory.applied(run);
   }
 
-  #blob(kind: BlobKind, total: number, offset: number, chunk: Uint8Array): void {
+  #blob(stream: number, kind: BlobKind, offset: number, chunk: Uint8Array): void {
     if (!this.#receiving('blob')) return;
+    if (stream !== BLOB_STREAM) throw this.#unexpected(`a blob on stream ${stream}`);
     const buffer = kind === 'device-state' ? this.#deviceState : this.#image;
     if (!buffer) throw this.#unexpected('a program image that was not announced');
-    buffer.add(total, offset, chunk);
+    buffer.add(offset, chunk);
   }
 
   #roundEnd(stream: number, round: number): void {
     if (!this.#receiving('round-end')) return;
-    const { ended } = this.#barrier;
-    if (round !== this.#barrier.round || ended.has(stream)) {
-      throw new MigrationError('unexpected-message', `stream ${stream} ended round ${round} out of order`);
+    const over = this.#rounds.end(stream, round);
+    if (stream === BLOB_STREAM) this.#deviceState.endRound();
+    if (!over) return;
+    if (this.#deviceState.release()) void this.#startLoading();
+    this.#dispatch({ type: 'round-ended', round: this.#rounds.over - 1 });
+    const finalize = this.#earlyFinalize;
+    if (finalize === null || finalize.round >= this.#rounds.over) return;
+    this.#earlyFinalize = null;
+    this.#dispatch({ type: 'finalize', message: finalize });
+  }
+
+  /** What fails of it ends the migration at once, however much is still to come. */
+  #startLoading(): Promise<void> {
+    if (!this.#loading) {
+      this.#loading = this.#machine.then((guest) => guest.loadState(this.#deviceState));
+      this.#loading.catch((error: unknown) => this.fail(toMigrationError(error, 'load-failed')));
     }
-    ended.add(stream);
-    if (ended.size < this.#prepare!.streams) return;
-    this.#barrier = { round: round + 1, ended: new Set() };
-    this.#dispatch({ type: 'round-ended', round });
+    return this.#loading;
   }
 
   /** Events follow each other, also where a listener causes one while another is dealt with. */
@@ -312,6 +337,7 @@ export class TargetSession {
     );
     await journal.stage(this.#decision('committed'));
     this.#memory = new ReceivedMemory(incoming.regions, message.verify);
+    this.#rounds = new RoundBarrier(message.streams);
     if (message.imageBytes > 0) this.#image = new BlobBuffer('the program image', message.imageBytes);
     if (this.#state.name !== 'preparing') return null;
     // Pages may follow as soon as the source has the token, so the state must change before.
@@ -344,7 +370,7 @@ export class TargetSession {
     this.#unwatchGuest();
     this.#incoming = null;
     this.#image = null;
-    this.#deviceState = null;
+    this.#deviceState = new ArrivingState();
     if (this.#prepare?.verify === 'after') this.#memory?.release();
     else this.#memory = null;
   }
@@ -366,18 +392,13 @@ export class TargetSession {
       const text = `${message.pagesSent} pages were sent and ${applied} arrived: the link lost some`;
       throw new MigrationError('bad-frame', text);
     }
-    const state = this.#deviceState!.take();
-    const imageBytes = this.#image?.take().length ?? 0;
+    const imageBytes = this.#image?.bytes.length ?? 0;
     if (imageBytes !== this.#prepare!.imageBytes) {
       const text = `a program image of ${this.#prepare!.imageBytes} bytes was announced and ${imageBytes} came`;
       throw new MigrationError('bad-frame', text);
     }
-    const digest = hashHex(state);
-    if (digest !== message.stateDigest) {
-      const text = `the device state arrived damaged: its digest is ${digest}, the source's is ${message.stateDigest}`;
-      throw new MigrationError('load-failed', text);
-    }
-    await (await this.#machine).loadState(state);
+    this.#deviceState.complete(message.stateDigest);
+    await this.#startLoading();
     return { type: 'loaded', loadMs: this.#context.now() - startedAt };
   }
 
@@ -398,7 +419,7 @@ export class TargetSession {
     let failure: string | null = null;
     let resumedAt: number | null = null;
     try {
-      this.#kept = host.adopt(guest, this.#image?.take());
+      this.#kept = host.adopt(guest, this.#image?.bytes);
       if (this.#finalize!.resume) resumedAt = await guest.resume();
     } catch (error) {
       onWarning('the guest is committed to this node, but did not start: it is paused here', error);
@@ -419,6 +440,7 @@ export class TargetSession {
     if (answer === 'aborted') this.#send({ type: 'aborted' });
     else this.#sendError(error);
     closeStreams();
+    this.#deviceState.fail(error);
     try {
       if (this.#incoming) await this.#context.journal.unstage(this.#context.migration);
     } catch (failure) {

@@ -621,7 +621,7 @@ void t.test('the target talks nonsense', async (t) => {
 });
 
 void t.test('the source talks nonsense', async (t) => {
-  const finalize = { type: 'finalize', stateDigest: '0'.repeat(16), resume: true } as const;
+  const finalize = { type: 'finalize', round: 0, stateDigest: '0'.repeat(16), resume: true } as const;
   const nonsense: Record<string, [state: (typeof TARGET_STATES)[number], message: SourceMessage]> = {
     'commit before all is there': ['receiving', { type: 'commit' }],
     'wrong count of pages': ['receiving', { ...finalize, pagesSent: 1 }],

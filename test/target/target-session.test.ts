@@ -82,8 +82,9 @@ const state = new Uint8Array([1, 2, 3]);
 async function moved({ target, hear, sink }: Awaited<ReturnType<typeof session>>, verify: 'off' | 'after') {
   target.receive(prepare(verify));
   await hear('prepared');
-  sink().blob(0, 'device-state', state.length, 0, state);
-  target.receive({ type: 'finalize', stateDigest: hashHex(state), pagesSent: 0, resume: true });
+  sink().blob(0, 'device-state', 0, state);
+  sink().roundEnd(0, 0);
+  target.receive({ type: 'finalize', round: 0, stateDigest: hashHex(state), pagesSent: 0, resume: true });
   await hear('ready');
   target.receive({ type: 'commit' });
   return await hear('running');
