@@ -38,6 +38,11 @@ export interface WriteLog {
   start(): Promise<void>;
   /** Takes the pages written since the start or the last harvest: ascending, disjoint, atomic per page. */
   harvest(): Promise<Run[]>;
+  /**
+   * Throws tracking-failed where writes may be in no harvest so far: to be asked once more when the guest stands still.
+   * Absent where a harvest itself tells.
+   */
+  confirm?(): void;
   /** Ends tracking. Harmless when not started. */
   stop(): Promise<void>;
   /**

@@ -39,6 +39,8 @@ export class SourceSteps {
   #pausedAt: number | null = null;
   #state: StateSending | null = null;
   #stateDigest = '';
+  /** Is told once the target is at work: the guest stands still. */
+  #lastRound: Parameters<MigrationReport['addRound']>[0] | null = null;
   /** Rounds that were ended on the link: those that were copied, and what was sent of the state before the guest stood still. */
   #rounds = 0;
   /** Acknowledgements that nothing waits for before the target is ready. */
@@ -154,12 +156,14 @@ export class SourceSteps {
     await this.#endRound();
     const wireBytes = this.wireBytes - wireBefore;
     const written = await guest.writeLog.harvest();
+    guest.writeLog.confirm?.();
     this.#pending = unionRuns([...left, ...written]);
     const residualPages = countPages(this.#pending);
     const ms = now() - startedAt;
     report.figures.push({ wireBytes, ms, residualPages });
     const decision = decide(report.figures, now() - this.#copyStartedAt, options);
     report.decision = decision;
+    report.pagesSent += copied.pages;
     this.#addRound({ round, ...copied, wireBytes, ms, residualPages }, countPages(written));
     return { type: 'round-copied', decision };
   }
@@ -202,24 +206,27 @@ export class SourceSteps {
     this.#pending = [];
     report.downtime.residualMs = residualSentAt - startedAt;
     report.downtime.stateMs = now() - residualSentAt;
-    this.#addRound(
-      {
-        round,
-        pages: first.pages + last.pages,
-        zeroPages: first.zeroPages + last.zeroPages,
-        bytes: first.bytes + last.bytes,
-        wireBytes: this.wireBytes - wireBefore,
-        ms: now() - startedAt,
-        residualPages: 0,
-      },
-      0,
-    );
+    const pages = first.pages + last.pages;
+    report.pagesSent += pages;
+    this.#lastRound = {
+      round,
+      pages,
+      zeroPages: first.zeroPages + last.zeroPages,
+      bytes: first.bytes + last.bytes,
+      wireBytes: this.wireBytes - wireBefore,
+      ms: now() - startedAt,
+      residualPages: 0,
+    };
     return { type: 'state-sent', verify };
   }
 
   async #sendResidual(round: number): Promise<CopyFigures> {
-    const written = await this.#context.guest.writeLog.harvest();
-    return await this.#pages.runs(round, unionRuns([...this.#pending, ...written]));
+    const { writeLog } = this.#context.guest;
+    const written = await writeLog.harvest();
+    const sent = await this.#pages.runs(round, unionRuns([...this.#pending, ...written]));
+    // While the state is still being saved.
+    writeLog.confirm?.();
+    return sent;
   }
 
   async #verify(): Promise<SourceEvent> {
@@ -254,7 +261,9 @@ export class SourceSteps {
     );
     // The record is written while the target loads, not after it: earlier is safe, since it says no more than that the
     // target is to be asked, and a target that was never sent a commit answers that it has none.
-    const [{ loadMs }] = await both(loading, journal.decide(this.#commitSent()));
+    const recording = journal.decide(this.#commitSent());
+    if (this.#lastRound) this.#addRound(this.#lastRound, 0);
+    const [{ loadMs }] = await both(loading, recording);
     await Promise.all(this.#acknowledged);
     report.downtime.loadMs = loadMs;
     // What was still on its way when it was asked.

@@ -419,8 +419,11 @@ export class TargetSession {
     let failure: string | null = null;
     let resumedAt: number | null = null;
     try {
+      // First of all: it stands still for as long.
+      const resuming = this.#finalize!.resume ? guest.resume() : Promise.resolve(null);
+      resuming.catch(() => undefined);
       this.#kept = host.adopt(guest, this.#image?.bytes);
-      if (this.#finalize!.resume) resumedAt = await guest.resume();
+      resumedAt = await resuming;
     } catch (error) {
       onWarning('the guest is committed to this node, but did not start: it is paused here', error);
       failure = messageText(toMigrationError(error).message);

@@ -252,6 +252,15 @@ void t.test('a call of the source guest fails', async (t) => {
       await assertSound(t, migration, result);
     });
   }
+  for (const state of ['copying', 'switching-over']) {
+    await t.test(`the write-log can't be relied on, ${state}`, async (t) => {
+      const { migration, result } = await withFaultIn('source', state, ({ guest }) => {
+        guest.failing.add('confirm');
+      });
+      t.match(result, { outcome: 'failed', error: { code: 'tracking-failed', message: /confirm/ } });
+      await assertSound(t, migration, result);
+    });
+  }
   await t.test('harvest, once the guest is paused', async (t) => {
     const guest = busyGuest();
     const { migration, result } = await run(guest, {

@@ -14,7 +14,17 @@ export function definitionOf(name: string): GuestDefinition {
 
 /** Calls recorded in order, and calls told to fail, by name. */
 export type GuestCall =
-  'start' | 'harvest' | 'stop' | 'populated' | 'pause' | 'settle' | 'resume' | 'save' | 'load' | 'destroy';
+  | 'start'
+  | 'harvest'
+  | 'confirm'
+  | 'stop'
+  | 'populated'
+  | 'pause'
+  | 'settle'
+  | 'resume'
+  | 'save'
+  | 'load'
+  | 'destroy';
 
 /** A guest whose memory is plain arrays and whose writes the test scripts; it keeps a log of what is asked of it. */
 export class ArrayGuest implements Guest {
@@ -67,6 +77,10 @@ export class ArrayGuest implements Guest {
       this.#written = [];
       return written;
     }),
+    confirm: () => {
+      this.calls.push('confirm');
+      if (this.failing.has('confirm')) throw new MigrationError('tracking-failed', 'confirm was told to fail');
+    },
     stop: () => this.#call('stop', () => void (this.#tracking = false)),
   }; // prettier-ignore
 

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { MigrationError } from '../../../shared/errors.js';
 import type { QemuDefinition } from '../../../shared/guest-definition.js';
@@ -122,7 +123,7 @@ export class QemuGuest implements HostedGuest {
 
   async pause(): Promise<void> {
     await this.#control.execute('stop');
-    await this.#want(this.state);
+    this.#want(this.state);
   }
 
   async resume(): Promise<number> {
@@ -130,14 +131,14 @@ export class QemuGuest implements HostedGuest {
     if (this.#unsettled) await this.#saving.cancel();
     if (this.state !== 'running') await this.#letRun();
     this.#unsettled = false;
-    await this.#want('running');
+    this.#want('running');
     return this.#run.runningSince;
   }
 
   async pauseForSwitchover(state: StateSink): Promise<number> {
     await this.#saving.cancel();
     await this.#forgetMigration();
-    await this.#want(this.state);
+    this.#want(this.state);
     this.#unsettled = true;
     const ran = this.state === 'running';
     const encoder = new QemuStateEncoder(state);
@@ -168,24 +169,22 @@ export class QemuGuest implements HostedGuest {
   }
 
   async loadState(state: AsyncIterable<Uint8Array>): Promise<void> {
-    let recorded: Promise<void> | undefined;
     const stream = streamOf(state, async ({ condition, consoleEnd, consoleTail }) => {
       if (condition !== 'running') await activateDisksOnLoad(this.#control);
       this.#ownConsole?.load(consoleEnd, consoleTail);
       const consoleBase = this.#ownConsole?.start ?? null;
       this.#record = { ...this.#record, wanted: condition, consoleBase };
-      recorded = this.#directory.write(this.#record);
-      // It is awaited below, where the loading does not fail first.
-      recorded.catch(() => undefined);
+      this.#directory.write(this.#record);
     });
     await loadState(this.#control, this.#directory.stateSocket, stream);
-    await recorded;
     this.#run.state = this.#record.wanted === 'finished' ? 'finished' : 'paused';
   }
 
   async own(): Promise<void> {
     this.#record = { ...this.#record, incoming: null };
-    await this.#directory.write(this.#record);
+    // Not in the turn of who tells it, which may be the one that lets the guest run.
+    await setImmediate();
+    this.#directory.write(this.#record);
   }
 
   /** Makes the guest, which an earlier agent has left in whatever state, one that settle() has to look at. */
@@ -271,10 +270,10 @@ export class QemuGuest implements HostedGuest {
     for (const listener of [...this.#listeners]) listener();
   }
 
-  async #want(wanted: GuestState): Promise<void> {
+  #want(wanted: GuestState): void {
     if (this.#record.wanted === wanted) return;
     this.#record = { ...this.#record, wanted };
-    await this.#directory.write(this.#record);
+    this.#directory.write(this.#record);
   }
 }
 

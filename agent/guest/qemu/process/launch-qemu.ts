@@ -48,7 +48,7 @@ export async function prepareQemu(
   await clearRemains(directory, outline.node);
   await directory.create();
   try {
-    await directory.write(record);
+    directory.write(record);
     await createRamFiles(ramFiles);
     return { directory, record };
   } catch (error) {
@@ -81,7 +81,7 @@ export async function launchQemu(binary: string, prepared: PreparedQemu): Promis
     });
     process = await QemuProcess.start(binary, parameters, directory.qemuLog);
     const record = { ...prepared.record, process: process.identity };
-    await directory.write(record);
+    directory.write(record);
     const control = await connectQemu(definition.name, directory, process, directory.qmpSocket, START_MS);
     return { record, control };
   } catch (error) {
