@@ -6,7 +6,7 @@ import type { PreflightFinding } from '../../shared/protocol/messages.js';
 import { formatBytes } from '../../shared/units.js';
 import type { OwnershipJournal } from '../journal/ownership-journal.js';
 import type { DefinitionFiles } from './definition-files.js';
-import type { Guest } from './guest.js';
+import type { Guest, IncomingGuest } from './guest.js';
 import type { GuestKind, GuestKinds, HostedGuest, MoveReport, Survivor } from './hosted-guest.js';
 import { HostedVm } from './hosted-vm.js';
 
@@ -328,12 +328,12 @@ export class GuestStore {
     return reasons;
   }
 
-  /** Creates the guest, paused and empty. Throws what checkIncoming returns, and guest-failed. */
+  /** Creates the guest, paused and empty. Throws what checkIncoming returns, and guest-failed; so does its machine. */
   async createIncoming(
     definition: GuestDefinition,
     regions: readonly { name: string; bytes: number }[],
     migration: string,
-  ): Promise<Guest> {
+  ): Promise<IncomingGuest> {
     const [reason] = this.checkIncoming(definition, regions);
     if (reason) throw reason;
     const vm = new HostedVm(definition, undefined);
@@ -342,9 +342,16 @@ export class GuestStore {
     this.#takeMemory(vm);
     this.#vms.set(vm.name, vm);
     try {
-      const guest = await this.#kind(definition).incoming(definition, migration);
-      vm.guest = this.#watch(vm.name, guest);
-      return guest;
+      const incoming = await this.#kind(definition).incoming(definition, migration);
+      vm.incoming = incoming;
+      const machine = incoming.machine.then((guest) => {
+        // It may have been given up meanwhile.
+        if (vm.incoming === incoming) vm.guest = this.#watch(vm.name, guest);
+        return guest;
+      });
+      // Whoever asked for the guest hears of it.
+      machine.catch(() => undefined);
+      return { regions: incoming.regions, machine };
     } catch (error) {
       this.#vms.delete(vm.name);
       throw error;
@@ -358,6 +365,7 @@ export class GuestStore {
   adopt(name: string, image: Uint8Array | undefined): { kept: Promise<boolean> } {
     const vm = this.#vm(name);
     vm.image = image;
+    vm.incoming = null;
     vm.migration = null;
     vm.hold = null;
     const kept = Promise.all([this.#save(vm), vm.guest?.own?.()]).then(

@@ -45,6 +45,11 @@ export interface WriteLog {
   start(): Promise<void>;
   /** Takes the pages written since the start or the last harvest: ascending, disjoint, atomic per page. */
   harvest(): Promise<Run[]>;
+  /**
+   * Throws tracking-failed where writes may be in no harvest so far: to be asked once more when the guest stands still.
+   * Absent where a harvest itself tells.
+   */
+  confirm?(): void;
   /** Ends tracking. Harmless when not started. */
   stop(): Promise<void>;
   /**
@@ -53,6 +58,9 @@ export interface WriteLog {
    */
   capture?(run: Run): Uint8Array;
 }
+
+/** Takes the next piece of a guest's CPU and device state, which nobody changes any more. */
+export type StateSink = (piece: Uint8Array) => void;
 
 export type GuestState = 'running' | 'paused' | 'finished';
 
@@ -75,18 +83,32 @@ export interface Guest {
   /** Stops all virtual CPUs, as its operator asked for. Harmless when paused. */
   pause(): Promise<void>;
   /**
-   * Stops all virtual CPUs for saveState(); memory and state stand still once it resolves. Returns when they stopped, in
-   * Unix ms by this host's clock: the work before that does not count as downtime. A paused or finished guest stays so.
+   * Stops all virtual CPUs for saveState(); memory and state stand still once it resolves. What of the state can be saved
+   * before that, if anything, goes to `state`. Returns when they stopped, in Unix ms by this host's clock: the work before
+   * that does not count as downtime. A paused or finished guest stays so.
    */
-  pauseForSwitchover(): Promise<number>;
+  pauseForSwitchover(state: StateSink): Promise<number>;
   /** Takes pauseForSwitchover() back, how ever far it came: a guest that ran before runs again. Harmless otherwise. */
   settle(): Promise<void>;
   /** Lets the guest run; returns since when, in Unix ms. Harmless when running; no effect on a finished one. */
   resume(): Promise<number>;
-  /** CPU and device state after pauseForSwitchover(), without its memory. */
-  saveState(): Promise<Uint8Array>;
-  /** Gives a paused guest that state; its regions hold the matching memory by then. */
-  loadState(state: Uint8Array): Promise<void>;
+  /** Saves the rest of the CPU and device state, without memory, to where pauseForSwitchover() has begun. */
+  saveState(): Promise<void>;
+  /**
+   * Gives a paused guest that state, which may still be arriving: in pieces of any length, to an end if it is whole. Its
+   * regions hold the matching memory by the time that a piece comes. One that fails is of no use any more.
+   */
+  loadState(state: AsyncIterable<Uint8Array>): Promise<void>;
   /** Ends it and frees all that it holds. Harmless when repeated. */
   destroy(): Promise<void>;
+}
+
+/** A guest that a migration brings. Its memory can be filled at once, while its machine may still be starting. */
+export interface IncomingGuest<Machine extends Guest = Guest> {
+  readonly regions: readonly Region[];
+  /**
+   * The machine, paused. Rejects with why it could not be started: its memory is gone then, and what is still written to
+   * it is lost.
+   */
+  readonly machine: Promise<Machine>;
 }

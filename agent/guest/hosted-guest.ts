@@ -1,6 +1,6 @@
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import type { PreflightFinding } from '../../shared/protocol/messages.js';
-import type { Guest } from './guest.js';
+import type { Guest, IncomingGuest } from './guest.js';
 
 /** What a guest has printed, by position: byte n of all that it ever printed, on whichever node. */
 export interface GuestConsole {
@@ -29,6 +29,12 @@ export interface HostedGuest extends Guest {
   disown?(): Promise<void>;
 }
 
+/** An incoming guest as its node hosts it. */
+export interface IncomingHostedGuest extends IncomingGuest<HostedGuest> {
+  /** Ends it, how ever far it has come, and frees all that it holds. Harmless when repeated. */
+  destroy(): Promise<void>;
+}
+
 /** A guest that an earlier run of the agent has left behind. */
 export interface Survivor {
   readonly definition: GuestDefinition;
@@ -53,8 +59,11 @@ export interface GuestKind<Definition extends GuestDefinition = GuestDefinition>
   check(definition: Definition, image: Uint8Array | undefined): void;
   /** A guest that boots, paused. Throws invalid-image, target-out-of-memory, guest-failed. */
   boot(definition: Definition, image: Uint8Array | undefined): Promise<HostedGuest>;
-  /** A paused guest with empty memory that `migration` fills. Throws target-out-of-memory, guest-failed. */
-  incoming(definition: Definition, migration: string): Promise<HostedGuest>;
+  /**
+   * A paused guest with empty memory that `migration` fills. Throws target-out-of-memory, guest-failed; so does its
+   * machine.
+   */
+  incoming(definition: Definition, migration: string): Promise<IncomingHostedGuest>;
   /** Names and sizes of the regions that a guest of that definition has. */
   regions(definition: Definition): { name: string; bytes: number }[];
   /** Guests that outlived the agent; remains of those that did not are removed. Absent where guests end with it. */

@@ -2,7 +2,7 @@ import type { ConsoleChunk, ConsoleEnd, GuestInfo, GuestStatus } from '../../sha
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { followConsole } from './follow-console.js';
-import type { HostedGuest } from './hosted-guest.js';
+import type { HostedGuest, IncomingHostedGuest } from './hosted-guest.js';
 
 /** A machine that is not in the agent's hands. */
 export interface Stray {
@@ -18,6 +18,8 @@ export class HostedVm {
   readonly definition: GuestDefinition;
   image: Uint8Array | undefined;
   guest: HostedGuest | null = null;
+  /** What a migration is bringing here; its machine becomes `guest` once it has started. */
+  incoming: IncomingHostedGuest | null = null;
   /** A machine that can't be reached or ended: it may run, so no other may be started. */
   stray: Stray | null = null;
   /** Why the guest is not as its operator wanted it, where an earlier run of the agent left it. */
@@ -87,7 +89,8 @@ export class HostedVm {
 
   /** Ends the guest and frees its memory. Harmless when there is none. One that can't be ended becomes a stray. */
   async drop(): Promise<void> {
-    const machine = this.guest ?? this.stray;
+    const machine = this.incoming ?? this.guest ?? this.stray;
+    this.incoming = null;
     this.guest = null;
     for (const notify of this.onGone) notify();
     try {

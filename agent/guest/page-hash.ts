@@ -11,7 +11,25 @@ export function hashBytes(bytes: Uint8Array): bigint {
 
 /** hashBytes as 16 hexadecimal digits. */
 export function hashHex(bytes: Uint8Array): string {
-  return hashBytes(bytes).toString(16).padStart(16, '0');
+  return hex(hashBytes(bytes));
+}
+
+function hex(hash: bigint): string {
+  return hash.toString(16).padStart(16, '0');
+}
+
+/** hashHex of bytes that come in pieces. */
+export class RunningHash {
+  readonly #hash = hasher.create64();
+
+  update(piece: Uint8Array): void {
+    this.#hash.update(piece);
+  }
+
+  /** Of all bytes so far. */
+  digest(): string {
+    return hex(this.#hash.digest());
+  }
 }
 
 /** xxHash64 of page `page` of a region. */

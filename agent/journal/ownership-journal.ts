@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { MigrationError } from '../../shared/errors.js';
@@ -42,8 +42,8 @@ export class OwnershipJournal {
   readonly #directory: string;
   /** In the order of their decisions. */
   readonly #entries: Map<string, JournalEntry>;
-  /** Entries that lie ready, complete and synced, and become the decision by a rename. */
-  readonly #staged = new Map<string, JournalEntry>();
+  /** Entries that lie ready, complete and synced, and become the decision by a rename and a sync of the directory. */
+  readonly #staged = new Map<string, { readonly entry: JournalEntry; readonly directory: FileHandle }>();
   /** The last step under way for each migration: they follow each other, so that two can't both be the first. */
   readonly #queues = new Map<string, Promise<unknown>>();
 
@@ -102,7 +102,11 @@ export class OwnershipJournal {
   /** Removes what stage() wrote, where no decision came of it. Harmless where nothing is staged. */
   async unstage(migration: string): Promise<void> {
     await this.#inTurn(migration, async () => {
-      if (this.#staged.delete(migration)) await rm(this.#path(migration) + STAGED, { force: true });
+      const staged = this.#staged.get(migration);
+      if (!staged) return;
+      this.#staged.delete(migration);
+      await staged.directory.close();
+      await rm(this.#path(migration) + STAGED, { force: true });
     });
   }
 
@@ -170,29 +174,34 @@ export class OwnershipJournal {
       } finally {
         await file.close();
       }
+      const directory = await openDirectory(this.#directory);
+      await this.#staged.get(entry.migration)?.directory.close();
+      this.#staged.set(entry.migration, { entry, directory });
     } catch (error) {
       await this.#removeUnfinished(path);
       throw unwritable(path, error);
     }
-    this.#staged.set(entry.migration, entry);
   }
 
   async #write(entry: JournalEntry): Promise<void> {
     const { migration } = entry;
     const path = this.#path(migration);
-    if (this.#staged.get(migration)?.decision !== entry.decision) await this.#stage(entry);
+    if (this.#staged.get(migration)?.entry.decision !== entry.decision) await this.#stage(entry);
     const staged = this.#staged.get(migration)!;
     this.#staged.delete(migration);
     try {
       await rename(path + STAGED, path);
-      await syncDirectory(this.#directory);
+      await staged.directory.sync();
     } catch (error) {
       // The rename may have happened: what is not known to be durable must not turn up after a restart.
       await this.#removeUnfinished(path + STAGED);
       await this.#removeUnfinished(path);
       throw unwritable(path, error);
+    } finally {
+      // A guest may be waiting for the decision, not for this.
+      staged.directory.close().catch(() => undefined);
     }
-    this.#entries.set(migration, staged);
+    this.#entries.set(migration, staged.entry);
   }
 
   async #removeUnfinished(path: string): Promise<void> {
@@ -223,8 +232,12 @@ async function readEntry(path: string): Promise<JournalEntry> {
   return validate(JournalEntrySchema, value, 'internal', `${what} (${REMEDY})`);
 }
 
+async function openDirectory(path: string): Promise<FileHandle> {
+  return await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+}
+
 async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  const handle = await openDirectory(path);
   try {
     await handle.sync();
   } finally {

@@ -36,7 +36,8 @@ export interface PageSender {
   sendPages(run: Run, data: Uint8Array): Promise<void>;
   /** Sends the run as all zero, with no payload. */
   sendZeroPages(run: Run): Promise<void>;
-  sendBlob(kind: BlobKind, data: Uint8Array): Promise<void>;
+  /** Sends the bytes of a blob from `offset` on. */
+  sendBlob(kind: BlobKind, offset: number, data: Uint8Array): Promise<void>;
   /**
    * Sends the end of the round in band on every stream, and resolves once the connections have taken all of it; the
    * target acknowledges with round-ack.
@@ -66,8 +67,8 @@ export interface PageSink {
   /** The last byte of that frame was delivered. */
   pagesEnd(stream: number, run: Run): void;
   zeroPages(stream: number, run: Run): void;
-  /** A piece of a blob of `totalBytes`, at `offset`. */
-  blob(stream: number, kind: BlobKind, totalBytes: number, offset: number, chunk: Uint8Array): void;
+  /** A piece of a blob, at `offset`. */
+  blob(stream: number, kind: BlobKind, offset: number, chunk: Uint8Array): void;
   /** All that the stream carried in this round was delivered before. */
   roundEnd(stream: number, round: number): void;
 }

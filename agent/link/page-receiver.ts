@@ -51,7 +51,7 @@ export function streamDecoder(stream: number, sink: PageSink): FrameDecoder {
     place: (region, offset, bytes) => sink.place?.(stream, region, offset, bytes) ?? null,
     pagesEnd: (run) => sink.pagesEnd(stream, run),
     zeroPages: (run) => sink.zeroPages(stream, run),
-    blob: (kind, totalBytes, offset, chunk) => sink.blob(stream, kind, totalBytes, offset, chunk),
+    blob: (kind, offset, chunk) => sink.blob(stream, kind, offset, chunk),
     roundEnd: (round) => sink.roundEnd(stream, round),
   });
 }

@@ -100,12 +100,12 @@ export class StreamedPageSender implements PageSender {
     }
   }
 
-  async sendBlob(kind: BlobKind, data: Uint8Array): Promise<void> {
-    for (let offset = 0; offset < data.length;) {
+  async sendBlob(kind: BlobKind, offset: number, data: Uint8Array): Promise<void> {
+    for (let done = 0; done < data.length;) {
       const pieceBytes = Math.min(MAX_FRAME_PAYLOAD, this.#pacer.pieceBytes);
-      const piece = data.subarray(offset, offset + pieceBytes);
-      await this.#write(0, encodeBlobHeader(kind, data.length, offset, piece.length), piece);
-      offset += piece.length;
+      const piece = data.subarray(done, done + pieceBytes);
+      await this.#write(0, encodeBlobHeader(kind, offset + done, piece.length), piece);
+      done += piece.length;
     }
   }
 

@@ -13,9 +13,9 @@ interface Expectation {
 }
 
 /**
- * The source's side of what is said on the control connection after the lock: one question at a time is open, and
- * what comes unasked is the target giving up ('error', 'aborted') or the connection ending. Both are reported to
- * `onFailure`, once; an open question is rejected with the same error.
+ * The source's side of what is said on the control connection after the lock: answers come in the order of the questions,
+ * and what comes unasked is the target giving up ('error', 'aborted') or the connection ending. Both are reported to
+ * `onFailure`, once; open questions are rejected with the same error.
  */
 export class Conversation {
   readonly #control: SourceControl;
@@ -23,7 +23,8 @@ export class Conversation {
   readonly #timers: Pick<Timers, 'after'>;
   readonly #onFailure: (error: MigrationError) => void;
   readonly #stopListening: () => void;
-  #expected: Expectation | null = null;
+  /** What is asked and not answered yet, in order. */
+  #expected: Expectation[] = [];
   #failure: MigrationError | null = null;
 
   constructor(
@@ -62,9 +63,11 @@ export class Conversation {
     if (this.#failure) throw this.#failure;
     let cancel: (() => void) | undefined;
     let over = false;
+    let expectation: Expectation | undefined;
     try {
       return await new Promise<MessageOf<T>>((resolve, reject) => {
-        this.#expected = { type, resolve: (message) => resolve(message as MessageOf<T>), reject };
+        expectation = { type, resolve: (message) => resolve(message as MessageOf<T>), reject };
+        this.#expected.push(expectation);
         const limit = () => {
           if (over) return;
           cancel = this.#timers.after(timeoutMs, () => {
@@ -78,28 +81,27 @@ export class Conversation {
     } finally {
       over = true;
       cancel?.();
-      this.#expected = null;
+      this.#expected = this.#expected.filter((each) => each !== expectation);
     }
   }
 
   /**
-   * Stops listening; later messages and the end of the connection are no failure any more. An open question is
+   * Stops listening; later messages and the end of the connection are no failure any more. Open questions are
    * rejected with `error`.
    */
   end(error: MigrationError | null): void {
     this.#stopListening();
     if (this.#failure) return;
     this.#failure = error ?? new MigrationError('internal', 'the conversation has ended');
-    this.#expected?.reject(this.#failure);
-    this.#expected = null;
+    this.#refuse(this.#failure);
   }
 
   #receive(message: TargetMessage): void {
     if (message.type.startsWith('lock-')) return;
-    const expected = this.#expected;
-    if (expected?.type === message.type) {
-      this.#expected = null;
-      expected.resolve(message);
+    const [next] = this.#expected;
+    if (next?.type === message.type) {
+      this.#expected.shift();
+      next.resolve(message);
     } else if (message.type === 'error') {
       this.#fail(new MigrationError(message.code, `node ${this.#peer}: ${message.message}`));
     } else if (message.type === 'aborted') {
@@ -115,8 +117,11 @@ export class Conversation {
   #fail(error: MigrationError): void {
     if (this.#failure) return;
     this.#failure = error;
-    this.#expected?.reject(error);
-    this.#expected = null;
+    this.#refuse(error);
     this.#onFailure(error);
+  }
+
+  #refuse(error: MigrationError): void {
+    for (const expectation of this.#expected.splice(0)) expectation.reject(error);
   }
 }

@@ -51,7 +51,6 @@ export class MigrationReport {
       dirtyPagesPerSecond: perSecond(dirtyPages),
     };
     this.rounds.push(round);
-    this.pagesSent += round.pages;
     return round;
   }
 

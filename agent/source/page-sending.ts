@@ -46,8 +46,8 @@ export class PageSending {
     return this.#sender.wireBytes;
   }
 
-  async blob(...[kind, data]: Parameters<PageSender['sendBlob']>): Promise<void> {
-    await this.#watch(() => this.#sender.sendBlob(kind, data));
+  async blob(...piece: Parameters<PageSender['sendBlob']>): Promise<void> {
+    await this.#watch(() => this.#sender.sendBlob(...piece));
   }
 
   /**

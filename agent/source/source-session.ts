@@ -153,11 +153,15 @@ export class SourceSession {
     })();
   }
 
-  /** A lost link waits for a better explanation: the target may have said on the control connection why it gave up. */
+  /**
+   * A lost link, and page connections that the target does not expect any more, wait for a better explanation: it may have
+   * said on the control connection why it gave up.
+   */
   #fail(error: MigrationError): void {
     const dispatch = () => this.#dispatch({ type: 'failed', error });
     const { timers = systemTimers, timeouts } = this.#context;
-    if (error.code === 'link-lost' && this.#conversation.open) timers.after(timeouts.explanationMs, dispatch);
+    const unexplained = error.code === 'link-lost' || error.code === 'not-found';
+    if (unexplained && this.#conversation.open) timers.after(timeouts.explanationMs, dispatch);
     else dispatch();
   }
 

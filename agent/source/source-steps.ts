@@ -4,7 +4,6 @@ import { countPages, type Run, unionRuns } from '../../shared/page.js';
 import type { Transport } from '../../shared/protocol/messages.js';
 import { unixNow } from '../../shared/unix-clock.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
-import { hashHex } from '../guest/page-hash.js';
 import { compareMemory } from './compare-memory.js';
 import { decide } from './convergence.js';
 import type { Conversation } from './conversation.js';
@@ -15,6 +14,7 @@ import { PageSending } from './page-sending.js';
 import type { SourceContext } from './source-context.js';
 import { StreamChoice } from './stream-choice.js';
 import type { SourceEffect, SourceEvent } from './source-state.js';
+import { StateSending } from './state-sending.js';
 
 export interface SourceStepsContext extends SourceContext {
   readonly conversation: Conversation;
@@ -40,7 +40,14 @@ export class SourceSteps {
   #pending: Run[] = [];
   #copyStartedAt = 0;
   #pausedAt: number | null = null;
+  #state: StateSending | null = null;
   #stateDigest = '';
+  /** Is told once the target is at work: the guest stands still. */
+  #lastRound: Parameters<MigrationReport['addRound']>[0] | null = null;
+  /** Rounds that were ended on the link: those that were copied, and what was sent of the state before the guest stood still. */
+  #rounds = 0;
+  /** Acknowledgements that nothing waits for before the target is ready. */
+  #acknowledged: Promise<void>[] = [];
 
   constructor(context: SourceStepsContext) {
     this.#context = context;
@@ -91,11 +98,26 @@ export class SourceSteps {
     this.#sending?.close(error);
   }
 
+  /** The guest's writes are followed, and what there is to copy is found, while the target prepares. */
   async #prepare(): Promise<SourceEvent> {
-    const { guest, image, options, timeouts, conversation, openPages, subject, fail, journal } =
-      this.#context;
-    await journal.stage(this.#commitSent());
-    const { streams, pageToken } = this.#context;
+    const { guest, journal, image } = this.#context;
+    const preparations = [
+      this.#openStreams(),
+      journal.stage(this.#commitSent()),
+      guest.writeLog.start().then(async () => (this.#pending = await guest.populated())),
+    ];
+    // What fails ends the others, and all have ended when this does: nothing goes on behind an abort.
+    for (const each of preparations)
+      each.catch((error: unknown) => this.#context.fail(toMigrationError(error)));
+    await Promise.allSettled(preparations);
+    await Promise.all(preparations);
+    if (image) await this.#pages.blob('program-image', 0, image);
+    return { type: 'prepared' };
+  }
+
+  async #openStreams(): Promise<void> {
+    const { guest, image, options, timeouts, conversation, subject, fail } = this.#context;
+    const { streams, pageToken, openPages } = this.#context;
     const agreed = await conversation.ask(
       {
         type: 'prepare',
@@ -125,10 +147,6 @@ export class SourceSteps {
       const text = `a page connection to node ${subject.to} ended: ${end.reason || `code ${end.code}`}`;
       fail(new MigrationError('link-lost', text));
     });
-    if (image) await this.#sending.blob('program-image', image);
-    signal.throwIfAborted();
-    await guest.writeLog.start();
-    return { type: 'prepared' };
   }
 
   async #copyRound(round: number): Promise<SourceEvent> {
@@ -136,23 +154,24 @@ export class SourceSteps {
     const startedAt = now();
     if (round === 0) {
       this.#copyStartedAt = startedAt;
-      this.#pending = await guest.populated();
       report.populatedPages = countPages(this.#pending);
     }
     const wireBefore = this.wireBytes;
     // A round that takes longer than all of them may ends early; what is left of it is part of the residual.
     const deadline = this.#copyStartedAt + options.maxTotalMs;
     const { left, ...copied } = await this.#pages.runs(round, this.#pending, deadline);
-    await this.#pages.barrier(round);
+    await this.#endRound();
     report.streams = this.#pages.streams(this.#transport);
     const wireBytes = this.wireBytes - wireBefore;
     const written = await guest.writeLog.harvest();
+    guest.writeLog.confirm?.();
     this.#pending = unionRuns([...left, ...written]);
     const residualPages = countPages(this.#pending);
     const ms = now() - startedAt;
     report.figures.push({ wireBytes, ms, residualPages });
     const decision = decide(report.figures, now() - this.#copyStartedAt, options);
     report.decision = decision;
+    report.pagesSent += copied.pages;
     this.#addRound({ round, ...copied, wireBytes, ms, residualPages }, countPages(written));
     return { type: 'round-copied', decision };
   }
@@ -162,12 +181,19 @@ export class SourceSteps {
     const askedAt = now();
     this.#pausedAt = askedAt;
     this.#guestRan = guest.state !== 'paused';
-    const stoppedAt = await guest.pauseForSwitchover();
+    const state = new StateSending(this.#pages);
+    this.#state = state;
+    const stoppedAt = await guest.pauseForSwitchover((piece) => state.take(piece));
     // What is done before the guest stands still is no downtime. Two clocks meet here: never before it was asked.
     const ms = Math.min(Math.max(0, unixNow() - stoppedAt), now() - askedAt);
     this.#pausedAt = now() - ms;
     report.downtime.pauseMs = ms;
     report.switchover = { stoppedAt, resumedAt: null };
+    // The target's machine takes what there is while the residual is on its way.
+    if (state.bytes > 0) {
+      await state.sent();
+      this.#acknowledged.push(settling(this.#endRound()));
+    }
     return { type: 'paused' };
   }
 
@@ -175,34 +201,40 @@ export class SourceSteps {
     const { guest, now, options, report } = this.#context;
     const startedAt = now();
     const wireBefore = this.wireBytes;
-    const [first, state] = await both(this.#sendResidual(round), guest.saveState());
+    const [first] = await both(this.#sendResidual(round), guest.saveState());
     const residualSentAt = now();
     // Saving the devices may write guest memory; only now is the log final.
     const last = await this.#pages.runs(round, await guest.writeLog.harvest());
-    await this.#pages.blob('device-state', state);
-    this.#stateDigest = hashHex(state);
-    await this.#pages.barrier(round);
+    this.#stateDigest = (await this.#state?.sent()) ?? '';
+    const acknowledged = settling(this.#endRound());
+    this.#acknowledged.push(acknowledged);
+    // Otherwise the target is asked to finalize at once: it does when all of it is there.
+    const verify = options.verify === 'strict';
+    if (verify) await acknowledged;
     this.#pending = [];
     report.downtime.residualMs = residualSentAt - startedAt;
     report.downtime.stateMs = now() - residualSentAt;
-    this.#addRound(
-      {
-        round,
-        pages: first.pages + last.pages,
-        zeroPages: first.zeroPages + last.zeroPages,
-        bytes: first.bytes + last.bytes,
-        wireBytes: this.wireBytes - wireBefore,
-        ms: now() - startedAt,
-        residualPages: 0,
-      },
-      0,
-    );
-    return { type: 'state-sent', verify: options.verify === 'strict' };
+    const pages = first.pages + last.pages;
+    report.pagesSent += pages;
+    this.#lastRound = {
+      round,
+      pages,
+      zeroPages: first.zeroPages + last.zeroPages,
+      bytes: first.bytes + last.bytes,
+      wireBytes: this.wireBytes - wireBefore,
+      ms: now() - startedAt,
+      residualPages: 0,
+    };
+    return { type: 'state-sent', verify };
   }
 
   async #sendResidual(round: number): Promise<CopyFigures> {
-    const written = await this.#context.guest.writeLog.harvest();
-    return await this.#pages.runs(round, unionRuns([...this.#pending, ...written]));
+    const { writeLog } = this.#context.guest;
+    const written = await writeLog.harvest();
+    const sent = await this.#pages.runs(round, unionRuns([...this.#pending, ...written]));
+    // While the state is still being saved.
+    writeLog.confirm?.();
+    return sent;
   }
 
   async #verify(): Promise<SourceEvent> {
@@ -222,10 +254,12 @@ export class SourceSteps {
   }
 
   async #finalize(): Promise<SourceEvent> {
-    const { conversation, journal, report, timeouts } = this.#context;
+    const { conversation, journal, now, report, timeouts } = this.#context;
+    const askedAt = now();
     const loading = conversation.ask(
       {
         type: 'finalize',
+        round: this.#rounds - 1,
         stateDigest: this.#stateDigest,
         pagesSent: report.pagesSent,
         resume: this.#guestRan,
@@ -235,8 +269,13 @@ export class SourceSteps {
     );
     // The record is written while the target loads, not after it: earlier is safe, since it says no more than that the
     // target is to be asked, and a target that was never sent a commit answers that it has none.
-    const [{ loadMs }] = await both(loading, journal.decide(this.#commitSent()));
+    const recording = journal.decide(this.#commitSent());
+    if (this.#lastRound) this.#addRound(this.#lastRound, 0);
+    const [{ loadMs }] = await both(loading, recording);
+    await Promise.all(this.#acknowledged);
     report.downtime.loadMs = loadMs;
+    // What was still on its way when it was asked.
+    report.downtime.stateMs += Math.max(0, now() - askedAt - loadMs);
     return { type: 'ready' };
   }
 
@@ -341,6 +380,11 @@ export class SourceSteps {
     return { type: 'aborted', error };
   }
 
+  async #endRound(): Promise<void> {
+    this.#rounds += 1;
+    await this.#pages.barrier(this.#rounds - 1);
+  }
+
   get #pages(): PageSending {
     if (!this.#sending) throw new MigrationError('internal', 'pages are sent before the streams are open');
     return this.#sending;
@@ -371,4 +415,10 @@ export class SourceSteps {
 async function both<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
   await Promise.allSettled([a, b]);
   return [await a, await b];
+}
+
+/** A promise that is awaited later: until then its failure is nobody's. */
+function settling(promise: Promise<void>): Promise<void> {
+  promise.catch(() => undefined);
+  return promise;
 }

@@ -12,42 +12,39 @@ export class BlobBuffer {
   readonly #limitBytes: number;
   #bytes = new Uint8Array(0);
   #received = 0;
-  #total: number | null = null;
 
   constructor(name: string, limitBytes: number) {
     this.#name = name;
     this.#limitBytes = limitBytes;
   }
 
+  /** What came so far, which is not to be changed: what comes later leaves it as it is. */
+  get bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.#received);
+  }
+
   /** Throws bad-frame for a piece that does not follow, limit-exceeded for too much. */
-  add(totalBytes: number, offset: number, piece: Uint8Array): void {
-    if (totalBytes > this.#limitBytes) {
-      const text = `${this.#name} of ${totalBytes} bytes is larger than the limit of ${this.#limitBytes}`;
-      throw new MigrationError('limit-exceeded', text);
-    }
-    const total = (this.#total ??= totalBytes);
-    if (total !== totalBytes || offset !== this.#received || offset + piece.length > total) {
-      const text = `${piece.length} bytes of ${this.#name} at ${offset} of ${totalBytes} do not follow ${this.#received} of ${total}`;
+  add(offset: number, piece: Uint8Array): void {
+    if (offset !== this.#received) {
+      const text = `${piece.length} bytes of ${this.#name} at ${offset} do not follow the ${this.#received} that came`;
       throw new MigrationError('bad-frame', text);
     }
-    this.#reserve(this.#received + piece.length, total);
-    this.#bytes.set(piece, this.#received);
-    this.#received += piece.length;
+    const end = offset + piece.length;
+    if (end > this.#limitBytes) {
+      const text = `${this.#name} of ${end} bytes or more is larger than the limit of ${this.#limitBytes}`;
+      throw new MigrationError('limit-exceeded', text);
+    }
+    this.#reserve(end);
+    this.#bytes.set(piece, offset);
+    this.#received = end;
   }
 
-  #reserve(bytes: number, total: number): void {
+  #reserve(bytes: number): void {
     if (bytes <= this.#bytes.length) return;
-    const larger = new Uint8Array(Math.min(total, Math.max(bytes, 2 * this.#bytes.length, FIRST_BYTES)));
+    const larger = new Uint8Array(
+      Math.min(this.#limitBytes, Math.max(bytes, 2 * this.#bytes.length, FIRST_BYTES)),
+    );
     larger.set(this.#bytes.subarray(0, this.#received));
     this.#bytes = larger;
-  }
-
-  /** The whole blob, which is not to be changed. Throws unexpected-message if it is not complete. */
-  take(): Uint8Array {
-    if (this.#total === null || this.#received < this.#total) {
-      const text = `${this.#name} is not complete: ${this.#received} of ${this.#total ?? 'unknown'} bytes came`;
-      throw new MigrationError('unexpected-message', text);
-    }
-    return this.#bytes;
   }
 }

@@ -36,8 +36,8 @@ export function incomingHost(
       logger.info({ vm: guest.definition.name }, 'the guest is committed to this node');
       return kept;
     },
-    async discard(guest) {
-      if (guest) await guests.discardIncoming(guest.definition.name, migration);
+    async discard(vm) {
+      await guests.discardIncoming(vm, migration);
     },
   };
 }

@@ -44,7 +44,7 @@ export class LinkTestSession {
       const barrier = new RoundBarrier(test.streams);
       const roundEnd = (stream: number, round: number) => {
         this.pieces += 1;
-        if (barrier.ended(stream, round)) control.send({ type: 'round-ack', round }).catch(() => undefined);
+        if (barrier.end(stream, round)) control.send({ type: 'round-ack', round }).catch(() => undefined);
       };
       const opened = await pages.open({
         streams: test.streams,

@@ -1,24 +1,34 @@
 import { MigrationError } from '../../shared/errors.js';
 
-/** Tells when a round has ended on all streams: rounds count from 0, and each stream ends each of them once. */
+/**
+ * How far one stream may be ahead of another. A source waits for the acknowledgement of a round before it goes on, but for
+ * the last two, which it sends one behind the other; bounds what a peer can make this side remember. rounds
+ */
+const MAX_ROUNDS_AHEAD = 2;
+
+/** Which rounds are over: those that all streams have ended. */
 export class RoundBarrier {
-  readonly #streams: number;
-  #round = 0;
-  #ended = new Set<number>();
+  /** Rounds that each stream has ended. */
+  readonly #ended: number[];
+  #over = 0;
 
   constructor(streams: number) {
-    this.#streams = streams;
+    this.#ended = Array.from({ length: streams }, () => 0);
   }
 
-  /** A stream has ended `round`; returns whether all have. Throws unexpected-message for one out of order. */
-  ended(stream: number, round: number): boolean {
-    if (round !== this.#round || this.#ended.has(stream)) {
+  /** Rounds that are over; they are numbered from 0 on. */
+  get over(): number {
+    return this.#over;
+  }
+
+  /** A stream has ended a round. Tells whether that is over with it. Throws unexpected-message where it is not its turn. */
+  end(stream: number, round: number): boolean {
+    if (round !== this.#ended[stream] || round >= this.#over + MAX_ROUNDS_AHEAD) {
       throw new MigrationError('unexpected-message', `stream ${stream} ended round ${round} out of order`);
     }
-    this.#ended.add(stream);
-    if (this.#ended.size < this.#streams) return false;
-    this.#round += 1;
-    this.#ended = new Set();
+    this.#ended[stream] = round + 1;
+    if (this.#ended.some((ended) => ended <= this.#over)) return false;
+    this.#over += 1;
     return true;
   }
 }

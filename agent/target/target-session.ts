@@ -1,14 +1,13 @@
 import { MigrationError, refusalError, toMigrationError } from '../../shared/errors.js';
 import { InOrder } from '../../shared/in-order.js';
 import type { Run } from '../../shared/page.js';
-import { MAX_BLOB_BYTES } from '../../shared/protocol/frame.js';
 import type { PreflightFinding, SourceMessage, Transport } from '../../shared/protocol/messages.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
-import type { Guest } from '../guest/guest.js';
-import { hashHex } from '../guest/page-hash.js';
+import type { Guest, IncomingGuest } from '../guest/guest.js';
 import type { JournalEntry, OwnershipJournal } from '../journal/ownership-journal.js';
 import { errorMessage, messageText } from '../link/error-message.js';
 import type { BlobKind, PageSink, TargetControl } from '../link/link.js';
+import { ArrivingState } from './arriving-state.js';
 import { BlobBuffer } from './blob-buffer.js';
 import { ReceivedMemory } from './received-memory.js';
 import { RoundBarrier } from './round-barrier.js';
@@ -29,19 +28,25 @@ import {
  */
 export const COMMIT_TIMEOUT_MS = 60_000;
 
+/** The stream that carries blobs, in order. */
+const BLOB_STREAM = 0;
+
 /** What the session needs of the node that it brings a guest to. */
 export interface IncomingHost {
   /** Everything that speaks for or against taking that guest; changes nothing. */
   preflight(prepare: Prepare): Promise<PreflightFinding[]>;
-  /** Creates the guest, paused and empty, and keeps its name and memory for it. Throws what preflight refuses. */
-  create(prepare: Prepare): Promise<Guest>;
+  /**
+   * Creates the guest, paused and empty, and keeps its name and memory for it. Throws what preflight refuses. Its machine
+   * may fail to start later.
+   */
+  create(prepare: Prepare): Promise<IncomingGuest>;
   /**
    * Makes the guest one of the node's own: it was committed. At once; the promise tells later whether that is on disk, and
    * does not reject.
    */
   adopt(guest: Guest, image: Uint8Array | undefined): Promise<boolean>;
-  /** Destroys a guest that was not committed and frees its name and memory. */
-  discard(guest: Guest | null): Promise<void>;
+  /** Destroys a guest of that name that was created and not committed, and frees its name and memory. */
+  discard(vm: string): Promise<void>;
 }
 
 /** What page streams are opened for. */
@@ -93,13 +98,18 @@ export class TargetSession {
   #state: TargetState = { name: 'opened' };
   #prepare: Prepare | null = null;
   #finalize: Finalize | null = null;
-  #guest: Guest | null = null;
+  /** Set once the guest is created; its machine may still be starting. */
+  #incoming: IncomingGuest | null = null;
   #unwatchGuest: () => void = () => undefined;
   #kept = Promise.resolve(false);
   #memory: ReceivedMemory | null = null;
   #image: BlobBuffer | null = null;
-  #deviceState: BlobBuffer | null = new BlobBuffer('the device state', MAX_BLOB_BYTES);
-  #barrier: RoundBarrier | null = null;
+  #deviceState = new ArrivingState();
+  /** The guest is loading it, while it arrives. */
+  #loading: Promise<void> | null = null;
+  #rounds = new RoundBarrier(1);
+  /** Has come before the end of the round that it is about: they travel on connections of their own. */
+  #earlyFinalize: Finalize | null = null;
   #pieces = 0;
   /** A verify-request is being answered: one at a time, for each costs a thousand times of what it takes to ask. */
   #hashesDue = false;
@@ -141,7 +151,7 @@ export class TargetSession {
         this.#dispatch({ type: 'verify-request', message });
         break;
       case 'finalize':
-        this.#dispatch({ type: 'finalize', message });
+        this.#takeFinalize(message);
         break;
       case 'commit':
         this.#dispatch({ type: 'commit' });
@@ -156,6 +166,14 @@ export class TargetSession {
     }
   }
 
+  /** It counts once all streams have ended its round, and waits for that where it has overtaken them. */
+  #takeFinalize(message: Finalize): void {
+    if (this.#earlyFinalize) this.#reject(this.#unexpected('finalize'));
+    else if (this.#state.name === 'receiving' && message.round >= this.#rounds.over) {
+      this.#earlyFinalize = message;
+    } else this.#dispatch({ type: 'finalize', message });
+  }
+
   /** Something outside of the steps failed: a connection ended, the peer broke the protocol, the agent shuts down. */
   fail(error: MigrationError): void {
     this.#dispatch({ type: 'failed', error });
@@ -168,7 +186,7 @@ export class TargetSession {
     place: (_stream, region, offset, bytes) => this.#receiving('pages')?.place(region, offset, bytes) ?? null,
     pagesEnd: (_stream, run) => this.#receiving('pages')?.applied(run),
     zeroPages: (_stream, run) => this.#zeroPages(run),
-    blob: (_stream, kind, total, offset, chunk) => this.#blob(kind, total, offset, chunk),
+    blob: (stream, kind, offset, chunk) => this.#blob(stream, kind, offset, chunk),
     roundEnd: (stream, round) => this.#roundEnd(stream, round),
   };
 
@@ -199,16 +217,34 @@ export class TargetSession {
     memory.applied(run);
   }
 
-  #blob(kind: BlobKind, total: number, offset: number, chunk: Uint8Array): void {
+  #blob(stream: number, kind: BlobKind, offset: number, chunk: Uint8Array): void {
     if (!this.#receiving('blob')) return;
+    if (stream !== BLOB_STREAM) throw this.#unexpected(`a blob on stream ${stream}`);
     const buffer = kind === 'device-state' ? this.#deviceState : this.#image;
     if (!buffer) throw this.#unexpected('a program image that was not announced');
-    buffer.add(total, offset, chunk);
+    buffer.add(offset, chunk);
   }
 
   #roundEnd(stream: number, round: number): void {
     if (!this.#receiving('round-end')) return;
-    if (this.#barrier?.ended(stream, round)) this.#dispatch({ type: 'round-ended', round });
+    const over = this.#rounds.end(stream, round);
+    if (stream === BLOB_STREAM) this.#deviceState.endRound();
+    if (!over) return;
+    if (this.#deviceState.release()) void this.#startLoading();
+    this.#dispatch({ type: 'round-ended', round: this.#rounds.over - 1 });
+    const finalize = this.#earlyFinalize;
+    if (finalize === null || finalize.round >= this.#rounds.over) return;
+    this.#earlyFinalize = null;
+    this.#dispatch({ type: 'finalize', message: finalize });
+  }
+
+  /** What fails of it ends the migration at once, however much is still to come. */
+  #startLoading(): Promise<void> {
+    if (!this.#loading) {
+      this.#loading = this.#machine.then((guest) => guest.loadState(this.#deviceState));
+      this.#loading.catch((error: unknown) => this.fail(toMigrationError(error, 'load-failed')));
+    }
+    return this.#loading;
   }
 
   /** Events follow each other, also where a listener causes one while another is dealt with. */
@@ -316,15 +352,15 @@ export class TargetSession {
     // The dry run before the queue was long ago.
     const refusal = findings.find(({ level }) => level === 'refusal');
     if (refusal) throw refusalError(refusal);
-    const guest = await host.create(message);
-    this.#guest = guest;
-    this.#unwatchGuest = guest.onChange(() => {
-      // Once it is committed the node watches it as one of its own.
-      if (guest.failure) this.fail(toMigrationError(guest.failure, 'guest-failed'));
-    });
+    const incoming = await host.create(message);
+    this.#incoming = incoming;
+    incoming.machine.then(
+      (guest) => this.#watch(guest),
+      (error: unknown) => this.fail(toMigrationError(error, 'guest-failed')),
+    );
     await journal.stage(this.#decision('committed'));
-    this.#memory = new ReceivedMemory(guest.regions, message.verify);
-    this.#barrier = new RoundBarrier(message.streams);
+    this.#memory = new ReceivedMemory(incoming.regions, message.verify);
+    this.#rounds = new RoundBarrier(message.streams);
     if (message.imageBytes > 0) this.#image = new BlobBuffer('the program image', message.imageBytes);
     if (this.#state.name !== 'preparing') return null;
     // Pages may follow as soon as the source has the token, so the state must change before.
@@ -346,6 +382,21 @@ export class TargetSession {
     return null;
   }
 
+  #watch(guest: Guest): void {
+    const look = () => {
+      // Once it is committed the node watches it as one of its own.
+      if (guest.failure) this.fail(toMigrationError(guest.failure, 'guest-failed'));
+    };
+    this.#unwatchGuest = guest.onChange(look);
+    look();
+  }
+
+  /** The machine of the guest, once it has started. */
+  get #machine(): Promise<Guest> {
+    if (!this.#incoming) throw new MigrationError('internal', 'there is no incoming guest');
+    return this.#incoming.machine;
+  }
+
   #sendRunning({ resumeMs, resumedAt, failure }: Extract<TargetEffect, { do: 'send-running' }>): void {
     this.#send({ type: 'running', resumeMs, resumedAt, failure });
   }
@@ -353,9 +404,9 @@ export class TargetSession {
   /** The guest is the node's own, and may end before this connection does: what is still asked for are hashes. */
   #letGo(): void {
     this.#unwatchGuest();
-    this.#guest = null;
+    this.#incoming = null;
     this.#image = null;
-    this.#deviceState = null;
+    this.#deviceState = new ArrivingState();
     if (this.#prepare?.verify === 'after') this.#memory?.release();
     else this.#memory = null;
   }
@@ -373,25 +424,20 @@ export class TargetSession {
     const startedAt = this.#context.now();
     this.#finalize = message;
     const sealed = this.#context.sealStreams();
-    // Awaited at the end: what is loaded meanwhile is no guest that runs.
+    // Awaited before it may run: what is loaded meanwhile does not.
     sealed.catch(() => undefined);
     const applied = this.#memory?.pagesApplied ?? 0;
     if (applied !== message.pagesSent) {
       const text = `${message.pagesSent} pages were sent and ${applied} arrived: the link lost some`;
       throw new MigrationError('bad-frame', text);
     }
-    const state = this.#deviceState!.take();
-    const imageBytes = this.#image?.take().length ?? 0;
+    const imageBytes = this.#image?.bytes.length ?? 0;
     if (imageBytes !== this.#prepare!.imageBytes) {
       const text = `a program image of ${this.#prepare!.imageBytes} bytes was announced and ${imageBytes} came`;
       throw new MigrationError('bad-frame', text);
     }
-    const digest = hashHex(state);
-    if (digest !== message.stateDigest) {
-      const text = `the device state arrived damaged: its digest is ${digest}, the source's is ${message.stateDigest}`;
-      throw new MigrationError('load-failed', text);
-    }
-    await this.#guest!.loadState(state);
+    this.#deviceState.complete(message.stateDigest);
+    await this.#startLoading();
     await sealed;
     return { type: 'loaded', loadMs: this.#context.now() - startedAt };
   }
@@ -409,12 +455,15 @@ export class TargetSession {
   async #resume(): Promise<TargetEvent> {
     const { host, now, onWarning } = this.#context;
     const startedAt = now();
-    const guest = this.#guest!;
+    const guest = await this.#machine;
     let failure: string | null = null;
     let resumedAt: number | null = null;
     try {
-      this.#kept = host.adopt(guest, this.#image?.take());
-      if (this.#finalize!.resume) resumedAt = await guest.resume();
+      // First of all: it stands still for as long.
+      const resuming = this.#finalize!.resume ? guest.resume() : Promise.resolve(null);
+      resuming.catch(() => undefined);
+      this.#kept = host.adopt(guest, this.#image?.bytes);
+      resumedAt = await resuming;
     } catch (error) {
       onWarning('the guest is committed to this node, but did not start: it is paused here', error);
       failure = messageText(toMigrationError(error).message);
@@ -426,7 +475,6 @@ export class TargetSession {
     const { host, closeStreams, onWarning } = this.#context;
     try {
       if (record) await this.#context.journal.decide(this.#decision('aborted'));
-      if (this.#guest) await this.#context.journal.unstage(this.#context.migration);
     } catch (failure) {
       // Without a record the answer is the same: what is not on record as committed is aborted.
       onWarning('that the migration was aborted could not be recorded', failure);
@@ -435,8 +483,14 @@ export class TargetSession {
     if (answer === 'aborted') this.#send({ type: 'aborted' });
     else this.#sendError(error);
     closeStreams();
+    this.#deviceState.fail(error);
     try {
-      await host.discard(this.#guest);
+      if (this.#incoming) await this.#context.journal.unstage(this.#context.migration);
+    } catch (failure) {
+      onWarning('the journal entry that was staged could not be removed', failure);
+    }
+    try {
+      if (this.#incoming) await host.discard(this.#prepare!.definition.name);
     } catch (failure) {
       onWarning('the incoming copy of the guest could not be cleared away', failure);
     }

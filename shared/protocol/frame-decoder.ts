@@ -26,14 +26,13 @@ export interface FrameSink {
   /** The last byte of the frame of `run` was delivered. */
   pagesEnd(run: Run): void;
   zeroPages(run: Run): void;
-  /** The next bytes of a blob of `totalBytes`, at `offset`. */
-  blob(kind: BlobKind, totalBytes: number, offset: number, chunk: Uint8Array): void;
+  /** The next bytes of a blob, at `offset`. */
+  blob(kind: BlobKind, offset: number, chunk: Uint8Array): void;
   roundEnd(round: number): void;
 }
 
 type PayloadTarget =
-  | { type: 'pages'; run: Run; offset: number }
-  | { type: 'blob'; kind: BlobKind; totalBytes: number; offset: number };
+  { type: 'pages'; run: Run; offset: number } | { type: 'blob'; kind: BlobKind; offset: number };
 
 const BLOB_KINDS = new Map<number, BlobKind>(
   Object.entries(BLOB_KIND).map(([kind, value]) => [value, kind as BlobKind]),
@@ -125,7 +124,7 @@ export class FrameDecoder {
 
   #deliver(target: PayloadTarget, chunk: Uint8Array): void {
     if (target.type === 'pages') this.#sink.payload(target.run.region, target.offset, chunk);
-    else this.#sink.blob(target.kind, target.totalBytes, target.offset, chunk);
+    else this.#sink.blob(target.kind, target.offset, chunk);
     this.#advance(target, chunk.length);
   }
 
@@ -168,11 +167,11 @@ export class FrameDecoder {
       case FRAME_TYPE.blob: {
         const kind = BLOB_KINDS.get(region);
         if (kind === undefined) throw badFrame(`blob kind ${region} is unknown`);
-        requireBetween('size of the blob', count, 1, MAX_BLOB_BYTES);
-        requireBetween('payload length', payloadBytes, 1, Math.min(MAX_FRAME_PAYLOAD, count));
-        requireBetween('offset in the blob', position, 0, count - payloadBytes);
+        if (count !== 0) throw badFrame('a blob frame has a page count');
+        requireBetween('payload length', payloadBytes, 1, MAX_FRAME_PAYLOAD);
+        requireBetween('offset in the blob', position, 0, MAX_BLOB_BYTES - payloadBytes);
         this.#payloadLeft = payloadBytes;
-        this.#target = { type: 'blob', kind, totalBytes: count, offset: position };
+        this.#target = { type: 'blob', kind, offset: position };
         return;
       }
       case FRAME_TYPE.roundEnd:

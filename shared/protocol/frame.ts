@@ -12,7 +12,7 @@ import { PAGE_SIZE, type Run } from '../page.js';
  *        2    2  region              region              kind of blob         0
  *        4    4  payload length      0                   payload length       0
  *        8    8  first page          first page          offset in the blob   round
- *       16    4  page count          page count          size of the blob     0
+ *       16    4  page count          page count          0                    0
  *       20    4  reserved: 0         0                   0                    0
  *
  * This module only encodes and touches no socket; see frame-decoder.ts for the other direction.
@@ -34,7 +34,7 @@ export const MAX_ZERO_PAGES = 16_384;
 /** Pages of a region are numbered below this (2^40 pages are 4 PiB), so that byte offsets stay exact integers. */
 export const MAX_PAGE_NUMBER = 2 ** 40;
 
-/** Largest blob (device state, program image): bounds what a receiver has to hold to assemble it. */
+/** Largest blob (device state, program image), whose size its frames don't tell: bounds what a receiver has to hold. */
 export const MAX_BLOB_BYTES = 64 * 2 ** 20;
 
 /** Rounds are numbered up to this: far beyond any configured limit, and an exact integer. */
@@ -101,22 +101,15 @@ export function encodeZeroPages(run: Run): Uint8Array {
   });
 }
 
-/** Header of a frame that carries `pieceBytes` bytes, from `offset` on, of a blob of `totalBytes`. */
-export function encodeBlobHeader(
-  kind: BlobKind,
-  totalBytes: number,
-  offset: number,
-  pieceBytes: number,
-): Uint8Array {
-  assertInteger('size of the blob', totalBytes, 1, MAX_BLOB_BYTES);
-  assertInteger('length of the piece', pieceBytes, 1, Math.min(MAX_FRAME_PAYLOAD, totalBytes));
-  assertInteger('offset in the blob', offset, 0, totalBytes - pieceBytes);
+/** Header of a frame that carries the `pieceBytes` bytes of a blob from `offset` on. */
+export function encodeBlobHeader(kind: BlobKind, offset: number, pieceBytes: number): Uint8Array {
+  assertInteger('length of the piece', pieceBytes, 1, MAX_FRAME_PAYLOAD);
+  assertInteger('offset in the blob', offset, 0, MAX_BLOB_BYTES - pieceBytes);
   return header({
     type: FRAME_TYPE.blob,
     region: BLOB_KIND[kind],
     payloadBytes: pieceBytes,
     position: offset,
-    count: totalBytes,
   });
 }
 

@@ -124,6 +124,8 @@ export const SourceMessageSchema = z.discriminatedUnion('type', [
   }),
   z.strictObject({
     type: z.literal('finalize'),
+    /** The last round that is sent; what it says counts once all streams have ended that. */
+    round: Count,
     /** xxHash64 of the device state, 16 hexadecimal digits. */
     stateDigest: z.string().regex(/^[0-9a-f]{16}$/),
     /** Pages sent in all rounds, zero pages included: the target must have applied as many. */

@@ -157,7 +157,9 @@ void t.test('a VM that has moved is forgotten, also where its files can not be r
 void t.test('input is refused where the guest would not be the one that reads it', async (t) => {
   const { store } = await openStore(t);
   const definition = definitionOf('web');
-  await store.createIncoming(definition, regionsOf(definition), 'm-00000001');
+  await (
+    await store.createIncoming(definition, regionsOf(definition), 'm-00000001')
+  ).machine;
   await t.rejects(store.input('web', Buffer.from('x')), { code: 'wrong-state' });
   store.adopt('web', undefined);
   await store.input('web', Buffer.from('x'));
@@ -189,7 +191,8 @@ void t.test('a migration away holds the guest until it ends', async (t) => {
 void t.test('a migration to here is adopted or discarded', async (t) => {
   const { store, guests, directory } = await openStore(t);
   const definition = definitionOf('web');
-  const guest = await store.createIncoming(definition, regionsOf(definition), 'm-00000001');
+  const { machine } = await store.createIncoming(definition, regionsOf(definition), 'm-00000001');
+  const guest = await machine;
   t.equal(store.get('web').status, 'incoming');
   t.same(await readdir(directory), [], 'nothing on disk before the commit');
   t.strictSame(
@@ -203,7 +206,9 @@ void t.test('a migration to here is adopted or discarded', async (t) => {
   t.ok(guests.get('web')![0]!.destroyed);
   t.equal(store.memoryUsedBytes, 0);
 
-  await store.createIncoming(definition, regionsOf(definition), 'm-00000003');
+  await (
+    await store.createIncoming(definition, regionsOf(definition), 'm-00000003')
+  ).machine;
   store.adopt('web', Buffer.from('elf'));
   await guest.resume();
   t.equal(store.outline('web').imageBytes, 3);

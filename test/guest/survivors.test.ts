@@ -8,6 +8,7 @@ import { type Decisions, GuestStore } from '../../agent/guest/guest-store.js';
 import type { GuestKind, Survivor } from '../../agent/guest/hosted-guest.js';
 import type { JournalEntry } from '../../agent/journal/ownership-journal.js';
 import { definitionOf } from '../support/array-guest.js';
+import { started } from '../support/array-guest.js';
 import { HostedArrayGuest } from '../support/hosted-array-guest.js';
 
 /** A guest that lives outside of the agent, as one run of the agent after the other sees it. */
@@ -62,7 +63,7 @@ async function openOn(
   const kind: GuestKind = {
     check: () => undefined,
     boot: (definition) => Promise.resolve(new LastingGuest(definition)),
-    incoming: (definition) => Promise.resolve(new LastingGuest(definition)),
+    incoming: (definition) => Promise.resolve(started(new LastingGuest(definition))),
     regions: ({ memory }) => [{ name: 'ram0', bytes: memory }],
     survivors: () => Promise.resolve([survivor]),
     adopt: (name) => Promise.resolve((adopted = new LastingGuest(definitionOf(name)))),
@@ -156,12 +157,14 @@ void t.test('a VM that came here is known to be kept only when it is on disk', a
   const { store } = await openOn(t, 'm-00000009');
   const definition = definitionOf('moved');
   const regions = [{ name: 'ram0', bytes: definition.memory }];
-  const guest = (await store.createIncoming(definition, regions, 'm-00000003')) as LastingGuest;
+  const { machine } = await store.createIncoming(definition, regions, 'm-00000003');
+  const guest = (await machine) as LastingGuest;
   t.equal(await store.adopt('moved', undefined).kept, true);
   t.equal(guest.owned, 1);
 
   const second = definitionOf('second');
-  const failing = (await store.createIncoming(second, regions, 'm-00000004')) as LastingGuest;
+  const coming = await store.createIncoming(second, regions, 'm-00000004');
+  const failing = (await coming.machine) as LastingGuest;
   failing.own = () => Promise.reject(new Error('no space left'));
   t.equal(await store.adopt('second', undefined).kept, false);
   await store.close();

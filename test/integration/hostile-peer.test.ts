@@ -101,17 +101,17 @@ await t.test('pages and frames', async (t) => {
     ['a flag', [Uint8Array.from(zeroPage, (byte, at) => (at === 1 ? 1 : byte))], 'bad-frame'],
     [
       'an unknown kind of blob',
-      [patched(encodeBlobHeader('device-state', 8, 0, 8), 0, 0x00090003)],
+      [patched(encodeBlobHeader('device-state', 0, 8), 0, 0x00090003)],
       'bad-frame',
     ],
     [
       'a piece of a blob that does not follow',
-      [encodeBlobHeader('device-state', 16, 8, 8), page.subarray(0, 8)],
+      [encodeBlobHeader('device-state', 8, 8), page.subarray(0, 8)],
       'bad-frame',
     ],
     [
       'an image that was not announced',
-      [encodeBlobHeader('program-image', 8, 0, 8), page.subarray(0, 8)],
+      [encodeBlobHeader('program-image', 0, 8), page.subarray(0, 8)],
       'unexpected-message',
     ],
     ['a round that is not due', [encodeRoundEnd(1)], 'unexpected-message'],
@@ -230,7 +230,13 @@ await t.test('control messages that are none', async (t) => {
 });
 
 await t.test('messages out of place', async (t) => {
-  const finalize = { type: 'finalize', stateDigest: '0'.repeat(16), pagesSent: 0, resume: true } as const;
+  const finalize = {
+    type: 'finalize',
+    round: 0,
+    stateDigest: '0'.repeat(16),
+    pagesSent: 0,
+    resume: true,
+  } as const;
   const out = /'|not|state|lock/;
   await t.test('prepare without the lock', async (t) => {
     const peer = await greeted();
@@ -292,7 +298,8 @@ await t.test('messages out of place', async (t) => {
       [5, 'bad-frame'],
     ] as const) {
       const peer = await locked();
-      await peer.prepare();
+      const pages = await peer.pages(await peer.prepare());
+      pages.send(encodeRoundEnd(0));
       t.match(await peer.say({ ...finalize, pagesSent }).hear('error'), { code });
       peer.socket.cut();
       await allIsWell(t);
@@ -302,7 +309,7 @@ await t.test('messages out of place', async (t) => {
     for (const digest of ['0'.repeat(16), 'ef46db3751d8e999']) {
       const peer = await locked();
       const pages = await peer.pages(await peer.prepare());
-      pages.send(encodeBlobHeader('device-state', 8, 0, 8));
+      pages.send(encodeBlobHeader('device-state', 0, 8));
       pages.send(new Uint8Array(8).fill(1));
       pages.send(encodeRoundEnd(0));
       await peer.hear('round-ack');

@@ -78,7 +78,10 @@ function watchedKinds() {
   const embedded: GuestKind<EmbeddedDefinition> = {
     ...embeddedKind,
     boot: (definition, image) => watch(embeddedKind.boot(definition, image)),
-    incoming: (definition, migration) => watch(embeddedKind.incoming(definition, migration)),
+    async incoming(definition, migration) {
+      const incoming = await embeddedKind.incoming(definition, migration);
+      return { ...incoming, machine: watch(incoming.machine) };
+    },
   };
   // Whatever it is asked for, this cluster has guests of one kind.
   const kinds: GuestKinds = { embedded, qemu: embedded as GuestKind };

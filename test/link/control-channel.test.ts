@@ -82,10 +82,13 @@ void t.test('messages that nobody waits for are kept up to a limit', async (t) =
 
 void t.test('what cannot be said is refused here', async (t) => {
   const { source } = channels();
-  await t.rejects(source.send({ type: 'finalize', stateDigest: 'x', pagesSent: -1, resume: true }), {
-    code: 'bad-message',
-    message: /stateDigest: .*pagesSent: /,
-  });
+  await t.rejects(
+    source.send({ type: 'finalize', round: 0, stateDigest: 'x', pagesSent: -1, resume: true }),
+    {
+      code: 'bad-message',
+      message: /stateDigest: .*pagesSent: /,
+    },
+  );
 });
 
 void t.test('a peer that asks and does not read is cut off', async (t) => {

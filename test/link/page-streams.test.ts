@@ -66,8 +66,8 @@ void t.test('a blob arrives whole, and is not held back', async (t) => {
   const sink = new RecordingSink([]);
   const { sender } = connected(2, sink);
   const blob = randomBytes(3 * 2 ** 20 + 5);
-  await sender.sendBlob('program-image', blob);
-  await sender.sendBlob('device-state', new Uint8Array([1, 2, 3]));
+  await sender.sendBlob('program-image', 0, blob);
+  await sender.sendBlob('device-state', 0, new Uint8Array([1, 2, 3]));
   await sender.sendRoundEnd(0);
   await sink.roundEnded(0, 2);
   t.equal(Buffer.compare(sink.blobs.get('program-image') ?? new Uint8Array(0), blob), 0);

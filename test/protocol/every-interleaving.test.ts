@@ -72,6 +72,12 @@ void t.test(`${nodes.length} states`, (t) => {
     null,
     'nor before the source has sent the commit',
   );
+  const loads = ['loading', 'ready', 'recording-commit', 'resuming', 'running'];
+  t.equal(
+    never((m) => loads.includes(m.t) && m.onPages.includes('round-end')),
+    null,
+    'it loads nothing before all that was sent is there',
+  );
   t.equal(
     never((m) => m.s === 'completed' && m.tGuest === 'none' && m.t !== 'down'),
     null,

@@ -24,6 +24,9 @@ const ID = 'm-00000001';
 /** Where a link breaks of itself no explanation comes: the tests need not wait for one. */
 const UNEXPLAINED = { explanationMs: 1 };
 
+/** Where the target says why, its words are waited for as they are in an agent. */
+const EXPLAINED = {};
+
 /** A guest with some content that writes during the first rounds. */
 function busyGuest(): ArrayGuest {
   const guest = new ArrayGuest('vm', 48, 8);
@@ -249,6 +252,15 @@ void t.test('a call of the source guest fails', async (t) => {
       await assertSound(t, migration, result);
     });
   }
+  for (const state of ['copying', 'switching-over']) {
+    await t.test(`the write-log can't be relied on, ${state}`, async (t) => {
+      const { migration, result } = await withFaultIn('source', state, ({ guest }) => {
+        guest.failing.add('confirm');
+      });
+      t.match(result, { outcome: 'failed', error: { code: 'tracking-failed', message: /confirm/ } });
+      await assertSound(t, migration, result);
+    });
+  }
   await t.test('harvest, once the guest is paused', async (t) => {
     const guest = busyGuest();
     const { migration, result } = await run(guest, {
@@ -324,6 +336,42 @@ void t.test('a call of the incoming guest fails', async (t) => {
   });
 });
 
+void t.test('the machine of the incoming guest, which starts while pages come', async (t) => {
+  for (const state of TARGET_STATES.slice(0, 3)) {
+    await t.test(`fails to start, ${state}: the guest runs on here`, async (t) => {
+      let fail: () => void = () => undefined;
+      const never = new Promise<never>((_, reject) => {
+        fail = () => reject(new MigrationError('guest-failed', 'QEMU ended with exit code 1'));
+      });
+      const { migration, result, faulted } = await withFaultIn('target', state, () => fail(), {
+        startTarget: () => never,
+        timeouts: EXPLAINED,
+      });
+      t.ok(faulted);
+      t.match(result, { outcome: 'failed', error: { code: 'guest-failed', message: /exit code 1/ } });
+      await assertSound(t, migration, result);
+    });
+    // Before that there is nothing that could start.
+    if (state === 'preparing') continue;
+    await t.test(`has started only when it is ${state}`, async (t) => {
+      let start: (copy: ArrayGuest) => void = () => undefined;
+      const machine = new Promise<ArrayGuest>((resolve) => (start = resolve));
+      const { migration, result } = await withFaultIn('target', state, ({ copy }) => start(copy!), {
+        startTarget: () => machine,
+      });
+      t.match(result, { outcome: 'completed', error: null });
+      await assertSound(t, migration, result);
+    });
+  }
+  await t.test('has not started yet when the migration is cancelled', async (t) => {
+    const { migration, result } = await withFaultIn('source', 'copying', ({ source }) => source.cancel(), {
+      startTarget: () => new Promise(() => undefined),
+    });
+    t.equal(result.outcome, 'cancelled');
+    await assertSound(t, migration, result);
+  });
+});
+
 void t.test('the machine of the guest dies', async (t) => {
   const dies = ({ guest }: MemoryMigration) => guest.die('QEMU was killed');
   for (const state of SOURCE_STATES) {
@@ -342,9 +390,8 @@ void t.test('the machine of the guest dies', async (t) => {
   }
   for (const state of ['receiving', 'loading', 'ready']) {
     await t.test(`at the target, ${state}`, async (t) => {
-      const { migration, result } = await withFaultIn('target', state, ({ copy }) =>
-        copy!.die('QEMU was killed'),
-      );
+      const dies = ({ copy }: MemoryMigration) => copy!.die('QEMU was killed');
+      const { migration, result } = await withFaultIn('target', state, dies, { timeouts: EXPLAINED });
       t.match(result, { outcome: 'failed', error: { code: 'guest-failed', message: /QEMU was killed/ } });
       await assertSound(t, migration, result);
     });
@@ -583,7 +630,7 @@ void t.test('the target talks nonsense', async (t) => {
 });
 
 void t.test('the source talks nonsense', async (t) => {
-  const finalize = { type: 'finalize', stateDigest: '0'.repeat(16), resume: true } as const;
+  const finalize = { type: 'finalize', round: 0, stateDigest: '0'.repeat(16), resume: true } as const;
   const nonsense: Record<string, [state: (typeof TARGET_STATES)[number], message: SourceMessage]> = {
     'commit before all is there': ['receiving', { type: 'commit' }],
     'wrong count of pages': ['receiving', { ...finalize, pagesSent: 1 }],

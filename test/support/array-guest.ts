@@ -1,4 +1,6 @@
-import type { Guest, GuestState, Region, WriteLog } from '../../agent/guest/guest.js';
+import type { Guest, GuestState, Region, StateSink, WriteLog } from '../../agent/guest/guest.js';
+import type { HostedGuest, IncomingHostedGuest } from '../../agent/guest/hosted-guest.js';
+import { wholeState } from '../../agent/guest/whole-state.js';
 import { zeroPieces } from '../../agent/guest/zero-pages.js';
 import { MigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
@@ -12,7 +14,17 @@ export function definitionOf(name: string): GuestDefinition {
 
 /** Calls recorded in order, and calls told to fail, by name. */
 export type GuestCall =
-  'start' | 'harvest' | 'stop' | 'populated' | 'pause' | 'settle' | 'resume' | 'save' | 'load' | 'destroy';
+  | 'start'
+  | 'harvest'
+  | 'confirm'
+  | 'stop'
+  | 'populated'
+  | 'pause'
+  | 'settle'
+  | 'resume'
+  | 'save'
+  | 'load'
+  | 'destroy';
 
 /** A guest whose memory is plain arrays and whose writes the test scripts; it keeps a log of what is asked of it. */
 export class ArrayGuest implements Guest {
@@ -25,12 +37,15 @@ export class ArrayGuest implements Guest {
   state: GuestState = 'running';
   failure: Error | null = null;
   deviceState: Uint8Array = new Uint8Array([1, 2, 3]);
+  /** How much of it is saved before the guest stands still. bytes */
+  earlyBytes = 1;
   loadedState: Uint8Array | null = null;
   destroyed = false;
   #written: Run[] = [];
   #tracking = false;
   #harvests = 0;
   #resumeToSettle = false;
+  #stateSink: StateSink = () => undefined;
   readonly #changes = new Set<() => void>();
 
   constructor(name: string, ...pagesOfRegions: number[]) {
@@ -62,6 +77,10 @@ export class ArrayGuest implements Guest {
       this.#written = [];
       return written;
     }),
+    confirm: () => {
+      this.calls.push('confirm');
+      if (this.failing.has('confirm')) throw new MigrationError('tracking-failed', 'confirm was told to fail');
+    },
     stop: () => this.#call('stop', () => void (this.#tracking = false)),
   }; // prettier-ignore
 
@@ -85,9 +104,11 @@ export class ArrayGuest implements Guest {
     return this.#call('pause', () => void (this.state = 'paused'));
   }
 
-  pauseForSwitchover(): Promise<number> {
+  pauseForSwitchover(state: StateSink): Promise<number> {
     const ran = this.state === 'running';
     return this.#call('pause', () => {
+      this.#stateSink = state;
+      if (this.earlyBytes > 0) state(this.deviceState.subarray(0, this.earlyBytes));
       if (ran) this.state = 'paused';
       this.#resumeToSettle ||= ran;
       return unixNow();
@@ -124,12 +145,12 @@ export class ArrayGuest implements Guest {
     for (const listener of [...this.#changes]) listener();
   }
 
-  saveState(): Promise<Uint8Array> {
-    return this.#call('save', () => this.deviceState);
+  saveState(): Promise<void> {
+    return this.#call('save', () => this.#stateSink(this.deviceState.subarray(this.earlyBytes)));
   }
 
-  loadState(state: Uint8Array): Promise<void> {
-    return this.#call('load', () => void (this.loadedState = state));
+  async loadState(state: AsyncIterable<Uint8Array>): Promise<void> {
+    this.loadedState = await this.#call('load', () => wholeState(state));
   }
 
   destroy(): Promise<void> {
@@ -139,10 +160,30 @@ export class ArrayGuest implements Guest {
     });
   }
 
-  async #call<T>(name: GuestCall, effect: () => T): Promise<T> {
+  async #call<T>(name: GuestCall, effect: () => T | Promise<T>): Promise<T> {
     this.calls.push(name);
     await Promise.resolve();
     if (this.failing.has(name)) throw new MigrationError('guest-failed', `${name} was told to fail`);
-    return effect();
+    return await effect();
   }
+}
+
+/** A guest that a migration brings, whose machine has started already. */
+export function started(guest: HostedGuest): IncomingHostedGuest {
+  return { regions: guest.regions, machine: Promise.resolve(guest), destroy: () => guest.destroy() };
+}
+
+/** Saves the state of a guest that is paused for it, in the pieces in which it is handed out. */
+export async function savedState(guest: Guest): Promise<Uint8Array[]> {
+  const pieces: Uint8Array[] = [];
+  await guest.pauseForSwitchover((piece) => pieces.push(piece));
+  await guest.saveState();
+  return pieces;
+}
+
+/** A state as it arrives: with `failure`, which it ends with instead of being whole. */
+// eslint-disable-next-line @typescript-eslint/require-await -- pieces come one after the other from a link
+export async function* arriving(pieces: readonly Uint8Array[], failure?: Error): AsyncGenerator<Uint8Array> {
+  yield* pieces;
+  if (failure) throw failure;
 }

@@ -2,7 +2,7 @@ import type { GuestConsole, GuestKind, GuestKinds, HostedGuest } from '../../age
 import { MigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { PAGE_SIZE } from '../../shared/page.js';
-import { ArrayGuest } from './array-guest.js';
+import { ArrayGuest, started } from './array-guest.js';
 
 /** An ArrayGuest that a node can host: its console prints what the test makes it print. */
 export class HostedArrayGuest extends ArrayGuest implements HostedGuest {
@@ -70,7 +70,7 @@ export function arrayGuestKinds(onMake: (guest: HostedArrayGuest) => void = () =
       if (image?.length === 0) throw new MigrationError('invalid-image', 'the image is empty');
     },
     boot: make,
-    incoming: make,
+    incoming: async (definition) => started(await make(definition)),
     regions: ({ memory }) => [{ name: 'ram0', bytes: memory }],
   };
   return {

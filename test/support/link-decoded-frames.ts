@@ -17,8 +17,8 @@ export function decodedFrames(chunks: readonly Uint8Array[]): ReferenceResult {
     },
     pagesEnd: (run) => events.push({ event: 'pagesEnd', run }),
     zeroPages: (run) => events.push({ event: 'zeroPages', run }),
-    blob: (kind, totalBytes, offset, chunk) => {
-      events.push({ event: 'blob', kind: BLOB_KIND[kind], totalBytes, offset, content: text(chunk) });
+    blob: (kind, offset, chunk) => {
+      events.push({ event: 'blob', kind: BLOB_KIND[kind], offset, content: text(chunk) });
     },
     roundEnd: (round) => events.push({ event: 'roundEnd', round }),
   });

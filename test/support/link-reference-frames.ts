@@ -23,7 +23,7 @@ interface ReferenceRun {
 export type ReferenceEvent =
   | { event: 'pages' | 'pagesEnd' | 'zeroPages'; run: ReferenceRun }
   | { event: 'payload'; region: number; offset: number; content: string }
-  | { event: 'blob'; kind: number; totalBytes: number; offset: number; content: string }
+  | { event: 'blob'; kind: number; offset: number; content: string }
   | { event: 'roundEnd'; round: number };
 
 export interface ReferenceResult {
@@ -41,10 +41,7 @@ export function joinContent(events: readonly ReferenceEvent[]): ReferenceEvent[]
     if (
       last !== undefined &&
       ((event.event === 'payload' && last.event === 'payload' && last.region === event.region) ||
-        (event.event === 'blob' &&
-          last.event === 'blob' &&
-          last.kind === event.kind &&
-          last.totalBytes === event.totalBytes)) &&
+        (event.event === 'blob' && last.event === 'blob' && last.kind === event.kind)) &&
       last.offset + last.content.length === event.offset
     ) {
       last.content += event.content;
@@ -89,10 +86,10 @@ export function referenceDecode(stream: Buffer): ReferenceResult {
         (type === 2 && count >= 1 && count <= 16384 && payloadBytes === 0 && lastPage <= 1n << 40n) ||
         (type === 3 &&
           (region === 1 || region === 2) &&
-          count <= 64 * 1048576 &&
+          count === 0 &&
           payloadBytes >= 1 &&
           payloadBytes <= 1048576 &&
-          position + BigInt(payloadBytes) <= BigInt(count)) ||
+          position + BigInt(payloadBytes) <= 64n * 1048576n) ||
         (type === 4 && region === 0 && count === 0 && payloadBytes === 0 && position < 1n << 32n));
     if (!valid) return result('refused');
     const content = stream.toString('latin1', at, at + payloadBytes);
@@ -104,7 +101,7 @@ export function referenceDecode(stream: Buffer): ReferenceResult {
     if (type === 1 && content.length === payloadBytes) events.push({ event: 'pagesEnd', run });
     if (type === 2) events.push({ event: 'zeroPages', run });
     if (type === 3 && content !== '') {
-      events.push({ event: 'blob', kind: region, totalBytes: count, offset, content });
+      events.push({ event: 'blob', kind: region, offset, content });
     }
     if (type === 4) events.push({ event: 'roundEnd', round: offset });
     if (content.length < payloadBytes) return result('incomplete');

@@ -46,7 +46,7 @@ export const SOURCE_SAMPLES: readonly SourceMessage[] = [
   },
   { type: 'link-test', memory: 'qemu', bytes: 2 ** 28, streams: 2, pageToken: 'c2VjcmV0' },
   { type: 'verify-request', region: 0, firstPage: 4096, pageCount: 4096 },
-  { type: 'finalize', stateDigest: '0123456789abcdef', pagesSent: 20_000, resume: true },
+  { type: 'finalize', round: 5, stateDigest: '0123456789abcdef', pagesSent: 20_000, resume: true },
   { type: 'commit' },
   { type: 'abort', code: 'cancelled', message: 'cancelled by the operator' },
   { type: 'ask' },

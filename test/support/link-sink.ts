@@ -42,8 +42,9 @@ export class RecordingSink implements PageSink {
     this.regions[run.region]?.fill(0, start, start + run.pageCount * PAGE_SIZE);
   }
 
-  blob(_stream: number, kind: BlobKind, totalBytes: number, offset: number, chunk: Uint8Array): void {
-    const whole = this.blobs.get(kind) ?? new Uint8Array(totalBytes);
+  blob(_stream: number, kind: BlobKind, offset: number, chunk: Uint8Array): void {
+    const whole = new Uint8Array(offset + chunk.length);
+    whole.set(this.blobs.get(kind) ?? []);
     whole.set(chunk, offset);
     this.blobs.set(kind, whole);
   }

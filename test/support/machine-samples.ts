@@ -96,7 +96,7 @@ export const TARGET_EVENTS = {
   },
   finalize: {
     type: 'finalize',
-    message: { type: 'finalize', stateDigest: '0'.repeat(16), pagesSent: 0, resume: true },
+    message: { type: 'finalize', round: 0, stateDigest: '0'.repeat(16), pagesSent: 0, resume: true },
   },
   loaded: { type: 'loaded', loadMs: 1 },
   commit: { type: 'commit' },

@@ -34,6 +34,8 @@ export interface MemoryMigrationOptions {
   askOutcome?: SourceContext['askOutcome'];
   /** What the target creates for a source guest; by default one of the same shape. */
   createTarget?: (guest: ArrayGuest) => ArrayGuest;
+  /** How the machine of it starts; by default it has. */
+  startTarget?: (copy: ArrayGuest) => Promise<ArrayGuest>;
 }
 
 /** Both ends of one migration in this process, connected in memory by the product's own link. */
@@ -59,7 +61,6 @@ export class MemoryMigration {
   copy: ArrayGuest | null = null;
   adoptedImage: Uint8Array | undefined;
   readonly adopted: ArrayGuest[] = [];
-  readonly discarded: (ArrayGuest | null)[] = [];
   readonly controlConnections: [MemoryConnection, MemoryConnection];
   readonly pageConnections: MemoryConnection[] = [];
   /** Holds both journals, 'source' and 'target'. */
@@ -96,16 +97,16 @@ export class MemoryMigration {
           given.createTarget?.(guest) ??
           new ArrayGuest(guest.definition.name, ...guest.regions.map((r) => r.memory.length / PAGE_SIZE));
         this.copy.state = 'paused';
-        return Promise.resolve(this.copy);
+        const machine = (given.startTarget ?? ((copy) => Promise.resolve(copy)))(this.copy);
+        return Promise.resolve({ regions: this.copy.regions, machine });
       },
       adopt: (taken, image) => {
         this.adopted.push(taken as ArrayGuest);
         this.adoptedImage = image;
         return Promise.resolve(true);
       },
-      discard: async (copy) => {
-        this.discarded.push(copy as ArrayGuest | null);
-        await copy?.destroy();
+      discard: async () => {
+        await this.copy?.destroy();
       },
     };
     this.target = new TargetSession({

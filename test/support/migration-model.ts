@@ -26,8 +26,11 @@ export interface Model {
   /** The effect under way on the source, and whether an abort waits for it. */
   sStep: SourceEffect['do'] | '';
   sAbortWaits: boolean;
-  /** Whether the source listens to the control connection. */
+  /** Whether the source listens to the control connection, and the answers that it expects, in order. */
   sHears: boolean;
+  sExpects: string[];
+  /** Rounds that it has ended on the page streams. */
+  sRounds: number;
   sGuest: 'runs' | 'paused' | 'destroyed';
   /** 'commit-sent' is on record, and whether the session knows that. */
   sJournal: boolean;
@@ -47,6 +50,9 @@ export interface Model {
   onPages: string[];
 
   t: TargetState['name'] | 'none' | 'down';
+  /** Rounds that are over there, and how many must be for a 'finalize' that came before them; 0: none did. */
+  tRounds: number;
+  tFinalizeDue: number;
   /** Effects of the target, carried out one after the other. */
   tSteps: string[];
   tGuest: 'none' | 'paused' | 'runs';
@@ -68,6 +74,8 @@ export const INITIAL: Model = {
   sStep: 'prepare',
   sAbortWaits: false,
   sHears: true,
+  sExpects: ['prepared'],
+  sRounds: 0,
   sGuest: 'runs',
   sJournal: false,
   sRecorded: false,
@@ -82,6 +90,8 @@ export const INITIAL: Model = {
   toSource: [],
   onPages: [],
   t: 'opened',
+  tRounds: 0,
+  tFinalizeDue: 0,
   tSteps: [],
   tGuest: 'none',
   tJournal: '',
@@ -95,7 +105,10 @@ export const INITIAL: Model = {
 /** Rounds before the switchover that are explored. */
 const MAX_ROUND = 1;
 
-/** What each effect of the source that talks to the target says, and the answer that completes it. */
+/**
+ * What each effect of the source that talks to the target says, and the answer that completes it; 'switch-over' waits for
+ * that only where the memory is to be verified.
+ */
 const TALKS: Partial<Record<SourceEffect['do'], { message?: string; pages?: string; answer: string }>> = {
   prepare: { message: 'prepare', answer: 'prepared' },
   'copy-round': { pages: 'round-end', answer: 'round-ack' },
@@ -107,6 +120,7 @@ const TALKS: Partial<Record<SourceEffect['do'], { message?: string; pages?: stri
 
 const clone = (model: Model): Model => ({
   ...model,
+  sExpects: [...model.sExpects],
   toTarget: [...model.toTarget],
   toSource: [...model.toSource],
   onPages: [...model.onPages],
@@ -126,6 +140,7 @@ function sendToSource(m: Model, message: string): void {
 }
 
 function sendPages(m: Model, what: string): void {
+  if (what === 'round-end') m.sRounds += 1;
   if (m.pages === 'up') m.onPages.push(what);
 }
 
@@ -143,6 +158,7 @@ function dispatchSource(m: Model, event: SourceEvent): void {
   if (m.s === 'aborting') {
     // as SourceSteps.interrupt()
     m.sHears = false;
+    m.sExpects = [];
     sendToTarget(m, 'abort');
     sendPages(m, 'close');
     if (TALKS[m.sStep as SourceEffect['do']] || m.sStep === 'ask') m.sStep = '';
@@ -160,8 +176,9 @@ function startSource(m: Model, effect: SourceEffect['do']): void {
   m.sStep = effect;
   const talk = TALKS[effect];
   if (effect === 'commit') m.everCommitSent = true;
-  if (talk?.message) sendToTarget(m, talk.message);
   if (talk?.pages) sendPages(m, talk.pages);
+  if (talk?.message) sendToTarget(m, effect === 'finalize' ? `finalize ${m.sRounds}` : talk.message);
+  if (talk) m.sExpects.push(talk.answer);
 }
 
 /** The agent ends the control connection: in good order only where nothing here will ever ask for the outcome. */
@@ -186,14 +203,14 @@ const sourceFailed = SOURCE_EVENTS.failed;
 
 function hearSource(m: Model, message: string): void {
   if (!m.sHears) return;
-  const answer = TALKS[m.sStep as SourceEffect['do']]?.answer;
-  if (message !== answer) {
+  if (message !== m.sExpects[0]) {
     // an error, 'aborted', or what nothing asked for
     m.sHears = false;
     failSource(m);
     return;
   }
-  completeSource(m, eventOfAnswer(m));
+  m.sExpects.shift();
+  if (TALKS[m.sStep as SourceEffect['do']] && m.sExpects.length === 0) completeSource(m, eventOfAnswer(m));
 }
 
 /** A failure beside the step under way, which is rejected by it if it waits for the target. */
@@ -210,7 +227,7 @@ function eventOfAnswer(m: Model): SourceEvent {
     case 'copy-round':
       return SOURCE_EVENTS['round-copied (round)'];
     case 'switch-over':
-      return SOURCE_EVENTS['state-sent'];
+      return SOURCE_EVENTS['state-sent (verify)'];
     case 'verify':
       return SOURCE_EVENTS.verified;
     case 'finalize':
@@ -244,6 +261,7 @@ function sourceSuccessors(m: Model, next: Next): void {
         sStep: '',
         sAbortWaits: false,
         sHears: false,
+        sExpects: [],
         sRecorded: false,
         answer: '',
       });
@@ -260,15 +278,10 @@ function sourceSuccessors(m: Model, next: Next): void {
       for (const label of ['round-copied (switch-over)', 'round-copied (cancel)'] as const) {
         next(`the round ends: ${label}`, (n) => {
           n.toSource.shift();
+          n.sExpects.shift();
           completeSource(n, SOURCE_EVENTS[label]);
         });
       }
-    }
-    if (m.sHears && m.s === 'switching-over' && m.toSource[0] === 'round-ack') {
-      next('the state was sent and is to be verified', (n) => {
-        n.toSource.shift();
-        completeSource(n, SOURCE_EVENTS['state-sent (verify)']);
-      });
     }
   }
   if (m.control === 'cut' && !m.sNoticedControl) {
@@ -292,16 +305,27 @@ function sourceSuccessors(m: Model, next: Next): void {
   }
   switch (m.sStep) {
     case 'pause':
-      next('the guest is paused', (n) => {
-        n.sGuest = 'paused';
-        completeSource(n, SOURCE_EVENTS.paused);
-      });
+      for (const early of [false, true]) {
+        next(`the guest is paused${early ? ', and part of its state is sent' : ''}`, (n) => {
+          n.sGuest = 'paused';
+          if (early) {
+            sendPages(n, 'round-end');
+            n.sExpects.push('round-ack');
+          }
+          completeSource(n, SOURCE_EVENTS.paused);
+        });
+      }
       for (const guest of ['runs', 'paused'] as const) {
         next(`pausing fails, and it ${guest}`, (n) => {
           n.sGuest = guest;
           completeSource(n, sourceFailed);
         });
       }
+      break;
+    case 'switch-over':
+      next('the state is sent, and nothing is verified', (n) =>
+        completeSource(n, SOURCE_EVENTS['state-sent']),
+      );
       break;
     case 'record-commit':
       next('commit-sent is recorded', (n) => {
@@ -397,11 +421,30 @@ function completeTarget(m: Model, event: TargetEvent | null): void {
   if (event) dispatchTarget(m, event);
 }
 
+/** As TargetSession does, which lets it wait for the rounds that it has overtaken. */
+function hearFinalize(n: Model, rounds: number): void {
+  if (n.tFinalizeDue > 0) rejectTarget(n);
+  else if (n.t === 'receiving' && rounds > n.tRounds) n.tFinalizeDue = rounds;
+  else dispatchTarget(n, TARGET_EVENTS.finalize);
+}
+
+function endRound(n: Model): void {
+  n.tRounds += 1;
+  dispatchTarget(n, TARGET_EVENTS['round-ended']);
+  if (n.tFinalizeDue === 0 || n.tFinalizeDue > n.tRounds) return;
+  n.tFinalizeDue = 0;
+  dispatchTarget(n, TARGET_EVENTS.finalize);
+}
+
 function hearTarget(n: Model, message: string): void {
+  const [name, rounds] = message.split(' ');
+  if (name === 'finalize') {
+    hearFinalize(n, Number(rounds));
+    return;
+  }
   switch (message) {
     case 'prepare':
     case 'verify-request':
-    case 'finalize':
     case 'commit':
     case 'abort':
       dispatchTarget(n, TARGET_EVENTS[message]);
@@ -446,7 +489,7 @@ function targetSuccessors(m: Model, next: Next): void {
   if (m.onPages.length > 0 && !m.tNoticedPages) {
     next(`the target receives ${m.onPages[0]}`, (n) => {
       const what = n.onPages.shift();
-      if (what === 'round-end' && n.t === 'receiving') dispatchTarget(n, TARGET_EVENTS['round-ended']);
+      if (what === 'round-end' && n.t === 'receiving') endRound(n);
       else dispatchTarget(n, TARGET_EVENTS.failed);
     });
   }

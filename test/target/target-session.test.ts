@@ -38,7 +38,7 @@ async function session(t: Test, overrides: Partial<TargetContext> = {}) {
     control,
     host: {
       preflight: () => Promise.resolve([]),
-      create: () => Promise.resolve(guest),
+      create: () => Promise.resolve({ regions: guest.regions, machine: Promise.resolve(guest) }),
       adopt: () => Promise.resolve(true),
       discard: () => Promise.resolve(),
     },
@@ -83,8 +83,9 @@ const state = new Uint8Array([1, 2, 3]);
 async function moved({ target, hear, sink }: Awaited<ReturnType<typeof session>>, verify: 'off' | 'after') {
   target.receive(prepare(verify));
   await hear('prepared');
-  sink().blob(0, 'device-state', state.length, 0, state);
-  target.receive({ type: 'finalize', stateDigest: hashHex(state), pagesSent: 0, resume: true });
+  sink().blob(0, 'device-state', 0, state);
+  sink().roundEnd(0, 0);
+  target.receive({ type: 'finalize', round: 0, stateDigest: hashHex(state), pagesSent: 0, resume: true });
   await hear('ready');
   target.receive({ type: 'commit' });
   return await hear('running');

@@ -4,8 +4,9 @@ import type { EmbeddedDefinition } from '../../../shared/guest-definition.js';
 import { PAGE_SIZE, type Run } from '../../../shared/page.js';
 import { unixNow } from '../../../shared/unix-clock.js';
 import { formatBytes } from '../../../shared/units.js';
-import type { GuestState, Region, WriteLog } from '../guest.js';
+import type { GuestState, Region, StateSink, WriteLog } from '../guest.js';
 import type { GuestConsole, HostedGuest } from '../hosted-guest.js';
+import { wholeState } from '../whole-state.js';
 import { zeroPieces } from '../zero-pages.js';
 import { ConsoleTail } from './console-tail.js';
 import { RAM_BASE } from './memory-map.js';
@@ -38,6 +39,8 @@ export class EmbeddedGuest implements HostedGuest {
   #state: GuestState = 'paused';
   /** It ran before pauseForSwitchover(). */
   #resumeToSettle = false;
+  /** Where its state goes. */
+  #stateSink: StateSink | null = null;
   #exitCode: number | null = null;
   #failure: MigrationError | undefined;
   #destroyed = false;
@@ -163,12 +166,13 @@ export class EmbeddedGuest implements HostedGuest {
     await this.#command({ type: 'pause' });
   }
 
-  async pauseForSwitchover(): Promise<number> {
+  async pauseForSwitchover(state: StateSink): Promise<number> {
     // The machine stops when the command reaches it: counted from before that, the downtime is never told too short.
     const askedAt = unixNow();
     const ran = this.#state === 'running';
     await this.#command({ type: 'pause' });
     this.#resumeToSettle ||= ran;
+    this.#stateSink = state;
     return askedAt;
   }
 
@@ -182,12 +186,15 @@ export class EmbeddedGuest implements HostedGuest {
     return unixNow();
   }
 
-  async saveState(): Promise<Uint8Array> {
-    return (await this.#command({ type: 'save' })).state!;
+  /** In one piece: it is some hundred bytes and the console's end. */
+  async saveState(): Promise<void> {
+    if (!this.#stateSink)
+      throw new MigrationError('internal', 'a guest was not paused for its state to be saved');
+    this.#stateSink((await this.#command({ type: 'save' })).state!);
   }
 
-  async loadState(state: Uint8Array): Promise<void> {
-    const { console } = await this.#command({ type: 'load', state: Uint8Array.from(state) });
+  async loadState(state: AsyncIterable<Uint8Array>): Promise<void> {
+    const { console } = await this.#command({ type: 'load', state: await wholeState(state) });
     this.#console.load(console!.end, console!.tail);
   }
 

@@ -23,6 +23,9 @@ export const embeddedKind: GuestKind<EmbeddedDefinition> = {
     buildProgram(definition.program, definition.parameters, definition.memory);
   },
   boot: (definition, image) => EmbeddedGuest.boot(definition, image),
-  incoming: (definition) => EmbeddedGuest.incoming(definition),
+  async incoming(definition) {
+    const guest = await EmbeddedGuest.incoming(definition);
+    return { regions: guest.regions, machine: Promise.resolve(guest), destroy: () => guest.destroy() };
+  },
   regions: ({ memory }) => [{ name: 'ram', bytes: memory }],
 };

@@ -1,6 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { MigrationError, toMigrationError } from '../../../shared/errors.js';
-import type { QemuControl } from './qemu-control.js';
+import { systemTimers } from '../../../shared/timers.js';
+import { type QemuControl, STEP_MS } from './qemu-control.js';
 import { queryMigration, setCapabilities } from './saving-state.js';
 
 /**
@@ -14,31 +15,53 @@ export async function awaitState(control: QemuControl, path: string): Promise<vo
 }
 
 /**
- * Loads a stream that QEMU has saved. `runs`: the guest will run; one that stays paused takes its disks over now, or QEMU
- * 7.2 would fail an assertion when it is to give them away again without having run. Throws load-failed.
+ * Has a guest that stays paused take its disks over as soon as it is loaded: QEMU 7.2 would fail an assertion when it is to
+ * give them away again without having run. To be called before the end of what is loaded.
+ */
+export async function activateDisksOnLoad(control: QemuControl): Promise<void> {
+  await setCapabilities(control, ['late-block-activate'], false);
+}
+
+/**
+ * Loads a stream that QEMU has saved, as it comes: QEMU waits for the next of it. Throws load-failed where QEMU can't load
+ * it, and what the stream throws.
  */
 export async function loadState(
   control: QemuControl,
   path: string,
-  stream: Uint8Array,
-  runs: boolean,
+  stream: AsyncIterable<Uint8Array>,
 ): Promise<void> {
   const forget = new AbortController();
-  const loaded = control.event(
+  const { signal } = forget;
+  // Without a limit: the source may verify all memory before the last of it comes.
+  const loaded = control.qmp.nextEvent(
     ({ name, data }) => name === 'MIGRATION' && ['completed', 'failed'].includes(String(data.status)),
-    forget.signal,
+    { signal },
   );
-  let socket: Socket | undefined;
+  const socket = connect(path);
+  let cancelLimit: () => void = () => undefined;
+  const limit = () => {
+    const text = `QEMU has not loaded the state of the guest's devices within ${STEP_MS} ms`;
+    cancelLimit = systemTimers.after(STEP_MS, () => forget.abort(new MigrationError('load-failed', text)));
+  };
   try {
-    if (!runs) await setCapabilities(control, ['late-block-activate'], false);
-    socket = connect(path);
     // How QEMU takes it is told by its events, or by its end.
     socket.on('error', () => undefined);
-    socket.end(stream);
-    const event = await control.guard(loaded);
-    if (event.data.status === 'completed') return;
+    const outcome = control.guard(loaded);
+    const fed = feed(socket, stream, signal);
+    const finished = fed.then(async () => {
+      limit();
+      return await outcome;
+    });
+    const event = await Promise.race([outcome, finished]);
+    if (event.data.status === 'completed') {
+      // The end tells that it is what the source has sent.
+      await fed;
+      return;
+    }
     throw new Error((await queryMigration(control))['error-desc'] ?? 'QEMU gives no reason');
   } catch (error) {
+    if (error instanceof MigrationError && error.code === 'load-failed') throw error;
     const reason = toMigrationError(error).message;
     throw new MigrationError(
       'load-failed',
@@ -48,9 +71,18 @@ export async function loadState(
       },
     );
   } finally {
+    cancelLimit();
     forget.abort();
-    socket?.destroy();
+    socket.destroy();
   }
+}
+
+async function feed(socket: Socket, stream: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
+  for await (const bytes of stream) {
+    if (signal.aborted) return;
+    socket.write(bytes);
+  }
+  socket.end();
 }
 
 /** Tells switches where the guest is now, as often as QEMU does after a migration of its own. ms */

@@ -16,16 +16,24 @@ const REOPEN_MS = 10_000;
 
 type WriteLogChoice = AgentConfig['qemu']['writeLog'];
 
-/** Maps the memory of a running QEMU, opens its console and chooses how its writes are followed: what makes it a guest. */
+/** Maps the memory of the QEMU of a record, whether or not that runs. */
+export function openMemory({ definition, ramFiles }: GuestRecord): QemuMemory {
+  const sizes = objectSizes(definition);
+  return QemuMemory.open(ramFiles.map((path, index) => ({ path, bytes: sizes[index] ?? 0 })));
+}
+
+/**
+ * Opens the console of a running QEMU and chooses how its writes are followed: what makes it, with its mapped memory, a
+ * guest. Where that fails the memory is released.
+ */
 export async function openGuest(
   directory: RunDirectory,
   { record, control }: StartedQemu,
+  memory: QemuMemory,
   choice: WriteLogChoice,
   logger: Logger,
 ): Promise<QemuGuest> {
-  const { definition, ramFiles, consoleBase } = record;
-  const sizes = objectSizes(definition);
-  const memory = QemuMemory.open(ramFiles.map((path, index) => ({ path, bytes: sizes[index] ?? 0 })));
+  const { definition, consoleBase } = record;
   let console: QemuConsole | null = null;
   let guest: QemuGuest | undefined;
   const givesBack = (): boolean => canGiveBack(definition) && guest?.state === 'running';
@@ -55,7 +63,7 @@ export async function reopenGuest(
   const process = QemuProcess.found(record.process!);
   const control = await connectQemu(record.definition.name, directory, process, record.qmpSocket, REOPEN_MS);
   try {
-    const guest = await openGuest(directory, { record, control }, choice, logger);
+    const guest = await openGuest(directory, { record, control }, openMemory(record), choice, logger);
     guest.unsettle();
     return guest;
   } catch (error) {

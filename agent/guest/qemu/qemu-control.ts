@@ -12,7 +12,7 @@ const END_MS = 2_000;
  * For the event that ends a step of QEMU's own migration, which moves a few MB within this host. One that waits for a
  * disk that does not answer must not keep a guest standing still for ever. ms
  */
-const STEP_MS = 60_000;
+export const STEP_MS = 60_000;
 
 /** A running QEMU as one thing to talk to: whatever is under way when it ends fails with how it ended. */
 export class QemuControl {

@@ -1,18 +1,19 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { MigrationError } from '../../../shared/errors.js';
 import type { QemuDefinition } from '../../../shared/guest-definition.js';
 import type { Run } from '../../../shared/page.js';
 import { unixNow } from '../../../shared/unix-clock.js';
-import type { GuestState, Region, WriteLog } from '../guest.js';
+import type { GuestState, Region, StateSink, WriteLog } from '../guest.js';
 import type { GuestConsole, HostedGuest } from '../hosted-guest.js';
-import { announce, loadState } from './loading-state.js';
+import { activateDisksOnLoad, announce, loadState } from './loading-state.js';
 import type { GuestRecord } from './process/guest-record.js';
 import { removeRamFiles } from './process/ram-files.js';
 import type { RunDirectory } from './process/run-directory.js';
 import { NO_CONSOLE, type QemuConsole } from './qemu-console.js';
 import type { QemuControl } from './qemu-control.js';
 import type { QemuMemory } from './qemu-memory.js';
-import { decodeQemuState, encodeQemuState } from './qemu-state.js';
+import { decodeQemuState, type QemuCondition, QemuStateEncoder } from './qemu-state.js';
 import type { QmpConnection } from './qmp/qmp-connection.js';
 import type { RunState } from './run-state.js';
 import { SavingState } from './saving-state.js';
@@ -45,6 +46,8 @@ export class QemuGuest implements HostedGuest {
   readonly #run: RunState;
   readonly #listeners = new Set<() => void>();
   #record: GuestRecord;
+  /** Takes the state that is being saved. */
+  #encoder: QemuStateEncoder | null = null;
   #failure: MigrationError | null = null;
   /** It may stand still for other reasons than that its operator wants it to. */
   #unsettled = false;
@@ -120,7 +123,7 @@ export class QemuGuest implements HostedGuest {
 
   async pause(): Promise<void> {
     await this.#control.execute('stop');
-    await this.#want(this.state);
+    this.#want(this.state);
   }
 
   async resume(): Promise<number> {
@@ -128,28 +131,32 @@ export class QemuGuest implements HostedGuest {
     if (this.#unsettled) await this.#saving.cancel();
     if (this.state !== 'running') await this.#letRun();
     this.#unsettled = false;
-    await this.#want('running');
+    this.#want('running');
     return this.#run.runningSince;
   }
 
-  async pauseForSwitchover(): Promise<number> {
+  async pauseForSwitchover(state: StateSink): Promise<number> {
     await this.#saving.cancel();
     await this.#forgetMigration();
-    await this.#want(this.state);
+    this.#want(this.state);
     this.#unsettled = true;
     const ran = this.state === 'running';
-    const haltedAt = await this.#saving.begin();
+    const encoder = new QemuStateEncoder(state);
+    this.#encoder = encoder;
+    const haltedAt = await this.#saving.begin((bytes) => encoder.stream(bytes));
+    // The devices follow.
+    encoder.flush();
     return ran ? this.#run.stoppedAt : haltedAt;
   }
 
-  async saveState(): Promise<Uint8Array> {
-    const stream = await this.#saving.finish();
-    return encodeQemuState({
+  async saveState(): Promise<void> {
+    await this.#saving.finish();
+    this.#encoder?.end({
       condition: this.state === 'finished' ? 'finished' : this.#record.wanted,
       consoleEnd: this.console.end,
       consoleTail: this.#ownConsole?.tail() ?? new Uint8Array(),
-      stream,
     });
+    this.#encoder = null;
   }
 
   async settle(): Promise<void> {
@@ -161,19 +168,23 @@ export class QemuGuest implements HostedGuest {
     this.#unsettled = false;
   }
 
-  async loadState(state: Uint8Array): Promise<void> {
-    const { condition, consoleEnd, consoleTail, stream } = decodeQemuState(state);
-    const loading = loadState(this.#control, this.#directory.stateSocket, stream, condition === 'running');
-    this.#ownConsole?.load(consoleEnd, consoleTail);
-    const consoleBase = this.#ownConsole?.start ?? null;
-    this.#record = { ...this.#record, wanted: condition, consoleBase };
-    await Promise.all([loading, this.#directory.write(this.#record)]);
-    this.#run.state = condition === 'finished' ? 'finished' : 'paused';
+  async loadState(state: AsyncIterable<Uint8Array>): Promise<void> {
+    const stream = streamOf(state, async ({ condition, consoleEnd, consoleTail }) => {
+      if (condition !== 'running') await activateDisksOnLoad(this.#control);
+      this.#ownConsole?.load(consoleEnd, consoleTail);
+      const consoleBase = this.#ownConsole?.start ?? null;
+      this.#record = { ...this.#record, wanted: condition, consoleBase };
+      this.#directory.write(this.#record);
+    });
+    await loadState(this.#control, this.#directory.stateSocket, stream);
+    this.#run.state = this.#record.wanted === 'finished' ? 'finished' : 'paused';
   }
 
   async own(): Promise<void> {
     this.#record = { ...this.#record, incoming: null };
-    await this.#directory.write(this.#record);
+    // Not in the turn of who tells it, which may be the one that lets the guest run.
+    await setImmediate();
+    this.#directory.write(this.#record);
   }
 
   /** Makes the guest, which an earlier agent has left in whatever state, one that settle() has to look at. */
@@ -259,9 +270,20 @@ export class QemuGuest implements HostedGuest {
     for (const listener of [...this.#listeners]) listener();
   }
 
-  async #want(wanted: GuestState): Promise<void> {
+  #want(wanted: GuestState): void {
     if (this.#record.wanted === wanted) return;
     this.#record = { ...this.#record, wanted };
-    await this.#directory.write(this.#record);
+    this.#directory.write(this.#record);
+  }
+}
+
+/** QEMU's stream out of a state; `take` gets what else is in it. */
+async function* streamOf(
+  state: AsyncIterable<Uint8Array>,
+  take: (condition: QemuCondition) => Promise<void>,
+): AsyncGenerator<Uint8Array, void> {
+  for await (const part of decodeQemuState(state)) {
+    if (part.type === 'stream') yield part.bytes;
+    else await take(part);
   }
 }

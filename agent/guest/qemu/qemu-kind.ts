@@ -6,19 +6,25 @@ import type { QemuDefinition } from '../../../shared/guest-definition.js';
 import type { GuestKind } from '../hosted-guest.js';
 import { QemuHostProbe } from './host/qemu-host.js';
 import { awaitState } from './loading-state.js';
-import { openGuest, reopenGuest } from './open-guest.js';
+import { openGuest, openMemory, reopenGuest } from './open-guest.js';
 import { pinDefinition } from './pin-definition.js';
 import { doctorHost } from './preflight/doctor.js';
 import { toPreflightFindings } from './preflight/findings.js';
 import { gatherTargetFacts } from './preflight/gather-target-facts.js';
 import { checkTarget } from './preflight/target-rules.js';
 import { adoptQemu } from './process/adopt-qemu.js';
-import { launchQemu, type StartedQemu } from './process/launch-qemu.js';
+import {
+  launchQemu,
+  type PreparedQemu,
+  prepareQemu,
+  removePrepared,
+  type StartedQemu,
+} from './process/launch-qemu.js';
 import { planRamFiles } from './process/ram-files.js';
 import { removeRemains } from './process/remains.js';
 import { RunDirectory } from './process/run-directory.js';
 import type { QemuGuest } from './qemu-guest.js';
-import { memoryLayout } from './qemu-memory.js';
+import { memoryLayout, type QemuMemory } from './qemu-memory.js';
 import { preflightSource, writeLogOfHost } from './qemu-preflight.js';
 import { findSurvivors } from './qemu-survivors.js';
 
@@ -34,16 +40,15 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
 
   const probe = new QemuHostProbe(qemu.binary);
 
-  async function launch(definition: QemuDefinition, migration: string | null): Promise<QemuGuest> {
+  /** Everything but the process. */
+  async function prepare(definition: QemuDefinition, migration: string | null): Promise<Prepared> {
     const { name } = definition;
     checkArguments(definition);
-    const directory = new RunDirectory(runDirectory, name);
     const { binary, ...host } = await probe.host();
     const { accel, reason, definition: pinned } = pinDefinition(definition, host);
     loggerOf(name).info({ accel, machine: pinned.machine, reason }, 'starting QEMU');
-    const started = await launchQemu(
-      binary,
-      directory,
+    const qemu = await prepareQemu(
+      new RunDirectory(runDirectory, name),
       {
         definition: pinned,
         node,
@@ -52,13 +57,33 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
         consoleBase: definition.serial ? 0 : null,
         accel,
       },
-      await planRamFiles(pinned, node, qemu.memoryDirectory),
+      await planRamFiles(pinned, node, config.qemu.memoryDirectory),
     );
     try {
-      if (migration !== null) await awaitState(started.control, directory.stateSocket);
-      return await openGuest(directory, started, qemu.writeLog, loggerOf(name));
+      return { binary, qemu, memory: openMemory(qemu.record) };
     } catch (error) {
-      await discard(directory, started);
+      await removePrepared(qemu);
+      throw error;
+    }
+  }
+
+  /** The process, and the guest that comes of it. Where that fails nothing is left. */
+  async function start({ binary, qemu: prepared, memory }: Prepared): Promise<QemuGuest> {
+    const { directory, record } = prepared;
+    try {
+      const started = await launchQemu(binary, prepared);
+      try {
+        if (record.incoming !== null) await awaitState(started.control, directory.stateSocket);
+        const logger = loggerOf(record.definition.name);
+        const guest = await openGuest(directory, started, memory, qemu.writeLog, logger);
+        logger.info({ pid: guest.pid, incoming: record.incoming }, 'QEMU has started');
+        return guest;
+      } catch (error) {
+        await discard(directory, started);
+        throw error;
+      }
+    } catch (error) {
+      memory.release();
       throw error;
     }
   }
@@ -71,8 +96,22 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
       }
       checkArguments(definition);
     },
-    boot: (definition) => launch(definition, null),
-    incoming: launch,
+    boot: async (definition) => await start(await prepare(definition, null)),
+    async incoming(definition, migration) {
+      const prepared = await prepare(definition, migration);
+      // What comes while QEMU starts stays: one that waits for a migration loads nothing into its RAM (rom_reset() in its
+      // hw/core/loader.c).
+      const machine = start(prepared);
+      return {
+        regions: prepared.memory.regions,
+        machine,
+        destroy: () =>
+          machine.then(
+            (guest) => guest.destroy(),
+            () => undefined,
+          ),
+      };
+    },
     regions: memoryLayout,
     preflightSource: (guest) => preflightSource(guest as QemuGuest),
     async preflightTarget(definition, traits) {
@@ -97,7 +136,8 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
       const started = await adoptQemu(node, name, socket, directory);
       let guest: QemuGuest | null = null;
       try {
-        guest = await openGuest(directory, started, qemu.writeLog, loggerOf(name));
+        const memory = openMemory(started.record);
+        guest = await openGuest(directory, started, memory, qemu.writeLog, loggerOf(name));
         // One that powers itself off is to stay, as it does where the agent starts it.
         await started.control.execute('set-action', { shutdown: 'pause' });
         return guest;
@@ -109,6 +149,13 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
       }
     },
   };
+}
+
+/** A guest whose QEMU can be started. */
+interface Prepared {
+  readonly binary: string;
+  readonly qemu: PreparedQemu;
+  readonly memory: QemuMemory;
 }
 
 function checkArguments({ name, arguments: parameters }: QemuDefinition): void {

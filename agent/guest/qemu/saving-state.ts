@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { MigrationError } from '../../../shared/errors.js';
 import { MAX_BLOB_BYTES } from '../../../shared/protocol/frame.js';
+import type { StateSink } from '../guest.js';
 import type { QemuControl } from './qemu-control.js';
 import { CONSOLE_TAIL_BYTES } from './qemu-state.js';
 import type { QmpEvent } from './qmp/qmp-message.js';
@@ -33,13 +34,16 @@ export class SavingState {
     this.#path = path;
   }
 
-  /** Saves what can be saved of a running guest, and pauses it. Returns when QEMU had come so far, in Unix ms. */
-  async begin(): Promise<number> {
+  /**
+   * Saves what can be saved of a running guest, and pauses it. Bytes of QEMU's stream go to `sink` as they come. Returns when
+   * QEMU had come so far, in Unix ms.
+   */
+  async begin(sink: StateSink): Promise<number> {
     const control = this.#control;
     await setCapabilities(control, ['events', ...CAPABILITIES], true);
     await control.execute('migrate-set-parameters', NO_LIMITS);
     await rm(this.#path, { force: true });
-    const stream = await ReceivedStream.listen(this.#path);
+    const stream = await ReceivedStream.listen(this.#path, sink);
     this.#stream = stream;
     const halted = this.#status(['pre-switchover', 'failed', 'cancelled', 'completed']);
     try {
@@ -56,8 +60,8 @@ export class SavingState {
     }
   }
 
-  /** Saves the rest of it. Returns the whole stream. */
-  async finish(): Promise<Buffer> {
+  /** Saves the rest of it. Resolves once the sink has all of the stream. */
+  async finish(): Promise<void> {
     const stream = this.#stream;
     if (!stream)
       throw new MigrationError('internal', 'a QEMU guest was not paused for its state to be saved');
@@ -66,7 +70,7 @@ export class SavingState {
       await this.#control.execute('migrate-continue', { state: 'pre-switchover' });
       const event = await this.#control.guard(ended.event);
       if (event.data.status !== 'completed') throw await this.#failure(event);
-      return await this.#control.guard(stream.bytes);
+      await this.#control.guard(stream.ended);
     } catch (error) {
       await this.restore();
       throw error;
@@ -142,43 +146,45 @@ export async function setCapabilities(
   await control.execute('migrate-set-capabilities', { capabilities });
 }
 
-/** What one client sends to a socket, to its end. */
+/** What one client sends to a socket, handed to a sink as it comes. */
 class ReceivedStream {
-  readonly bytes: Promise<Buffer>;
+  /** Resolves at its end. */
+  readonly ended: Promise<void>;
   /** Why no more is taken. */
   refusal: string | null = null;
   readonly #server: Server;
   #socket: Socket | null = null;
 
-  static async listen(path: string): Promise<ReceivedStream> {
+  static async listen(path: string, sink: StateSink): Promise<ReceivedStream> {
     const server = createServer();
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(path, resolve);
     });
-    return new ReceivedStream(server);
+    return new ReceivedStream(server, sink);
   }
 
-  private constructor(server: Server) {
+  private constructor(server: Server, sink: StateSink) {
     this.#server = server;
-    this.bytes = new Promise((resolve, reject) => {
+    this.ended = new Promise((resolve, reject) => {
       server.once('connection', (socket) => {
         this.#socket = socket;
-        const chunks: Buffer[] = [];
         let total = 0;
         socket.on('data', (chunk: Buffer) => {
           total += chunk.length;
-          chunks.push(chunk);
-          if (total <= MAX_STREAM_BYTES) return;
+          if (total <= MAX_STREAM_BYTES) {
+            sink(chunk);
+            return;
+          }
           this.refusal = `it has more than ${MAX_STREAM_BYTES} bytes: is all RAM of the guest shared?`;
           socket.destroy();
         });
-        socket.once('end', () => resolve(Buffer.concat(chunks)));
+        socket.once('end', resolve);
         socket.once('error', reject);
         socket.once('close', () => reject(new Error('it ended early')));
       });
     });
-    this.bytes.catch(() => undefined);
+    this.ended.catch(() => undefined);
   }
 
   close(): void {

@@ -1,3 +1,4 @@
+import { arriving, savedState } from '../../support/array-guest.js';
 import { once } from 'node:events';
 import { test } from 'tap';
 import { Assembler } from '../../../agent/guest/embedded/assembler.js';
@@ -82,7 +83,7 @@ async function runMoving(
       copyRuns(await guest.writeLog.harvest(), guest, target);
       await guest.pause();
       copyRuns(await guest.writeLog.harvest(), guest, target);
-      await target.loadState(await guest.saveState());
+      await target.loadState(arriving(await savedState(guest)));
       await guest.destroy();
       guest = target;
       await guest.resume();
@@ -128,7 +129,7 @@ void test('pause and resume are harmless when repeated; a finished guest stays s
   // It can still be moved.
   const target = await EmbeddedGuest.incoming(guest.definition);
   t.teardown(() => target.destroy());
-  await target.loadState(await guest.saveState());
+  await target.loadState(arriving(await savedState(guest)));
   t.equal(target.state, 'finished');
   t.equal(target.consoleEnd, guest.consoleEnd);
 });
@@ -139,9 +140,9 @@ void test('a paused guest stands still', async (t) => {
   await guest.resume();
   await printed(guest, 'dirty');
   await guest.pause();
-  const [memory, state] = [Buffer.from(guest.regions[0]!.memory).toString('base64'), await guest.saveState()];
+  const [memory, state] = [Buffer.from(guest.regions[0]!.memory).toString('base64'), await savedState(guest)];
   await new Promise((resolve) => setImmediate(resolve));
-  t.same(await guest.saveState(), state);
+  t.same(await savedState(guest), state);
   t.equal(Buffer.from(guest.regions[0]!.memory).toString('base64'), memory);
 });
 
@@ -204,7 +205,7 @@ void test("a user's program talks over the console, also with input that moved w
   const target = await EmbeddedGuest.incoming(definition, guest.image);
   t.teardown(() => target.destroy());
   copyRuns(await guest.populated(), guest, target);
-  await target.loadState(await guest.saveState());
+  await target.loadState(arriving(await savedState(guest)));
   await target.resume();
   await stopped(target);
   t.equal(Buffer.from(target.readConsole(0)).toString(), 'IBMbcd');
@@ -254,17 +255,18 @@ void test('what cannot be booted is refused', async (t) => {
 void test('a state that is none is refused with load-failed, and the guest lives on', async (t) => {
   const guest = await EmbeddedGuest.incoming(define({}));
   t.teardown(() => guest.destroy());
-  await t.rejects(guest.loadState(new Uint8Array(300)), {
+  await t.rejects(guest.loadState(arriving([new Uint8Array(300)])), {
     code: 'load-failed',
     message: /^guest g1: the state/,
   });
   t.equal(guest.state, 'paused');
-  await guest.saveState();
+  t.ok((await savedState(guest)).length > 0);
 });
 
 void test('a destroyed guest answers no command', async (t) => {
   const guest = await EmbeddedGuest.boot(define({ program: 'dirty', parameters: { pagesPerSecond: 0 } }));
   await guest.resume();
+  await guest.pauseForSwitchover(() => undefined);
   const pending = t.rejects(Promise.all([guest.saveState(), guest.registers()]), { code: 'guest-failed' });
   await Promise.all([guest.destroy(), pending]);
   await guest.destroy();

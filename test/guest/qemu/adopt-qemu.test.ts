@@ -140,7 +140,7 @@ void test('one whose name is another node’s here is refused, and ends as it wo
   const { socket } = await foreignQemu(t, pair, (path) => ['-nodefaults', ...backend(path)]);
   const directory = new RunDirectory(dirname(pair.runDirectory('source')), NAME);
   await directory.create();
-  await directory.write({
+  directory.write({
     version: 1,
     definition: pair.definition(),
     node: 'other',

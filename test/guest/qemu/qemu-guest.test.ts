@@ -3,7 +3,11 @@ import { test } from 'tap';
 import type { HostedGuest } from '../../../agent/guest/hosted-guest.js';
 import type { QemuGuest } from '../../../agent/guest/qemu/qemu-guest.js';
 import { hashHex } from '../../../agent/guest/page-hash.js';
+import { arriving, savedState } from '../../support/array-guest.js';
 import { copyMemory, firstBreak, move, printsMore, QemuPair, transcript } from './qemu-pair.js';
+
+/** For a state that nobody needs. */
+const unsent = () => undefined;
 
 /** The next change that leaves a guest as `wanted` says. */
 function change(guest: HostedGuest, wanted: () => boolean): Promise<void> {
@@ -55,13 +59,14 @@ void test('moves there and back while it prints', async (t) => {
   let printed = '';
   for (const round of [1, 2, 3]) {
     const kind = round % 2 === 1 ? pair.target : pair.source;
-    const to = pair.keep(await kind.incoming(from.definition, `migration-${round}`));
-    const stoppedAt = await from.pauseForSwitchover();
+    const to = await pair.incomingTo(kind, from.definition, `migration-${round}`);
+    const state: Uint8Array[] = [];
+    const stoppedAt = await from.pauseForSwitchover((piece) => state.push(piece));
     t.equal(from.state, 'paused');
-    const state = await from.saveState();
+    await from.saveState();
     await copyMemory(from, to);
     t.same(memoryHash(to), memoryHash(from));
-    await to.loadState(state);
+    await to.loadState(arriving(state));
     t.equal(to.state, 'paused');
     t.equal(to.console.end, from.console.end, 'the transcript goes on');
     await to.own();
@@ -86,14 +91,14 @@ void test('a migration that is given up leaves the guest as it was', async (t) =
   await guest.resume();
 
   await t.test('before its state is saved', async (t) => {
-    await guest.pauseForSwitchover();
+    await guest.pauseForSwitchover(unsent);
     await guest.settle();
     t.equal(guest.state, 'running');
     await printsMore(guest);
   });
 
   await t.test('after its state is saved', async (t) => {
-    await guest.pauseForSwitchover();
+    await guest.pauseForSwitchover(unsent);
     await guest.saveState();
     await guest.settle();
     t.equal(guest.state, 'running');
@@ -101,7 +106,7 @@ void test('a migration that is given up leaves the guest as it was', async (t) =
   });
 
   await t.test('by resuming it', async (t) => {
-    const pausedAt = await guest.pauseForSwitchover();
+    const pausedAt = await guest.pauseForSwitchover(unsent);
     t.ok((await guest.resume()) >= pausedAt);
     await printsMore(guest);
   });
@@ -109,7 +114,7 @@ void test('a migration that is given up leaves the guest as it was', async (t) =
   await t.test('one that is paused stays so, and can be moved later', async (t) => {
     await guest.pause();
     for (const saved of [false, true]) {
-      await guest.pauseForSwitchover();
+      await guest.pauseForSwitchover(unsent);
       if (saved) await guest.saveState();
       await guest.settle();
       t.equal(guest.state, 'paused');
@@ -132,7 +137,7 @@ void test('a paused guest with a disk moves twice without having run', async (t)
   const second = await pair.incoming(first);
   await move(first, second);
   await first.destroy();
-  const third = pair.keep(await pair.source.incoming(second.definition, 'migration-2'));
+  const third = await pair.incomingTo(pair.source, second.definition, 'migration-2');
   await move(second, third);
   await second.destroy();
   await third.resume();
@@ -200,7 +205,7 @@ void test('a QEMU that ends by itself is a failure of the guest', async (t) => {
     message: /^QEMU of VM web-\d+ \(pid \d+\) was ended by SIGKILL$/,
   });
   t.equal(guest.state, 'paused');
-  await t.rejects(guest.pauseForSwitchover(), { message: guest.failure!.message });
+  await t.rejects(guest.pauseForSwitchover(unsent), { message: guest.failure!.message });
 });
 
 void test('a QEMU that is killed fails what is under way at once, and says how it ended', async (t) => {
@@ -215,10 +220,14 @@ void test('a QEMU that is killed fails what is under way at once, and says how i
     {
       name: 'pauseForSwitchover',
       before: (guest) => guest.resume(),
-      step: (guest) => guest.pauseForSwitchover(),
+      step: (guest) => guest.pauseForSwitchover(unsent),
     },
-    { name: 'saveState', before: (guest) => guest.pauseForSwitchover(), step: (guest) => guest.saveState() },
-    { name: 'settle', before: (guest) => guest.pauseForSwitchover(), step: (guest) => guest.settle() },
+    {
+      name: 'saveState',
+      before: (guest) => guest.pauseForSwitchover(unsent),
+      step: (guest) => guest.saveState(),
+    },
+    { name: 'settle', before: (guest) => guest.pauseForSwitchover(unsent), step: (guest) => guest.settle() },
   ];
   for (const { name, before, step } of steps) {
     await t.test(name, async (t) => {
@@ -236,10 +245,9 @@ void test('a QEMU that is killed fails what is under way at once, and says how i
     const pair = new QemuPair(t);
     const guest = await pair.boot();
     const target = await pair.incoming(guest);
-    await guest.pauseForSwitchover();
-    const state = await guest.saveState();
+    const state = await savedState(guest);
     process.kill(target.pid, 'SIGSTOP');
-    const loading = target.loadState(state);
+    const loading = target.loadState(arriving(state));
     process.kill(target.pid, 'SIGKILL');
     await t.rejects(loading, { code: 'load-failed', message: /was ended by SIGKILL/ });
     await guest.settle();
@@ -250,18 +258,51 @@ void test('a QEMU that is killed fails what is under way at once, and says how i
 void test('a state that is none', async (t) => {
   const pair = new QemuPair(t);
   const guest = await pair.boot();
-  await guest.pauseForSwitchover();
-  const state = await guest.saveState();
-  await t.rejects((await pair.incoming(guest)).loadState(state.subarray(1)), { code: 'load-failed' });
-  const damaged = await pair.target.incoming(
-    { ...guest.definition, name: `web-${process.pid}-2` },
-    'migration-2',
-  );
-  pair.keep(damaged);
-  await t.rejects(damaged.loadState(Uint8Array.from(state).fill(0x5a, 100)), {
+  const state = Buffer.concat(await savedState(guest));
+  const cut = (await pair.incoming(guest)).loadState(arriving([state.subarray(1)]));
+  await t.rejects(cut, { code: 'load-failed', message: /does not begin as one/ });
+  const other = { ...guest.definition, name: `web-${process.pid}-2` };
+  const damaged = await pair.incomingTo(pair.target, other, 'migration-2');
+  await t.rejects(damaged.loadState(arriving([Uint8Array.from(state).fill(0x5a, 100, 1000)])), {
     code: 'load-failed',
     message: /could not load the state of the guest's devices: /,
   });
+});
+
+void test('memory that comes while QEMU starts stays as it came', async (t) => {
+  for (const fields of [{}, { machine: 'pc' }, { memoryObjects: [{ size: '8MiB' }, { size: '8MiB' }] }]) {
+    const pair = new QemuPair(t);
+    const incoming = await pair.target.incoming(pair.definition(fields), 'migration-1');
+    for (const { memory } of incoming.regions) memory.fill(0x5a);
+    const guest = pair.keep(await incoming.machine);
+    t.same(
+      guest.regions.map(({ memory }) => memory.findIndex((byte) => byte !== 0x5a)),
+      guest.regions.map(() => -1),
+      JSON.stringify(fields),
+    );
+    await guest.destroy();
+  }
+});
+
+void test('a guest that is given up while its QEMU starts leaves nothing', async (t) => {
+  const pair = new QemuPair(t);
+  const incoming = await pair.target.incoming(pair.definition(), 'migration-1');
+  await incoming.destroy();
+  t.same(pair.remains(), []);
+  await incoming.destroy();
+  const guest = await incoming.machine;
+  t.equal(guest.failure, null);
+});
+
+void test('an incoming guest whose QEMU does not start has memory, and then an error', async (t) => {
+  const pair = new QemuPair(t);
+  const definition = pair.definition({ boot: { kernel: '/nowhere/vmlinuz' } });
+  const incoming = await pair.target.incoming(definition, 'migration-1');
+  t.ok(incoming.regions[0]!.memory.length > 0);
+  await t.rejects(incoming.machine, { code: 'guest-failed', message: /\/nowhere\/vmlinuz/ });
+  t.same(pair.remains(), []);
+  incoming.regions[0]!.write?.(0, new Uint8Array(4096));
+  await incoming.destroy();
 });
 
 void test('a guest that can not be started leaves nothing and says why', async (t) => {
@@ -307,17 +348,17 @@ void test('a migration that ends early leaves QEMU fit for others', async (t) =>
   const pair = new QemuPair(t);
   const guest = await pair.boot();
   await guest.resume();
-  await guest.pauseForSwitchover();
+  await guest.pauseForSwitchover(unsent);
   t.same((await capabilitiesOn(guest)).sort(), ['pause-before-switchover', 'x-ignore-shared']);
   await guest.settle();
   t.same(await capabilitiesOn(guest), [], 'cancelled');
 
-  await guest.pauseForSwitchover();
+  await guest.pauseForSwitchover(unsent);
   await guest.saveState();
   await guest.settle();
   t.same(await capabilitiesOn(guest), [], 'given up after it was saved');
 
-  await guest.pauseForSwitchover();
+  await guest.pauseForSwitchover(unsent);
   const cancelled = guest.qmp.nextEvent(({ data }) => data.status === 'cancelled');
   await guest.qmp.execute('migrate_cancel');
   await cancelled;

@@ -9,6 +9,7 @@ import { qemuKind } from '../../../agent/guest/qemu/qemu-kind.js';
 import { AgentConfigSchema } from '../../../shared/config.js';
 import { type QemuDefinition, QemuDefinitionSchema } from '../../../shared/guest-definition.js';
 import { PAGE_SIZE } from '../../../shared/page.js';
+import { arriving, savedState } from '../../support/array-guest.js';
 
 /** Two nodes on this machine, for QEMU guests without the engine. What is left of them at the end fails the test. */
 export class QemuPair {
@@ -55,7 +56,15 @@ export class QemuPair {
 
   /** A guest on the target, which waits for what `guest` is. */
   async incoming(guest: HostedGuest, migration = 'migration-1'): Promise<QemuGuest> {
-    return this.keep(await this.target.incoming(guest.definition as QemuDefinition, migration));
+    return await this.incomingTo(this.target, guest.definition as QemuDefinition, migration);
+  }
+
+  async incomingTo(
+    kind: GuestKind<QemuDefinition>,
+    definition: QemuDefinition,
+    migration: string,
+  ): Promise<QemuGuest> {
+    return this.keep(await (await kind.incoming(definition, migration)).machine);
   }
 
   /** Has the guest destroyed at the end of the test. */
@@ -98,10 +107,9 @@ export async function copyMemory(from: HostedGuest, to: HostedGuest): Promise<vo
 
 /** Moves a guest to one that waits for it, and returns how long it stood still, in ms. It does not resume it. */
 export async function move(from: HostedGuest, to: HostedGuest): Promise<void> {
-  await from.pauseForSwitchover();
-  const state = await from.saveState();
+  const state = await savedState(from);
   await copyMemory(from, to);
-  await to.loadState(state);
+  await to.loadState(arriving(state));
   await to.own?.();
 }
 

@@ -1,3 +1,4 @@
+import { arriving, savedState } from '../../support/array-guest.js';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -65,7 +66,7 @@ void test('a guest whose agent died in a migration runs again once it is settled
       const pair = new QemuPair(t);
       const before = await pair.boot();
       await before.resume();
-      await before.pauseForSwitchover();
+      await before.pauseForSwitchover(() => undefined);
       if (saved) await before.saveState();
       await before.detach();
       const after = pair.keep(await (await onlySurvivor(pair)).takeUp());
@@ -95,8 +96,7 @@ void test('a guest that was coming here', async (t) => {
     const source = await pair.boot();
     await source.resume();
     const target = await pair.incoming(source);
-    await source.pauseForSwitchover();
-    await target.loadState(await source.saveState());
+    await target.loadState(arriving(await savedState(source)));
     await target.detach();
     const after = pair.keep(await (await onlySurvivor(pair, 'target')).takeUp());
     await after.settle();

@@ -53,6 +53,7 @@ function forgetting(log: WriteLog): WriteLog {
     kind: log.kind,
     reason: log.reason,
     start: () => log.start(),
+    confirm: () => log.confirm?.(),
     stop: () => log.stop(),
     async harvest() {
       const runs = await log.harvest();

@@ -51,7 +51,7 @@ export async function adoptQemu(
     };
     await clearRemains(directory, node);
     await directory.create();
-    await directory.write(record);
+    directory.write(record);
     return { record, control: new QemuControl(name, directory, QemuProcess.found(identity), qmp) };
   } catch (error) {
     qmp.close();

@@ -22,51 +22,71 @@ export interface StartedQemu {
   readonly control: QemuControl;
 }
 
+/** Everything that the QEMU of a guest finds when it starts: its run directory, its record and its RAM files. */
+export interface PreparedQemu {
+  readonly directory: RunDirectory;
+  readonly record: GuestRecord;
+}
+
 /**
- * Starts the QEMU of a guest in its run directory. The record is there before the process, so that an agent after this
- * one can clear away whatever is left. Throws guest-failed, with what QEMU said, or target-out-of-memory; nothing is left
- * then.
+ * Makes what the QEMU of a guest is to be started in. The record is there before anything else, so that an agent after this
+ * one can clear away whatever is left. Throws guest-failed or target-out-of-memory; nothing is left then.
  */
-export async function launchQemu(
-  binary: string,
+export async function prepareQemu(
   directory: RunDirectory,
   outline: Omit<GuestRecord, 'process' | 'ramFiles' | 'qmpSocket' | 'version'>,
   ramFiles: readonly RamFile[],
-): Promise<StartedQemu> {
-  const { definition } = outline;
+): Promise<PreparedQemu> {
   const paths = ramFiles.map(({ path }) => path);
-  let record: GuestRecord = {
+  const record: GuestRecord = {
     ...outline,
     version: 1,
     process: null,
     ramFiles: paths,
     qmpSocket: directory.qmpSocket,
   };
-  const parameters = qemuArguments({
-    definition,
-    accel: outline.accel,
-    ramFiles: paths,
-    qmpSocket: directory.qmpSocket,
-    consoleSocket: directory.consoleSocket,
-    consoleLog: directory.consoleLog,
-    blockDevices: await blockDevicesAmong(definition.disks.map(({ file }) => file)),
-    incoming: outline.incoming !== null,
-  });
   await clearRemains(directory, outline.node);
   await directory.create();
+  try {
+    directory.write(record);
+    await createRamFiles(ramFiles);
+    return { directory, record };
+  } catch (error) {
+    await removePrepared({ directory, record });
+    throw error;
+  }
+}
+
+/** Removes what prepareQemu() made, where no QEMU came of it. */
+export async function removePrepared({ directory, record }: PreparedQemu): Promise<void> {
+  await removeRamFiles(record.ramFiles);
+  await directory.remove();
+}
+
+/** Starts a QEMU that was prepared. Throws guest-failed, with what QEMU said; nothing is left then. */
+export async function launchQemu(binary: string, prepared: PreparedQemu): Promise<StartedQemu> {
+  const { directory } = prepared;
+  const { definition, accel, ramFiles, incoming } = prepared.record;
   let process: QemuProcess | null = null;
   try {
-    await directory.write(record);
-    await createRamFiles(ramFiles);
+    const parameters = qemuArguments({
+      definition,
+      accel,
+      ramFiles,
+      qmpSocket: directory.qmpSocket,
+      consoleSocket: directory.consoleSocket,
+      consoleLog: directory.consoleLog,
+      blockDevices: await blockDevicesAmong(definition.disks.map(({ file }) => file)),
+      incoming: incoming !== null,
+    });
     process = await QemuProcess.start(binary, parameters, directory.qemuLog);
-    record = { ...record, process: process.identity };
-    await directory.write(record);
+    const record = { ...prepared.record, process: process.identity };
+    directory.write(record);
     const control = await connectQemu(definition.name, directory, process, directory.qmpSocket, START_MS);
     return { record, control };
   } catch (error) {
     await process?.terminate();
-    await removeRamFiles(paths);
-    await directory.remove();
+    await removePrepared(prepared);
     throw error;
   }
 }

@@ -24,7 +24,7 @@ function valuesOf(parameters: readonly string[], option: string): string[] {
 void test('the smallest guest', (t) => {
   t.same(argumentsOf({}), [
     ...['-name', 'guest=web'],
-    ...['-machine', 'type=q35,memory-backend=ram0'],
+    ...['-machine', 'type=q35,memory-backend=ram0,suppress-vmdesc=on'],
     ...['-m', 'size=67108864B'],
     ...['-object', 'memory-backend-file,id=ram0,size=67108864,mem-path=/dev/shm/web.ram,share=on'],
     ...['-accel', 'tcg'],
@@ -59,7 +59,7 @@ void test('a guest with everything', (t) => {
   );
   t.same(parameters, [
     ...['-name', 'guest=web'],
-    ...['-machine', 'type=pc-q35-7.2'],
+    ...['-machine', 'type=pc-q35-7.2,suppress-vmdesc=on'],
     ...['-m', 'size=67108864B'],
     ...['-object', 'memory-backend-file,id=ram0,size=33554432,mem-path=/dev/shm/web.ram,share=on'],
     ...['-object', 'memory-backend-file,id=ram1,size=33554432,mem-path=/dev/shm/web.1.ram,share=on'],
@@ -103,7 +103,9 @@ void test('no value becomes an option', (t) => {
     },
     { ramFiles: ['/dev/shm,share=off/ram'], consoleLog: '/run/a,b/console.log' },
   );
-  t.same(valuesOf(parameters, '-machine'), ['type=q35,,kernel=shadow,memory-backend=ram0']);
+  t.same(valuesOf(parameters, '-machine'), [
+    'type=q35,,kernel=shadow,memory-backend=ram0,suppress-vmdesc=on',
+  ]);
   t.match(valuesOf(parameters, '-object')[0], ',mem-path=/dev/shm,,share=off/ram,share=on');
   t.match(valuesOf(parameters, '-chardev')[1], ',logfile=/run/a,,b/console.log,logappend=on');
   t.match(valuesOf(parameters, '-device')[1], 'e1000,,romfile=shadow,id=nic0-device');

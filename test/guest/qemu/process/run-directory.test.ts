@@ -35,7 +35,7 @@ void test('keeps a record for the next agent, and is nobody else’s to read', a
   await directory.create();
   t.equal(statSync(directory.path).mode & 0o777, 0o700);
   const record = recordOf(directory);
-  await directory.write(record);
+  directory.write(record);
   t.ok(directory.recorded);
   t.same(await directory.read(), record);
   await directory.create();
@@ -50,7 +50,7 @@ void test('a record that is damaged is named', async (t) => {
   await directory.create();
   await t.rejects(directory.read(), { code: 'guest-failed', message: /guest\.json is not readable: ENOENT/ });
   const file = join(directory.path, 'guest.json');
-  await directory.write(recordOf(directory));
+  directory.write(recordOf(directory));
   writeFileSync(file, readFileSync(file, 'utf8').replace('"running"', '"flying"'));
   await t.rejects(directory.read(), { code: 'guest-failed', message: /guest\.json is not valid: wanted: / });
 });
@@ -78,15 +78,13 @@ void test('remains are cleared away, but never those of a process that lives', a
   const directory = directoryOf(t);
   await clearRemains(directory, 'a');
   await directory.create();
-  await directory.write(recordOf(directory, { process: identifyProcess(process.pid) }));
+  directory.write(recordOf(directory, { process: identifyProcess(process.pid) }));
   await t.rejects(clearRemains(directory, 'a'), {
     code: 'guest-failed',
     message: /VM web runs here already \(pid \d+\)/,
   });
   t.ok(directory.recorded);
-  await directory.write(
-    recordOf(directory, { process: { pid: process.pid, startTime: '1', bootId: 'before' } }),
-  );
+  directory.write(recordOf(directory, { process: { pid: process.pid, startTime: '1', bootId: 'before' } }));
   writeFileSync(join(directory.path, 'ram'), '');
   await t.rejects(clearRemains(directory, 'b'), { code: 'guest-failed', message: /is that of node a: give/ });
   t.ok(existsSync(join(directory.path, 'ram')), 'nor those of another node');

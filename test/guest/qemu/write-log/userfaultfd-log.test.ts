@@ -112,10 +112,13 @@ void test('an agent that is killed leaves nothing behind', async (t) => {
 
 void test('guest memory that is mapped once more is noticed', async (t) => {
   const { writer, log } = await tracked(t);
+  t.throws(() => log.confirm(), { code: 'tracking-failed', message: 'not started' });
   await log.start();
+  log.confirm();
   await writer.do('map-again');
-  await t.rejects(log.harvest(), { code: 'tracking-failed', message: 'mapped guest memory anew' });
+  t.throws(() => log.confirm(), { code: 'tracking-failed', message: 'mapped guest memory anew' });
   await log.start();
+  log.confirm();
   await writer.do('write', [5]);
   t.same(pagesOf(await log.harvest()), [5], 'both mappings are tracked then');
 });
@@ -125,6 +128,7 @@ void test('a process that has ended is an error of the guest, and stopping is ha
   await log.start();
   await writer.kill();
   await t.rejects(log.harvest(), { code: 'guest-failed' });
+  t.throws(() => log.confirm(), { code: 'guest-failed' });
   await log.stop();
   await t.rejects(log.start(), { code: 'guest-failed' });
 });
