@@ -33,7 +33,7 @@ export interface LinkFacts {
   readonly kind: 'loopback' | 'lab' | 'agents';
   /** URLs of both agents. */
   readonly agents: readonly string[];
-  /** What it is capped at; null if at nothing. */
+  /** What it is capped at; null if at nothing, or at one rate after the other (then each series tells its own). */
   readonly bytesPerSecond: number | null;
 }
 
@@ -44,8 +44,10 @@ export interface LinkReport extends BenchSetting {
 }
 
 export interface LinkSeries {
-  /** 'vmferry', 'iperf3, default block', 'iperf3, 1 MiB block'. */
+  /** 'vmferry, embedded', 'vmferry, qemu' (memory as guests of that kind have it), 'iperf3, default block', 'iperf3, 1 MiB block'. */
   readonly name: string;
+  /** Cap of the link; null if none. bytes/s */
+  readonly linkBytesPerSecond: number | null;
   /** Bytes a second of each run, in their order: run n of all series was made in one turn. */
   readonly runs: readonly number[];
 }
