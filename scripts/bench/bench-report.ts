@@ -33,7 +33,7 @@ export interface LinkFacts {
   readonly kind: 'loopback' | 'lab' | 'agents';
   /** URLs of both agents. */
   readonly agents: readonly string[];
-  /** What it is capped at; null if at nothing. */
+  /** What it is capped at; null if at nothing, or at one rate after the other (then each series tells its own). */
   readonly bytesPerSecond: number | null;
 }
 

@@ -4,12 +4,16 @@ import type {
   BenchSetting,
   ConcurrentReport,
   ConcurrentSeries,
+  HarvestSeries,
   LinkReport,
+  LinkSeries,
   Move,
   MoveReport,
   MoveSeries,
+  ScaleReport,
 } from '../../scripts/bench/bench-report.js';
 import { PAGE_SIZE } from '../../shared/page.js';
+import { formatBytes } from '../../shared/units.js';
 
 /** Reports as benchmarks make them, without the benchmarks: the same every time, and spread as measured runs are. */
 
@@ -56,6 +60,7 @@ export interface MoveTraits {
   readonly workKept?: number | null;
   readonly wireFactor?: number;
   readonly cpuFactor?: number;
+  readonly intact?: boolean;
 }
 
 /** What the switchover has left to send. */
@@ -98,6 +103,7 @@ export function sampleMove({
   workKept = 0.9,
   wireFactor = 1.05,
   cpuFactor = 0.8,
+  intact = true,
 }: MoveTraits): Move {
   const copyMs = totalMs * 0.92;
   const part = (share: number) => downtimeMs * share;
@@ -114,44 +120,64 @@ export function sampleMove({
     wireBytes: Math.round(populatedBytes * wireFactor),
     roundCount: rounds > 0 ? rounds : 3,
     rounds: rounds > 0 ? roundsOf(rounds, populatedBytes, copyMs - downtimeMs) : [],
-    convergence: rounds > 0 ? 'below-threshold' : '',
+    convergence: 'below-threshold',
     cpuMs: { source: totalMs * cpuFactor, target: totalMs * cpuFactor * 0.7 },
-    workPerSecond: workKept === null ? null : { before: 8200, during: 8200 * workKept, after: 8150 },
+    // A guest that crashed has told too little to know its rate on the target.
+    workPerSecond:
+      workKept === null || !intact ? null : { before: 8200, during: 8200 * workKept, after: 8150 },
+    intact,
   };
 }
 
-function moves(traits: MoveTraits): Move[] {
+/** `crashes`: indices of the runs after which the guest had crashed. */
+function moves(traits: MoveTraits, crashes: readonly number[] = []): Move[] {
   return SPREAD.slice(0, RUNS).map((factor, run) =>
     sampleMove({
       ...traits,
       totalMs: traits.totalMs * factor,
+      intact: !crashes.includes(run),
       downtimeMs: traits.downtimeMs * (SPREAD[(run + 2) % RUNS] ?? 1) ** 2,
       ...(typeof traits.workKept === 'number' ? { workKept: Math.min(1, traits.workKept / factor) } : {}),
     }),
   );
 }
 
+const linkSeries = (
+  linkBytesPerSecond: number | null,
+  runs: Readonly<Record<string, readonly number[]>>,
+): LinkSeries[] => Object.entries(runs).map(([name, runs]) => ({ name, linkBytesPerSecond, runs }));
+
+/** On a link without a cap, and on one of 5 Gbit/s. */
 export function linkSample(): LinkReport {
   return {
-    ...setting('vmferry bench link --runs 5'),
+    ...setting('vmferry bench link --lab --link none,5gbit --runs 5'),
     bench: 'link',
     series: [
-      { name: 'vmferry', runs: spread(4.72e9) },
-      { name: 'iperf3, default block', runs: spread(3.41e9).reverse() },
-      { name: 'iperf3, 1 MiB block', runs: spread(4.85e9) },
+      ...linkSeries(null, {
+        'vmferry, embedded': spread(4.72e9),
+        'vmferry, qemu': spread(3.9e9),
+        'iperf3, default block': spread(3.41e9).reverse(),
+        'iperf3, 1 MiB block': spread(4.85e9),
+      }),
+      ...linkSeries(5 * GBIT, {
+        'vmferry, embedded': [620.4e6, 621.1e6, 619.8e6, 620.9e6, 620.6e6],
+        'vmferry, qemu': [619.7e6, 620.3e6, 619.1e6, 620.2e6, 620.0e6],
+        'iperf3, default block': [617.9e6, 618.4e6, 616.2e6, 618.1e6, 617.5e6],
+        'iperf3, 1 MiB block': [621.0e6, 620.8e6, 621.3e6, 620.9e6, 621.1e6],
+      }),
     ],
   };
 }
 
-/** As `bench link` on a capped link. */
+/** On one capped link alone. */
 export function cappedLinkSample(): LinkReport {
   return {
-    ...setting('vmferry bench link --lab --bandwidth 1gbit', GBIT),
+    ...setting('vmferry bench link --lab --link 1gbit --memory embedded', GBIT),
     bench: 'link',
-    series: [
-      { name: 'vmferry', runs: [122.1e6, 122.4e6, 121.9e6, 122.3e6, 122.2e6] },
-      { name: 'iperf3, default block', runs: [119.4e6, 119.6e6, 119.5e6, 119.1e6, 119.5e6] },
-    ],
+    series: linkSeries(GBIT, {
+      'vmferry, embedded': [122.1e6, 122.4e6, 121.9e6, 122.3e6, 122.2e6],
+      'iperf3, default block': [119.4e6, 119.6e6, 119.5e6, 119.1e6, 119.5e6],
+    }),
   };
 }
 
@@ -160,17 +186,20 @@ export function compareSample(): MoveReport {
     workload: string,
     linkBytesPerSecond: number | null,
     of: Readonly<Record<string, MoveTraits>>,
+    crashes: Readonly<Record<string, readonly number[]>> = {},
   ): MoveSeries[] =>
     Object.entries(of).map(([mover, traits]) => ({
       mover,
-      guest: 'qemu 1 GiB',
+      guest: 'qemu 1.0 GiB',
       memoryBytes: GIB,
       workload,
       linkBytesPerSecond,
-      runs: moves(traits),
+      runs: moves(traits, crashes[mover]),
     }));
   return {
-    ...setting('vmferry bench compare --lab --links none,1gbit --workloads idle,rewrite:8MiB --runs 5'),
+    ...setting(
+      'vmferry bench compare --lab --link none,1gbit --workload idle,rewrite:8MiB --private-ram --runs 5',
+    ),
     bench: 'compare',
     series: [
       ...movers('idle', null, {
@@ -180,14 +209,19 @@ export function compareSample(): MoveReport {
         'QEMU multifd 8': { totalMs: 1510, downtimeMs: 14.1, workKept: null, wireFactor: 1.01 },
         'QEMU xbzrle': { totalMs: 2260, downtimeMs: 9.9, workKept: null },
       }),
-      ...movers('rewrite 8 MiB', null, {
-        vmferry: { totalMs: 486, downtimeMs: 13.7, rounds: 4, workKept: 0.91 },
-        'QEMU precopy': { totalMs: 2480, downtimeMs: 21.5, workKept: 0.64, wireFactor: 1.12 },
-        'QEMU multifd 4': { totalMs: 1630, downtimeMs: 24.2, workKept: 0.58, wireFactor: 1.1 },
-        'QEMU multifd 8': { totalMs: 1720, downtimeMs: 26.8, workKept: 0.55, wireFactor: 1.11 },
-        'QEMU xbzrle': { totalMs: 2710, downtimeMs: 19.9, workKept: 0.6 },
-      }),
-      ...movers('rewrite 8 MiB', GBIT, {
+      ...movers(
+        'rewrite 8.0 MiB',
+        null,
+        {
+          vmferry: { totalMs: 486, downtimeMs: 13.7, rounds: 4, workKept: 0.91 },
+          'QEMU precopy': { totalMs: 2480, downtimeMs: 21.5, workKept: 0.64, wireFactor: 1.12 },
+          'QEMU multifd 4': { totalMs: 1630, downtimeMs: 24.2, workKept: 0.58, wireFactor: 1.1 },
+          'QEMU xbzrle': { totalMs: 2710, downtimeMs: 19.9, workKept: 0.6 },
+          'QEMU precopy, private RAM': { totalMs: 1340, downtimeMs: 17.5, workKept: 0.66 },
+        },
+        { 'QEMU precopy': [1, 3], 'QEMU multifd 4': [4], 'QEMU xbzrle': [0, 1, 2, 3, 4] },
+      ),
+      ...movers('rewrite 8.0 MiB', GBIT, {
         vmferry: { totalMs: 4390, downtimeMs: 18.2, rounds: 6, workKept: 0.97, cpuFactor: 0.1 },
         'QEMU precopy': { totalMs: 5210, downtimeMs: 31.5, workKept: 0.95, wireFactor: 1.2, cpuFactor: 0.3 },
         'QEMU multifd 4': {
@@ -215,13 +249,13 @@ export function migrateSample(): MoveReport {
     ...setting('vmferry bench migrate --runs 5'),
     bench: 'migrate',
     series: [
-      series('qemu 1 GiB', 'idle', { totalMs: 412, downtimeMs: 6.9, rounds: 2, workKept: null }),
-      series('qemu 1 GiB', 'rewrite 8 MiB', { totalMs: 486, downtimeMs: 13.7, rounds: 4 }),
-      series('qemu 1 GiB', 'random xor', { totalMs: 1830, downtimeMs: 212, rounds: 14, wireFactor: 4.2 }),
-      series('qemu 1 GiB', 'read-mostly', { totalMs: 451, downtimeMs: 8.2, rounds: 3, workKept: 0.98 }),
-      series('qemu 1 GiB', 'zero-rich', { totalMs: 208, downtimeMs: 7.4, rounds: 2, wireFactor: 0.21 }),
+      series('qemu 1.0 GiB', 'idle', { totalMs: 412, downtimeMs: 6.9, rounds: 2, workKept: null }),
+      series('qemu 1.0 GiB', 'rewrite 8.0 MiB', { totalMs: 486, downtimeMs: 13.7, rounds: 4 }),
+      series('qemu 1.0 GiB', 'random xor', { totalMs: 1830, downtimeMs: 212, rounds: 14, wireFactor: 4.2 }),
+      series('qemu 1.0 GiB', 'read-mostly', { totalMs: 451, downtimeMs: 8.2, rounds: 3, workKept: 0.98 }),
+      series('qemu 1.0 GiB', 'zero-rich', { totalMs: 208, downtimeMs: 7.4, rounds: 2, wireFactor: 0.21 }),
       series('embedded 256 MiB', 'idle', { totalMs: 161, downtimeMs: 5.1, rounds: 2, workKept: null }),
-      series('embedded 256 MiB', 'rewrite 8 MiB', {
+      series('embedded 256 MiB', 'rewrite 8.0 MiB', {
         totalMs: 233,
         downtimeMs: 11.3,
         rounds: 3,
@@ -231,36 +265,45 @@ export function migrateSample(): MoveReport {
   };
 }
 
-export function scaleSample(): MoveReport {
-  const series = (mover: string, memoryGiB: number, filledMiB: number, traits: MoveTraits): MoveSeries => ({
-    mover,
-    guest: `qemu ${memoryGiB} GiB`,
+/** Memory of 1 to 8 GiB with 500 MiB in use, and 8 GiB with more of it in use. */
+export function scaleSample(): ScaleReport {
+  const sizes = [
+    ...[1, 2, 4, 8].map((memoryGiB) => ({ memoryGiB, populatedBytes: 500 * MIB })),
+    ...[1, 2, 4].map((populatedGiB) => ({ memoryGiB: 8, populatedBytes: populatedGiB * GIB })),
+  ].map(({ memoryGiB, populatedBytes }) => ({
+    guest: `qemu ${memoryGiB}.0 GiB with ${formatBytes(populatedBytes)} in use`,
+    memoryGiB,
     memoryBytes: memoryGiB * GIB,
-    workload: `idle, ${filledMiB} MiB filled`,
-    linkBytesPerSecond: null,
-    runs: moves({ workKept: null, ...traits, populatedBytes: (filledMiB + 16 * memoryGiB) * MIB }),
-  });
+    // What is in use is never to the byte what was asked for.
+    populatedBytes: populatedBytes + 2 * memoryGiB * MIB,
+  }));
   return {
-    ...setting('vmferry bench scale --runs 5'),
+    ...setting('vmferry bench scale --populated 500MiB,1GiB,2GiB,4GiB --runs 5'),
     bench: 'scale',
-    series: [
-      ...[1, 2, 4, 8].map((memoryGiB) =>
-        series('vmferry', memoryGiB, 400, {
-          totalMs: 400 + 9 * memoryGiB,
-          downtimeMs: 6 + 0.7 * memoryGiB,
-          rounds: 2,
-        }),
-      ),
-      ...[1, 2, 4, 8].map((memoryGiB) =>
-        series('QEMU precopy', memoryGiB, 400, {
-          totalMs: 1800 + 400 * memoryGiB,
-          downtimeMs: 9 + memoryGiB,
-        }),
-      ),
-      ...[800, 1600, 3200, 6400].map((filledMiB) =>
-        series('vmferry', 8, filledMiB, { totalMs: 100 + 0.9 * filledMiB, downtimeMs: 11.4, rounds: 2 }),
-      ),
-    ],
+    series: sizes.map(({ guest, memoryGiB, memoryBytes, populatedBytes }): MoveSeries => ({
+      mover: 'vmferry',
+      guest,
+      memoryBytes,
+      workload: 'idle',
+      linkBytesPerSecond: null,
+      runs: moves({
+        totalMs: 60 + (0.68 * populatedBytes) / MIB + 9 * memoryGiB,
+        downtimeMs: 6 + 0.7 * memoryGiB,
+        populatedBytes,
+        rounds: 2,
+        workKept: null,
+      }),
+    })),
+    harvests: sizes.map(({ guest, memoryBytes, populatedBytes }): HarvestSeries => {
+      const medianMs = 0.12 + (0.19 * memoryBytes) / GIB + (0.71 * populatedBytes) / GIB;
+      return {
+        guest,
+        memoryBytes,
+        populatedBytes,
+        writeLog: 'userfaultfd',
+        runs: Array.from({ length: 21 }, (_, run) => medianMs * (SPREAD[run % RUNS] ?? 1)),
+      };
+    }),
   };
 }
 
@@ -273,7 +316,7 @@ export function concurrentSample(): ConcurrentReport {
     failures: readonly number[],
   ): ConcurrentSeries => ({
     guests,
-    workload: 'rewrite 32 MiB',
+    workload: 'rewrite 64.0 MiB at 16.0 MB/s',
     order,
     runs: spread(totalMs).map((total, run) => ({
       totalMs: total,
@@ -286,7 +329,7 @@ export function concurrentSample(): ConcurrentReport {
     })),
   });
   return {
-    ...setting('vmferry bench concurrent --lab --bandwidth 1gbit --guests 2,4', GBIT),
+    ...setting('vmferry bench concurrent --lab --link 1gbit --guests 2,4', GBIT),
     bench: 'concurrent',
     series: [
       series(2, 'sequential', 5200, 27, []),

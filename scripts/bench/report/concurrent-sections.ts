@@ -98,9 +98,10 @@ function failureFigure(group: readonly ConcurrentSeries[], rows: readonly Row<Co
     plot: {
       kind: 'bars',
       axis: 'not converged, % of all migrations',
+      cross: '',
       bars: rows.map(({ name, tone }, row) => {
         const { percent, text } = failures(group[row]);
-        return { label: [name, text], value: percent, runs: [], tone };
+        return { label: [name, text], value: percent, runs: [], crosses: [], tone };
       }),
     },
     table: {

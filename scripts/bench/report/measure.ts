@@ -1,6 +1,7 @@
 import type { Column } from '../../cli/table.js';
 import { median } from '../median.js';
 import type { AxisUnit, UnitFor } from './axis-unit.js';
+import { CRASHED, crashCount, crashedRuns, crashLabel } from './crashes.js';
 import type { Tone } from './page/plots.js';
 import type { Figure, Table } from './section.js';
 
@@ -20,6 +21,8 @@ export interface Row<Run> {
   readonly name: string;
   readonly runs: readonly Run[];
   readonly tone: Tone;
+  /** Whether the guest crashed after that run, null where it tells nothing of that; absent of what has no guest. */
+  readonly crashed?: (run: Run) => boolean | null;
 }
 
 /** What stands where there is no figure. */
@@ -66,30 +69,38 @@ export function told<Run>(rows: readonly Row<Run>[], measures: readonly Measure<
 }
 
 /**
- * Medians of all measures, one row a line, with the range and the ratio to a reference where the measure tells them. `reference`
- * says which row others are compared with; undefined where there is nothing to compare with.
+ * How often guests crashed and medians of all measures, one row a line, with the range and the ratio to a reference where the
+ * measure tells them. `reference` says which row a row is compared with; undefined where there is nothing to compare with.
  */
 export function summaryTable<Run>(
   caption: string,
   heading: string,
   rows: readonly Row<Run>[],
   measures: readonly Measure<Run>[],
-  reference: (measure: Measure<Run>) => Row<Run> | undefined,
+  reference: (measure: Measure<Run>, row: Row<Run>) => Row<Run> | undefined,
 ): Table {
   const columns: Column[] = [{ heading }];
   const lines = rows.map(({ name }) => [name]);
+  const crashes = rows.map(crashCount);
+  if (crashes.some((count) => count !== null)) {
+    columns.push({ heading: 'crashed', figures: true });
+    crashes.forEach((count, line) => lines[line]?.push(count?.text ?? NOTHING));
+  }
   for (const measure of told(rows, measures)) {
     const { name, format, tells } = measure;
-    const base = reference(measure);
+    const bases = rows.map((row) => reference(measure, row));
     columns.push({ heading: name, figures: true });
     rows.forEach((row, line) => lines[line]?.push(formatKnown(rowMedian(row, measure), format)));
     if (tells.includes('range')) {
       columns.push({ heading: 'min to max', figures: true });
       rows.forEach((row, line) => lines[line]?.push(formatRange(known(row, measure), format)));
     }
-    if (tells.includes('ratio') && base) {
+    if (tells.includes('ratio') && bases.some((base) => base !== undefined)) {
       columns.push({ heading: 'ratio', figures: true });
-      rows.forEach((row, line) => lines[line]?.push(formatRatio(ratio(row, base, measure))));
+      rows.forEach((row, line) => {
+        const base = bases[line];
+        lines[line]?.push(base ? formatRatio(ratio(row, base, measure)) : NOTHING);
+      });
     }
   }
   return { caption, columns, rows: lines };
@@ -103,58 +114,63 @@ export function formatRange(values: readonly number[], format: (value: number) =
   return `${unit !== undefined && most.endsWith(` ${unit}`) ? amount : least} to ${most}`;
 }
 
-/** A bar for each row, as long as its median, with a dot for each run. */
-export function barFigure<Run>(
-  heading: string,
-  rows: readonly Row<Run>[],
-  { name, of, format, unit }: Measure<Run>,
-): Figure {
-  const bars = rows.map((row) => {
-    const values = row.runs.map(of);
-    return { row, values, middle: median(values.filter((value) => value !== null)) };
-  });
+/** A bar for each row, as long as its median, with a dot for each run, or a cross if the guest crashed after it. */
+export function barFigure<Run>(heading: string, rows: readonly Row<Run>[], measure: Measure<Run>): Figure {
+  const { name, of, format, unit } = measure;
+  const bars = rows.map((row) => ({ row, values: row.runs.map(of), middle: rowMedian(row, measure) }));
   const axis = unit(Math.max(0, ...bars.flatMap(({ values }) => values.map((value) => value ?? 0))));
   return {
     heading,
     plot: {
       kind: 'bars',
       axis: axisTitle(name, axis),
+      cross: CRASHED,
       bars: bars.map(({ row, values, middle }) => ({
-        label: [row.name, formatKnown(middle, format)],
+        label: [row.name, formatKnown(middle, format), ...crashLabel(row)],
         value: Number.isFinite(middle) ? middle / axis.size : null,
         runs: values.map((value) => (value === null ? null : value / axis.size)),
+        crosses: crashedRuns(row),
         tone: row.tone,
       })),
     },
-    table: runTable(
-      heading,
-      '',
-      bars.map(({ row, values, middle }) => ({ name: row.name, values: [middle, ...values] })),
-      format,
-    ),
+    table: runTable(heading, '', rows, measure),
   };
 }
 
-/** The median and each run. */
-export function runTable(
+/** More runs than that are lines of a table, not columns: it would be wider than a page. */
+const MOST_RUN_COLUMNS = 10;
+
+/** The median and each run of all rows. `heading`: of their names. */
+export function runTable<Run>(
   caption: string,
   heading: string,
-  rows: readonly { readonly name: string; readonly values: readonly (number | null)[] }[],
-  format: (value: number) => string,
+  rows: readonly Row<Run>[],
+  measure: Measure<Run>,
 ): Table {
-  const runs = Math.max(0, ...rows.map(({ values }) => values.length - 1));
+  const runs = Math.max(0, ...rows.map((row) => row.runs.length));
+  const names = ['median', ...Array.from({ length: runs }, (_, run) => `run ${run + 1}`)];
+  const cells = rows.map((row) => [
+    formatKnown(rowMedian(row, measure), measure.format),
+    ...Array.from({ length: runs }, (_, run) => runCell(row, row.runs[run], measure)),
+  ]);
+  const upright = runs > MOST_RUN_COLUMNS;
+  const [across, down] = upright
+    ? [rows.map(({ name }) => name), names]
+    : [names, rows.map(({ name }) => name)];
   return {
     caption: `${caption}: every run`,
-    columns: [
-      { heading },
-      { heading: 'median', figures: true },
-      ...Array.from({ length: runs }, (_, run) => ({ heading: `run ${run + 1}`, figures: true })),
-    ],
-    rows: rows.map(({ name, values }) => [
+    columns: [{ heading }, ...across.map((name) => ({ heading: name, figures: true }))],
+    rows: down.map((name, line) => [
       name,
-      ...Array.from({ length: runs + 1 }, (_, column) => formatKnown(values[column], format)),
+      ...across.map((_, column) => (upright ? cells[column]?.[line] : cells[line]?.[column]) ?? NOTHING),
     ]),
   };
+}
+
+function runCell<Run>({ crashed }: Row<Run>, run: Run | undefined, { of, format }: Measure<Run>): string {
+  if (run === undefined) return NOTHING;
+  const figure = formatKnown(of(run), format);
+  return crashed?.(run) === true ? `${figure}, ${CRASHED}` : figure;
 }
 
 export function axisTitle(name: string, { name: unit }: AxisUnit): string {

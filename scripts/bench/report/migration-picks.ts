@@ -53,10 +53,10 @@ export function migrationPicks(series: readonly MoveSeries[]): Pick[] {
 }
 
 function pickedRun(move: Move, name: string): PickedRun {
-  const { rounds, totalMs, downtimeMs, convergence } = move;
+  const { rounds, totalMs, downtimeMs, convergence, intact } = move;
   const ended = convergence === '' ? '' : `, rounds ended: ${convergence}`;
   return {
-    name: `${name}: total ${formatDuration(totalMs)}, downtime ${formatDuration(downtimeMs)}${ended}`,
+    name: `${name}: total ${formatDuration(totalMs)}, downtime ${formatDuration(downtimeMs)}${ended}${intact ? '' : ', the guest crashed'}`,
     plots: [
       roundPlot(rounds, 'sent', ({ wireBytes }) => wireBytes, bytesUnit),
       roundPlot(rounds, 'left', leftBytes, bytesUnit),

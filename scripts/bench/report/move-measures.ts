@@ -8,6 +8,16 @@ export function isOurs(name: string): boolean {
   return /^vmferry\b/.test(name);
 }
 
+/** Whether it is shown beside the others: QEMU with RAM of its own doesn't move the guest that all others do. */
+export function isBeside(mover: string): boolean {
+  return /, private RAM$/.test(mover);
+}
+
+/** Whether the guest crashed on the target; null for one that doesn't tell of its work, where nobody would notice. */
+export function crashed({ intact, workPerSecond }: Move): boolean | null {
+  return intact && workPerSecond === null ? null : !intact;
+}
+
 export const TOTAL: Measure<Move> = {
   name: 'total',
   of: ({ totalMs }) => totalMs,
@@ -73,12 +83,17 @@ export const POPULATED: Measure<Move> = {
   tells: [],
 };
 
-/** Against the shortest time in which the link carries what is populated, once. */
-export function toLeastTime(bytesPerSecond: number): Measure<Move> {
+/**
+ * Against the shortest time in which the link carries what is populated, once. `populatedOf`: bytes of that, for a move that is
+ * measured by more than its own.
+ */
+export function toLeastTime(bytesPerSecond: number, populatedOf = POPULATED.of): Measure<Move> {
   return {
     name: 'to least time',
-    of: ({ totalMs, populatedBytes }) =>
-      populatedBytes === 0 ? null : totalMs / ((1000 * populatedBytes) / bytesPerSecond),
+    of: (move) => {
+      const bytes = populatedOf(move);
+      return bytes === null || bytes === 0 ? null : move.totalMs / ((1000 * bytes) / bytesPerSecond);
+    },
     format: (times) => times.toFixed(2),
     unit: plainUnit(''),
     tells: [],

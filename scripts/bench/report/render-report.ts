@@ -22,7 +22,8 @@ const QUESTIONS: Readonly<Record<BenchReport['bench'], string>> = {
   compare: "The same guests, workloads and links, moved by vmferry and by QEMU's own migration.",
   concurrent:
     'Guests that keep writing, moved one after the other, and all at once with the pair lock disabled.',
-  scale: "What a move costs as a guest's memory grows, and as more of it is populated.",
+  scale:
+    "What a move and a harvest of the write-log cost as a guest's memory grows, and as more of it is populated.",
 };
 
 /**
@@ -88,7 +89,8 @@ function hash(text: string): string {
   return `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 }
 
-function header({ bench, startedAt, command, host, link, options }: BenchReport): Html {
+function header(report: BenchReport): Html {
+  const { bench, startedAt, command, host, options } = report;
   return html`
     <header>
       <h1>vmferry bench ${bench}</h1>
@@ -101,7 +103,7 @@ function header({ bench, startedAt, command, host, link, options }: BenchReport)
         ${[
           factsHtml('Host', hostFacts(host)),
           factsHtml('Versions', Object.entries(host.versions)),
-          factsHtml('Link', linkFacts(link)),
+          factsHtml('Link', linkFacts(report)),
           factsHtml('Options', Object.entries(options)),
         ]}
       </div>
@@ -135,12 +137,20 @@ const LINK_KINDS: Readonly<Record<BenchSetting['link']['kind'], string>> = {
   agents: 'between the hosts of two agents',
 };
 
-function linkFacts({ kind, agents, bytesPerSecond }: BenchSetting['link']): Fact[] {
+function linkFacts(report: BenchReport): Fact[] {
+  const { kind, agents } = report.link;
+  const caps = capsOf(report).map((cap) => (cap === null ? 'nothing' : linkName(cap)));
   return [
     ['kind', LINK_KINDS[kind]],
-    ['capped at', bytesPerSecond === null ? 'nothing' : linkName(bytesPerSecond)],
+    ['capped at', caps.join(', then ')],
     ...agents.map((agent, index): Fact => [`agent ${index + 1}`, agent]),
   ];
+}
+
+/** In their order; that of the link where the series don't tell. bytes/s */
+function capsOf(report: BenchReport): (number | null)[] {
+  if (report.bench === 'concurrent' || report.series.length === 0) return [report.link.bytesPerSecond];
+  return [...new Set(report.series.map(({ linkBytesPerSecond }) => linkBytesPerSecond))];
 }
 
 function factsHtml(caption: string, facts: readonly Fact[]): Html {
@@ -161,10 +171,11 @@ function factsHtml(caption: string, facts: readonly Fact[]): Html {
 }
 
 /** Adds the plots of the section to those of the page. */
-function sectionHtml({ heading, notes, table, figures }: Section, plots: Plot[]): Html {
+function sectionHtml({ heading, notes, warnings = [], table, figures }: Section, plots: Plot[]): Html {
   return html`
     <section>
       <h2>${heading}</h2>
+      ${warnings.map((warning) => html`<p class="warning">${warning}</p>`)}
       ${notes.map((note) => html`<p class="note">${note}</p>`)}
       <div class="scroll" role="region" aria-label="${heading}: figures" tabindex="0">
         ${tableHtml(table)}
@@ -188,7 +199,7 @@ function figureHtml(section: string, { heading, table }: Figure, plot: number): 
       ></canvas>
     </div>
     <details>
-      <summary>Every run, as a table</summary>
+      <summary>As a table</summary>
       <div id="table-${plot}">${scrolling(table.caption, tableHtml(table))}</div>
     </details>
   </figure>`;

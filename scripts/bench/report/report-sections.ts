@@ -12,7 +12,7 @@ export function reportSections(report: BenchReport): Section[] {
       return linkSections(report);
     case 'migrate':
     case 'compare':
-      return moveSections(report);
+      return moveSections(report.series);
     case 'scale':
       return scaleSections(report);
     case 'concurrent':

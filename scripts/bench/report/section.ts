@@ -5,6 +5,8 @@ import type { Plot } from './page/plots.js';
 export interface Section {
   readonly heading: string;
   readonly notes: readonly string[];
+  /** What nobody should miss. */
+  readonly warnings?: readonly string[];
   readonly table: Table;
   readonly figures: readonly Figure[];
 }

@@ -29,12 +29,13 @@ const MOVE: Move = {
   convergence: 'below-threshold',
   cpuMs: { source: 1, target: 1 },
   workPerSecond: null,
+  intact: true,
 };
 
 function series(runs: readonly Move[]): MoveSeries {
   return {
     mover: 'vmferry',
-    guest: 'qemu 1 GiB',
+    guest: 'qemu 1.0 GiB',
     memoryBytes: 2 ** 30,
     workload: 'idle',
     linkBytesPerSecond: 125e6,
@@ -47,9 +48,9 @@ await t.test('what tells no rounds is not to be picked', (t) => {
   t.same(
     picks.map(({ name }) => name),
     [
-      'vmferry, qemu 1 GiB, idle, link without a cap',
-      'vmferry, qemu 1 GiB, rewrite 8 MiB, link without a cap',
-      'vmferry, qemu 1 GiB, rewrite 8 MiB, 1 Gbit/s',
+      'vmferry, qemu 1.0 GiB, idle, link without a cap',
+      'vmferry, qemu 1.0 GiB, rewrite 8.0 MiB, link without a cap',
+      'vmferry, qemu 1.0 GiB, rewrite 8.0 MiB, 1 Gbit/s',
     ],
   );
   t.end();
@@ -110,6 +111,12 @@ await t.test('rounds, time line and the parts of the downtime', (t) => {
       ['other', '4.0 ms', '1.0 ms'],
     ],
   ]);
+  t.end();
+});
+
+await t.test('that the guest crashed is told', (t) => {
+  const [pick] = migrationPicks([series([{ ...MOVE, intact: false }])]);
+  t.match(pick?.runs[0]?.name, /, the guest crashed$/);
   t.end();
 });
 

@@ -2,7 +2,14 @@ import { createHash } from 'node:crypto';
 import t from 'tap';
 import type { BenchReport } from '../../../scripts/bench/bench-report.js';
 import { renderReport } from '../../../scripts/bench/report/render-report.js';
-import { benchSamples, cappedLinkSample, compareSample } from '../../support/bench-samples.js';
+import {
+  benchSamples,
+  cappedLinkSample,
+  compareSample,
+  concurrentSample,
+  linkSample,
+  scaleSample,
+} from '../../support/bench-samples.js';
 
 /** Contents of all elements of that name, without those of nested ones. */
 function contents(page: string, element: string): string[] {
@@ -65,6 +72,15 @@ for (const report of benchSamples()) {
 
 await t.test('the cap of a link is told', (t) => {
   t.match(renderReport(cappedLinkSample()), '<td>1 Gbit/s</td>');
+  t.match(renderReport(linkSample()), '<td>nothing, then 5 Gbit/s</td>');
+  t.match(renderReport(concurrentSample()), '<td>1 Gbit/s</td>');
+  t.match(renderReport({ ...cappedLinkSample(), series: [] }), '<td>1 Gbit/s</td>');
+  t.end();
+});
+
+await t.test('a warning stands where there is something to be warned of', (t) => {
+  t.equal(renderReport(compareSample()).split('<p class="warning">').length, 2);
+  t.notMatch(renderReport(scaleSample()), '<p class="warning">');
   t.end();
 });
 

@@ -98,6 +98,16 @@ tryOut('a bar for each mover, a dot for each of its runs', compareSample(), asyn
   ]);
 });
 
+tryOut('a cross for each move after which the guest crashed', compareSample(), async (t, page) => {
+  const crosses = await page.evaluate<number[]>(`[...document.querySelectorAll('canvas[data-plot]')]
+    .filter((canvas) => canvas.closest('figure').querySelector('h3').textContent === 'Total time')
+    .map((canvas) => Chart.getChart(canvas).getSortedVisibleDatasetMetas()
+      .flatMap(({ data }) => data)
+      .filter(({ options }) => options.pointStyle === 'crossRot').length)`);
+  t.same(crosses, [0, 8, 0]);
+  t.match(await page.locator('.warning').allTextContents(), [/QEMU precopy: 2 of 5/]);
+});
+
 tryOut('a migration is picked with the keyboard', migrateSample(), async (t, page) => {
   t.equal((await pickedRows(page, 0)).length, 2, 'idle: two rounds');
   for (let tabs = 0; tabs < 100; tabs += 1) {
@@ -108,7 +118,7 @@ tryOut('a migration is picked with the keyboard', migrateSample(), async (t, pag
   await page.keyboard.press('ArrowDown');
   t.equal(
     await page.locator('#picked-series').inputValue(),
-    'vmferry, qemu 1 GiB, random xor, link without a cap',
+    'vmferry, qemu 1.0 GiB, random xor, link without a cap',
   );
   t.equal((await pickedRows(page, 0)).length, 14);
   t.same((await drawn(page)).find(({ name }) => name === 'Sent in each round')?.datasets, [['bar', 14]]);

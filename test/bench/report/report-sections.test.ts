@@ -32,41 +32,77 @@ const bars = ({ figures }: Section, heading: string) => {
   return plot?.kind === 'bars' ? plot : undefined;
 };
 
-await t.test('link: rates beside those of iperf3 in the same turns', (t) => {
+await t.test('link: rates beside those of each iperf3 in the same turns', (t) => {
   const report: LinkReport = {
     ...linkSample(),
     series: [
-      { name: 'vmferry', runs: [2e9, 4e9, 3e9] },
-      { name: 'iperf3, default block', runs: [1e9, 4e9, 2e9] },
+      { name: 'vmferry, embedded', linkBytesPerSecond: null, runs: [2e9, 4e9, 3e9] },
+      { name: 'vmferry, qemu', linkBytesPerSecond: null, runs: [1e9, 1e9, 1e9] },
+      { name: 'iperf3, default block', linkBytesPerSecond: null, runs: [1e9, 4e9, 2e9] },
+      { name: 'iperf3, 1 MiB block', linkBytesPerSecond: null, runs: [4e9, 4e9, 4e9] },
     ],
   };
   const section = only(reportSections(report));
-  t.match(row(section, 'vmferry'), { rate: '3.00 GB/s', 'min to max': '2.00 to 4.00 GB/s' });
-  // 2, 1 and 1.5
-  t.equal(row(section, 'iperf3, default block')['vmferry to it'], '1.50');
+  t.equal(section.heading, 'Link without a cap');
+  // to the default block: 2, 1 and 1.5
+  t.match(row(section, 'vmferry, embedded'), {
+    rate: '3.00 GB/s',
+    'min to max': '2.00 to 4.00 GB/s',
+    'to iperf3, default block': '1.50',
+    'to iperf3, 1 MiB block': '0.75',
+  });
+  t.match(row(section, 'vmferry, qemu'), {
+    'to iperf3, default block': '0.50',
+    'to iperf3, 1 MiB block': '0.25',
+  });
   t.match(bars(section, 'Rate'), {
     axis: 'rate, GB/s',
     bars: [
-      { label: ['vmferry', '3.00 GB/s'], value: 3, runs: [2, 4, 3], tone: 'main' },
+      { label: ['vmferry, embedded', '3.00 GB/s'], value: 3, runs: [2, 4, 3], tone: 'main' },
+      { label: ['vmferry, qemu', '1.00 GB/s'], tone: 'main' },
       { label: ['iperf3, default block', '2.00 GB/s'], value: 2, runs: [1, 4, 2], tone: 'other' },
+      { tone: 'other' },
     ],
   });
-  t.same(bars(section, 'Ratio of vmferry')?.bars[0]?.runs, [2, 1, 1.5]);
-  t.notOk(section.table.columns.some(({ heading }) => heading === "of the link's cap"));
+  t.same(
+    bars(section, 'Ratio to iperf3, default block')?.bars.map(({ runs }) => runs),
+    [
+      [2, 1, 1.5],
+      [1, 0.25, 0.5],
+    ],
+  );
+  t.notOk(section.table.columns.some(({ heading }) => heading === 'of the cap'));
+  t.notOk(bars(section, 'Share of the cap'));
   t.end();
 });
 
-await t.test('link: what a cap leaves unused', (t) => {
-  const section = only(reportSections(cappedLinkSample()));
-  t.equal(row(section, 'vmferry')["of the link's cap"], '97.8 %');
+await t.test('link: each cap apart, with what it leaves unused', (t) => {
+  const [free, capped, ...rest] = reportSections(linkSample());
+  t.same(rest, []);
+  t.same([free?.heading, capped?.heading], ['Link without a cap', 'Link of 5 Gbit/s']);
+  t.equal(capped?.table.rows.length, 4);
+  t.match(capped && row(capped, 'vmferry, qemu'), {
+    rate: '620.0 MB/s',
+    'of the cap': '99.2 %',
+    // of the turns on this link alone
+    'to iperf3, default block': '1.00',
+  });
+  t.match(capped && bars(capped, 'Share of the cap'), { axis: 'of the cap, %', bars: [{ value: 99.296 }] });
+  t.equal(row(only(reportSections(cappedLinkSample())), 'vmferry, embedded')['of the cap'], '97.8 %');
   t.end();
 });
 
-await t.test('link: iperf3 alone has nothing to be compared with', (t) => {
-  const { series, ...setting } = linkSample();
-  const section = only(reportSections({ ...setting, series: series.slice(1) }));
-  t.equal(section.figures.length, 1);
-  t.same(section.notes, []);
+await t.test('link: one of the two alone has nothing to be compared with', (t) => {
+  const report = cappedLinkSample();
+  for (const series of report.series) {
+    const section = only(reportSections({ ...report, series: [series] }));
+    t.same(
+      section.figures.map(({ heading }) => heading),
+      ['Rate', 'Share of the cap'],
+    );
+    t.notOk(section.table.columns.some(({ heading }) => heading.startsWith('to ')));
+    t.same(section.notes, []);
+  }
   t.end();
 });
 
@@ -75,7 +111,7 @@ function compared(of: Readonly<Record<string, readonly MoveTraits[]>>): MoveRepo
     ...compareSample(),
     series: Object.entries(of).map(([mover, runs]) => ({
       mover,
-      guest: 'qemu 1 GiB',
+      guest: 'qemu 1.0 GiB',
       memoryBytes: 2 ** 30,
       workload: 'idle',
       linkBytesPerSecond: null,
@@ -106,7 +142,7 @@ await t.test('compare: each figure beside the best of the others', (t) => {
       }),
     ),
   );
-  t.equal(section.heading, 'qemu 1 GiB, idle, link without a cap');
+  t.equal(section.heading, 'qemu 1.0 GiB, idle, link without a cap');
   const ratios = (mover: string) => {
     const cells = section.table.rows.find(([name]) => name === mover) ?? [];
     return section.table.columns.flatMap(({ heading }, column) =>
@@ -131,9 +167,9 @@ await t.test('compare: a section for each guest, workload and link', (t) => {
   t.same(
     sections.map(({ heading }) => heading),
     [
-      'qemu 1 GiB, idle, link without a cap',
-      'qemu 1 GiB, rewrite 8 MiB, link without a cap',
-      'qemu 1 GiB, rewrite 8 MiB, 1 Gbit/s',
+      'qemu 1.0 GiB, idle, link without a cap',
+      'qemu 1.0 GiB, rewrite 8.0 MiB, link without a cap',
+      'qemu 1.0 GiB, rewrite 8.0 MiB, 1 Gbit/s',
     ],
   );
   const [idle, , capped] = sections;
@@ -143,11 +179,107 @@ await t.test('compare: a section for each guest, workload and link', (t) => {
   t.end();
 });
 
+await t.test('compare: crashed guests are counted, marked and warned of', (t) => {
+  const [idle, busy] = reportSections(compareSample());
+  t.same(
+    busy?.table.rows.map(([mover, crashes]) => [mover, crashes]),
+    [
+      ['vmferry', '0 of 5'],
+      ['QEMU precopy', '2 of 5'],
+      ['QEMU multifd 4', '1 of 5'],
+      ['QEMU xbzrle', '5 of 5'],
+      ['QEMU precopy, private RAM', '0 of 5'],
+    ],
+  );
+  t.match(busy?.warnings, [/QEMU precopy: 2 of 5; QEMU multifd 4: 1 of 5; QEMU xbzrle: 5 of 5/]);
+  const total = busy && bars(busy, 'Total time');
+  t.match(total, {
+    cross: 'crashed',
+    bars: [
+      { label: ['vmferry', '486 ms'], crosses: [] },
+      { label: ['QEMU precopy', '2.48 s', '2 of 5 crashed'], crosses: [1, 3] },
+    ],
+  });
+  const every = busy?.figures[0]?.table.rows[1];
+  t.same(every, [
+    'QEMU precopy',
+    '2.48 s',
+    '2.48 s',
+    '2.33 s, crashed',
+    '2.55 s',
+    '2.78 s, crashed',
+    '2.41 s',
+  ]);
+  t.notOk(
+    idle?.table.columns.some(({ heading }) => heading === 'crashed'),
+    'nobody knows of a guest that does nothing',
+  );
+  t.same(idle?.warnings, []);
+  t.end();
+});
+
+await t.test('compare: a guest that crashed is told of though it told nothing', (t) => {
+  const section = only(
+    reportSections(
+      compared({
+        vmferry: [{ totalMs: 400, downtimeMs: 8, workKept: null }],
+        'QEMU precopy': [{ totalMs: 2000, downtimeMs: 8, workKept: null, intact: false }],
+      }),
+    ),
+  );
+  t.equal(row(section, 'vmferry')['crashed'], '–');
+  t.equal(row(section, 'QEMU precopy')['crashed'], '1 of 1');
+  t.end();
+});
+
+await t.test('compare: QEMU with RAM of its own is beside, not compared with', (t) => {
+  const section = only(
+    reportSections(
+      compared({
+        vmferry: [{ totalMs: 400, downtimeMs: 8 }],
+        'QEMU precopy': [{ totalMs: 2000, downtimeMs: 8 }],
+        'QEMU precopy, private RAM': [{ totalMs: 200, downtimeMs: 8 }],
+      }),
+    ),
+  );
+  t.equal(row(section, 'vmferry')['ratio'], '0.20');
+  t.equal(row(section, 'QEMU precopy, private RAM')['ratio'], '0.10');
+  t.end();
+});
+
+await t.test('compare: the least time is that of the least that any mover has populated', (t) => {
+  const report = compared({
+    vmferry: [{ totalMs: 4000, downtimeMs: 8, populatedBytes: 250e6 }],
+    'QEMU precopy': [{ totalMs: 6000, downtimeMs: 8, populatedBytes: 500e6 }],
+  });
+  const series = report.series.map((each) => ({ ...each, linkBytesPerSecond: 125e6 }));
+  const section = only(reportSections({ ...report, series }));
+  t.equal(row(section, 'vmferry')['to least time'], '2.00');
+  t.equal(row(section, 'QEMU precopy')['to least time'], '3.00');
+  t.end();
+});
+
+await t.test('compare: why the rounds ended', (t) => {
+  const report = compared({ vmferry: [], 'QEMU precopy': [] });
+  const move = sampleMove({ totalMs: 400, downtimeMs: 8 });
+  const ended = (...reasons: string[]) => reasons.map((convergence) => ({ ...move, convergence }));
+  const runs = [ended('below-threshold', 'time-limit', 'time-limit'), ended('')];
+  const section = only(
+    reportSections({
+      ...report,
+      series: report.series.map((each, index) => ({ ...each, runs: runs[index] ?? [] })),
+    }),
+  );
+  t.equal(row(section, 'vmferry')['rounds ended'], 'below-threshold, time-limit');
+  t.equal(row(section, 'QEMU precopy')['rounds ended'], '–');
+  t.end();
+});
+
 await t.test('migrate: the workloads of one mover beside each other', (t) => {
   const sections = reportSections(migrateSample());
   t.same(
     sections.map(({ heading }) => heading),
-    ['qemu 1 GiB, vmferry, link without a cap', 'embedded 256 MiB, vmferry, link without a cap'],
+    ['qemu 1.0 GiB, vmferry, link without a cap', 'embedded 256 MiB, vmferry, link without a cap'],
   );
   const [qemu] = sections;
   t.equal(qemu && row(qemu, 'idle')['work kept'], '–');
@@ -208,22 +340,40 @@ await t.test('concurrent: at once beside sequential', (t) => {
   t.end();
 });
 
-await t.test('scale: against memory, and against what is populated', (t) => {
-  const [memory, populated, ...rest] = reportSections(scaleSample());
-  t.same(rest, []);
-  const plot = memory?.figures[0]?.plot;
-  t.match(plot, { kind: 'lines', axis: 'total, s', across: 'memory, GiB' });
-  t.match(plot?.kind === 'lines' && plot.lines, [
-    { name: 'vmferry', medians: [{ x: 1 }, { x: 2 }, { x: 4 }, { x: 8, y: 0.472 }] },
-    { name: 'QEMU precopy', medians: [{ x: 1 }, { x: 2 }, { x: 4 }, { x: 8, y: 5 }] },
-  ]);
-  t.equal(plot?.kind === 'lines' && plot.lines[0]?.runs.length, 20);
-  t.match(memory?.notes[0], 'idle, 400 MiB filled, link without a cap');
-  t.same(memory?.table.rows.at(3)?.slice(0, 5), ['vmferry', '8.0 GiB', '472 ms', '444 to 529 ms', '1.15']);
+const lines = ({ figures }: Section, heading: string) => {
+  const plot = figures.find((figure) => figure.heading === heading)?.plot;
+  return plot?.kind === 'lines' ? plot : undefined;
+};
+
+await t.test('concurrent: a section for each number of guests, its two orders in turns', (t) => {
+  const sections = reportSections(concurrentSample());
   t.same(
-    populated?.table.rows.map(([size]) => size),
-    ['528 MiB', '928 MiB', '1.7 GiB', '3.3 GiB', '6.4 GiB'],
+    sections.map(({ heading }) => heading),
+    ['2 guests, rewrite 64.0 MiB at 16.0 MB/s', '4 guests, rewrite 64.0 MiB at 16.0 MB/s'],
   );
+  t.same(
+    sections.map(({ table }) => table.rows.map(([order]) => order)),
+    [
+      ['sequential', 'at once'],
+      ['sequential', 'at once'],
+    ],
+  );
+  t.end();
+});
+
+await t.test('scale: moves against memory, and against what is populated', (t) => {
+  const [memory, populated] = reportSections(scaleSample());
+  t.equal(memory?.heading, 'Moves against the memory of the guest');
+  const plot = memory && lines(memory, 'Total time');
+  t.match(plot, { axis: 'total, ms', across: 'memory, GiB' });
+  t.same(
+    plot?.lines.map(({ name, medians }) => [name, medians.map(({ x }) => x)]),
+    [['', [1, 2, 4, 8]]],
+    'guests with more in use are no points of this line',
+  );
+  t.equal(plot?.lines[0]?.runs.length, 20);
+  t.match(memory?.notes[0], 'vmferry, qemu with 500 MiB in use, idle, link without a cap');
+  t.same(memory?.table.rows.at(0)?.slice(0, 4), ['1.0 GiB', '410 ms', '386 to 460 ms', '1.00']);
   const parts = memory?.figures.at(-1)?.plot;
   t.same(parts?.kind === 'lines' && parts.lines.map(({ name }) => name), [
     'pause',
@@ -232,13 +382,104 @@ await t.test('scale: against memory, and against what is populated', (t) => {
     'load',
     'resume',
   ]);
+
+  t.equal(populated?.heading, 'Moves against populated memory');
+  t.match(populated?.notes[0], 'vmferry, qemu 8.0 GiB, idle, link without a cap');
+  t.same(
+    populated?.table.rows.map(([size]) => size),
+    ['516 MiB', '1.0 GiB', '2.0 GiB', '4.0 GiB'],
+  );
   t.end();
 });
 
-await t.test('scale: where nothing was varied, moves like any others', (t) => {
-  const { series, ...setting } = scaleSample();
-  const section = only(reportSections({ ...setting, series: series.slice(0, 1) }));
-  t.equal(section.heading, 'qemu 1 GiB, vmferry, link without a cap');
+await t.test('scale: several movers are lines of their own, each to its smallest guest', (t) => {
+  const report = scaleSample();
+  const ours = report.series.slice(0, 2);
+  const theirs = ours.map((each) => ({
+    ...each,
+    mover: 'QEMU precopy',
+    runs: [
+      {
+        ...sampleMove({ totalMs: each.memoryBytes / 2 ** 20, downtimeMs: 9 }),
+        intact: each.memoryBytes < 2 ** 31,
+      },
+    ],
+  }));
+  const section = only(reportSections({ ...report, series: [...ours, ...theirs], harvests: [] }));
+  t.same(
+    section.table.rows.map((cells) => cells.slice(0, 3)),
+    [
+      ['vmferry', '1.0 GiB', '–'],
+      ['vmferry', '2.0 GiB', '–'],
+      ['QEMU precopy', '1.0 GiB', '0 of 1'],
+      ['QEMU precopy', '2.0 GiB', '1 of 1'],
+    ],
+  );
+  const ratio = section.table.columns.findIndex(({ heading }) => heading === 'ratio');
+  t.same(
+    section.table.rows.slice(2).map((cells) => cells[ratio]),
+    ['1.00', '2.00'],
+  );
+  t.match(section.warnings, [/QEMU precopy, 2\.0 GiB: 1 of 1/]);
+  t.match(lines(section, 'Total time')?.lines, [
+    { name: 'vmferry', crosses: [] },
+    { name: 'QEMU precopy', crosses: [1] },
+  ]);
+  t.end();
+});
+
+await t.test('scale: harvests against both sizes', (t) => {
+  const report = scaleSample();
+  const section = reportSections(report)[2];
+  t.equal(section?.heading, 'Harvest of the write-log');
+  t.same(
+    section?.table.rows.map(([guest]) => guest),
+    report.harvests.map(({ guest }) => guest),
+  );
+  t.match(section && row(section, 'qemu 8.0 GiB with 1.0 GiB in use'), {
+    harvest: '2.36 ms',
+    'min to max': '2.22 to 2.64 ms',
+    'a GiB of memory': '0.30 ms',
+    populated: '1.0 GiB',
+    'a GiB populated': '2.32 ms',
+    'write-log': 'userfaultfd',
+  });
+  const plots = ['Against the memory of the guest', 'Against populated memory'].map(
+    (heading) => section && lines(section, heading),
+  );
+  t.match(plots, [
+    { axis: 'harvest, ms', across: 'memory, GiB' },
+    { axis: 'harvest, ms', across: 'populated, GiB' },
+  ]);
+  t.same(
+    plots.map((plot) => plot?.lines.map(({ medians, runs }) => [medians.length, runs.length])),
+    [[[4, 84]], [[4, 84]]],
+  );
+  t.end();
+});
+
+await t.test('many runs are lines of their table', (t) => {
+  const [, , section] = reportSections(scaleSample());
+  const table = section?.figures[0]?.table;
+  t.same(
+    table?.columns.map(({ heading }) => heading),
+    ['memory', '1.0 GiB', '2.0 GiB', '4.0 GiB', '8.0 GiB'],
+  );
+  t.equal(table?.rows.length, 22);
+  t.same(table?.rows[0], ['median', '0.66 ms', '0.85 ms', '1.23 ms', '2.00 ms']);
+  t.equal(table?.rows[21]?.[0], 'run 21');
+  t.end();
+});
+
+await t.test('scale: where nothing was varied, a move and a harvest like any others', (t) => {
+  const { series, harvests, ...setting } = scaleSample();
+  const [moves, harvest] = reportSections({
+    ...setting,
+    series: series.slice(0, 1),
+    harvests: harvests.slice(0, 1),
+  });
+  t.equal(moves?.heading, 'qemu 1.0 GiB with 500 MiB in use, vmferry, link without a cap');
+  t.equal(harvest && bars(harvest, 'Harvest')?.bars.length, 1);
   t.end();
 });
 

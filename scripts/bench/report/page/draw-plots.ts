@@ -19,8 +19,9 @@ import type {
 /** Chart.js stands before this script in the page. */
 declare const Chart: typeof ChartClass;
 
-/** Height of a row of a plot with bars or lanes, and of what is above and below them. px */
+/** Height of a row of a plot with bars or lanes whose label has two lines, of each line more, and of what is above and below. px */
 const ROW = 42;
+const LABEL_LINE = 14;
 const FRAME = 56;
 /** Height of the other plots. px */
 const PLAIN = 240;
@@ -87,20 +88,56 @@ function figure(value: number): string {
   return value.toLocaleString('en', { maximumSignificantDigits: 4 });
 }
 
+/** Of a point that has a name of its own. */
+function nameOf(raw: unknown): string | undefined {
+  return typeof raw === 'object' && raw !== null && 'name' in raw ? String(raw.name) : undefined;
+}
+
+/** A run in a plot: a dot, or a cross. */
+interface RunPoint {
+  readonly x: number;
+  readonly y: number | string;
+  readonly name: string;
+  readonly crossed: boolean;
+}
+
+/** Runs as dots, and above them crosses, which tell from dots by shape as well as by colour. */
+function runPoints(
+  runs: readonly RunPoint[],
+  { radius, border }: { radius: number; border: string },
+  colours: Palette,
+) {
+  const points = [...runs.filter(({ crossed }) => !crossed), ...runs.filter(({ crossed }) => crossed)];
+  return {
+    data: points as Datum[],
+    pointStyle: points.map(({ crossed }) => (crossed ? 'crossRot' : 'circle')),
+    pointRadius: points.map(({ crossed }) => (crossed ? 5.5 : radius)),
+    pointBorderColor: points.map(({ crossed }) => (crossed ? colours.tones.mark : border)),
+    pointBorderWidth: points.map(({ crossed }) => (crossed ? 3 : 1)),
+  };
+}
+
 /** What all plots have in common: no animation, so that what is printed or looked at is what there is. */
 const OPTIONS = { animation: false, responsive: true, maintainAspectRatio: false } as const;
 
-function bars({ axis, bars }: BarPlot, colours: Palette): Configuration {
+function bars({ axis, cross, bars }: BarPlot, colours: Palette): Configuration {
   const datasets: Dataset[] = [
     {
       type: 'scatter',
       label: 'run',
-      data: bars.flatMap(({ runs }, y) => runs.map((x, run) => ({ x: x ?? NaN, y: String(y), run }))),
-      pointRadius: 3.5,
       pointHoverRadius: 5,
       pointBackgroundColor: colours.dot,
-      pointBorderColor: colours.paper,
-      pointBorderWidth: 1,
+      ...runPoints(
+        bars.flatMap(({ runs, crosses }, y) =>
+          runs.map((x, run) => {
+            const crossed = crosses.includes(run);
+            const name = `run ${run + 1}${crossed ? `, ${cross}` : ''}`;
+            return { x: x ?? NaN, y: String(y), name, crossed };
+          }),
+        ),
+        { radius: 3.5, border: colours.paper },
+        colours,
+      ),
     },
     {
       type: 'bar',
@@ -119,7 +156,7 @@ function bars({ axis, bars }: BarPlot, colours: Palette): Configuration {
       scales: {
         x: quantity(axis, colours),
         y: names(
-          bars.map(({ label }) => label),
+          bars.map(({ label }) => label.flatMap(wrapped)),
           colours,
         ),
       },
@@ -128,11 +165,8 @@ function bars({ axis, bars }: BarPlot, colours: Palette): Configuration {
         tooltip: {
           callbacks: {
             title: ([item]) => bars[Math.round(item?.parsed.y ?? 0)]?.label[0] ?? '',
-            label: ({ dataset, parsed, raw }) => {
-              const run =
-                typeof raw === 'object' && raw !== null && 'run' in raw ? ` ${Number(raw.run) + 1}` : '';
-              return `${dataset.label ?? ''}${run}: ${figure(parsed.x ?? NaN)} (${axis})`;
-            },
+            label: ({ dataset, parsed, raw }) =>
+              `${nameOf(raw) ?? dataset.label ?? ''}: ${figure(parsed.x ?? NaN)} (${axis})`,
           },
         },
       },
@@ -174,7 +208,7 @@ function columns({ axis, across, columns }: ColumnPlot, colours: Palette): Confi
   };
 }
 
-function lines({ axis, across, lines }: LinePlot, colours: Palette): Configuration {
+function lines({ axis, across, cross, lines }: LinePlot, colours: Palette): Configuration {
   const colour = (line: number) => colours.lines[line % colours.lines.length] ?? colours.text;
   // With shapes and dashes as well, for those who don't tell colours apart and for black and white paper.
   const shapes = ['circle', 'rect', 'triangle', 'rectRot'] as const;
@@ -182,7 +216,7 @@ function lines({ axis, across, lines }: LinePlot, colours: Palette): Configurati
   return {
     data: {
       // not clipped: points at the edge of the plot are whole
-      datasets: lines.flatMap(({ name, medians, runs }, line): Dataset[] => [
+      datasets: lines.flatMap(({ name, medians, runs, crosses }, line): Dataset[] => [
         {
           type: 'scatter',
           clip: false,
@@ -200,10 +234,18 @@ function lines({ axis, across, lines }: LinePlot, colours: Palette): Configurati
           type: 'scatter',
           clip: false,
           label: `${name}, each run`,
-          data: [...runs],
           borderColor: colour(line),
           backgroundColor: colours.paper,
-          pointRadius: 2.5,
+          // not hidden by the mark of the median
+          order: crosses.length > 0 ? -1 : 0,
+          ...runPoints(
+            runs.map((point, run) => {
+              const crossed = crosses.includes(run);
+              return { ...point, name: `${name}, ${crossed ? cross : 'each run'}`, crossed };
+            }),
+            { radius: 2.5, border: colour(line) },
+            colours,
+          ),
         },
       ]),
     },
@@ -227,8 +269,8 @@ function lines({ axis, across, lines }: LinePlot, colours: Palette): Configurati
         },
         tooltip: {
           callbacks: {
-            label: ({ dataset, parsed }) =>
-              `${dataset.label ?? ''}: ${figure(parsed.y ?? NaN)} (${axis}) at ${figure(parsed.x ?? NaN)}`,
+            label: ({ dataset, parsed, raw }) =>
+              `${nameOf(raw) ?? dataset.label ?? ''}: ${figure(parsed.y ?? NaN)} (${axis}) at ${figure(parsed.x ?? NaN)}`,
           },
         },
       },
@@ -299,8 +341,22 @@ function configuration(plot: Plot, colours: Palette): Configuration {
   }
 }
 
+/** Characters in a line of a label of a bar: more would leave no room for the bar on a narrow screen. */
+const LABEL_WIDTH = 22;
+
+/** A line of a label as several, broken at its last comma or, if there is none, between words. */
+function wrapped(line: string): string[] {
+  if (line.length <= LABEL_WIDTH) return [line];
+  const comma = line.lastIndexOf(', ');
+  const end = comma > 0 ? comma + 1 : line.lastIndexOf(' ', LABEL_WIDTH);
+  return end > 0 ? [...wrapped(line.slice(0, end)), ...wrapped(line.slice(end + 1))] : [line];
+}
+
 function height(plot: Plot): number {
-  if (plot.kind === 'bars') return FRAME + ROW * plot.bars.length;
+  if (plot.kind === 'bars') {
+    const lines = Math.max(2, ...plot.bars.map(({ label }) => label.flatMap(wrapped).length));
+    return FRAME + (ROW + LABEL_LINE * (lines - 2)) * plot.bars.length;
+  }
   if (plot.kind === 'spans') return FRAME + ROW * plot.lanes.length;
   return PLAIN;
 }

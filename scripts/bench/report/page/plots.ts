@@ -14,10 +14,12 @@ export type Plot = BarPlot | ColumnPlot | LinePlot | SpanPlot;
 /** Ours, what it is compared with, and what deserves a look. */
 export type Tone = 'main' | 'other' | 'mark';
 
-/** Bars from left to right, one below the other, with a dot for each run. */
+/** Bars from left to right, one below the other, with a dot or a cross for each run. */
 export interface BarPlot {
   readonly kind: 'bars';
   readonly axis: string;
+  /** What a cross says of a run. */
+  readonly cross: string;
   readonly bars: readonly Bar[];
 }
 
@@ -28,6 +30,8 @@ export interface Bar {
   readonly value: number | null;
   /** In the order of the runs. */
   readonly runs: readonly (number | null)[];
+  /** Indices of the runs that are crosses. */
+  readonly crosses: readonly number[];
   readonly tone: Tone;
 }
 
@@ -39,15 +43,19 @@ export interface ColumnPlot {
   readonly columns: readonly { readonly label: string; readonly value: number; readonly tone: Tone }[];
 }
 
-/** Values against a quantity: a line through medians, a dot for each run. */
+/** Values against a quantity: a line through medians, a dot or a cross for each run. */
 export interface LinePlot {
   readonly kind: 'lines';
   readonly axis: string;
   readonly across: string;
+  /** What a cross says of a run. */
+  readonly cross: string;
   readonly lines: readonly {
     readonly name: string;
     readonly medians: readonly Point[];
     readonly runs: readonly Point[];
+    /** Indices of the runs that are crosses. */
+    readonly crosses: readonly number[];
   }[];
 }
 
