@@ -3,6 +3,7 @@ import { test } from 'tap';
 import type { HostedGuest } from '../../../agent/guest/hosted-guest.js';
 import type { QemuGuest } from '../../../agent/guest/qemu/qemu-guest.js';
 import { hashHex } from '../../../agent/guest/page-hash.js';
+import { MigrationError } from '../../../shared/errors.js';
 import { arriving, savedState } from '../../support/array-guest.js';
 import { copyMemory, firstBreak, move, printsMore, QemuPair, transcript } from './qemu-pair.js';
 
@@ -266,6 +267,53 @@ void test('a state that is none', async (t) => {
   await t.rejects(damaged.loadState(arriving([Uint8Array.from(state).fill(0x5a, 100, 1000)])), {
     code: 'load-failed',
     message: /could not load the state of the guest's devices: /,
+  });
+});
+
+void test('a state that is loaded while it arrives', async (t) => {
+  const pair = new QemuPair(t);
+  const guest = await pair.boot();
+  await guest.resume();
+  await printsMore(guest);
+  const early: Uint8Array[] = [];
+  const rest: Uint8Array[] = [];
+  let pieces = early;
+  await guest.pauseForSwitchover((piece) => pieces.push(piece));
+  pieces = rest;
+  await guest.saveState();
+  t.ok(early.length > 1 && rest.length > 0, 'part of it was there before the guest stood still');
+  const other = (number: number) => ({ ...guest.definition, name: `web-${process.pid}-${number}` });
+
+  await t.test('breaks off, with a reason or without', async (t) => {
+    const target = await pair.incomingTo(pair.target, other(1), 'migration-1');
+    const lost = new MigrationError('link-lost', 'a test');
+    const loading = target.loadState(arriving(early, lost));
+    await t.rejects(loading, { code: 'load-failed', message: /devices: a test/ });
+    t.equal(target.state, 'paused');
+    const cut = await pair.incomingTo(pair.target, other(2), 'migration-2');
+    await t.rejects(cut.loadState(arriving(early)), { code: 'load-failed', message: /breaks off/ });
+    t.equal(cut.state, 'paused');
+  });
+
+  await t.test('and whose QEMU is killed meanwhile', async (t) => {
+    const target = await pair.incomingTo(pair.target, other(3), 'migration-3');
+    const killed = (async function* () {
+      yield* early;
+      process.kill(target.pid, 'SIGKILL');
+      await new Promise(() => undefined);
+    })();
+    await t.rejects(target.loadState(killed), { code: 'load-failed', message: /was ended by SIGKILL/ });
+  });
+
+  await t.test('and whose end is late, or is found to be wrong', async (t) => {
+    for (const failure of [undefined, new MigrationError('load-failed', 'it arrived damaged')]) {
+      const target = await pair.incomingTo(pair.target, other(failure ? 4 : 5), 'migration-4');
+      await copyMemory(guest, target);
+      const loading = target.loadState(arriving([...early, ...rest], failure));
+      if (failure) await t.rejects(loading, failure, 'though QEMU has loaded all of it');
+      else await loading;
+      t.equal(target.state, 'paused', 'nothing runs before the commit');
+    }
   });
 });
 
