@@ -100,9 +100,8 @@ class Dial implements TcpPages {
     };
     this.#socket = secure ? connectTls(where) : connect(where);
     this.#cancelTimeout = timers.after(timeoutMs, () => {
-      this.#end(
-        new MigrationError('timeout', `${options.peer} did not answer at ${url} within ${timeoutMs} ms`),
-      );
+      const text = `${options.peer} did not answer at ${url} within ${timeoutMs} ms`;
+      this.#end(this.#answer.length > 0 ? this.#refusal() : new MigrationError('timeout', text));
     });
     this.#socket.on('error', (error) => this.#end(this.#lost(error.message, error)));
     this.#socket.on('end', () => this.#ended());
@@ -127,7 +126,7 @@ class Dial implements TcpPages {
     try {
       return this.#options.intake.space(LEAST_DIRECT_BYTES);
     } catch {
-      // It has failed, and #read() has said why.
+      // It has failed: what is read next is refused by write(), with the reason.
       return null;
     }
   }
@@ -157,9 +156,15 @@ class Dial implements TcpPages {
       this.#state = 'open';
       this.#opened(this);
       if (frames.length > 0) this.#options.intake.write(frames);
-    } else if (this.#answer.length > MAX_ANSWER_BYTES) {
+    } else if (this.#answer.length > MAX_ANSWER_BYTES || (end >= 0 && this.#hasBody(end))) {
       throw this.#refusal();
     }
+  }
+
+  /** Whether the answer is complete, as far as its head tells: who sent it may keep the connection. */
+  #hasBody(end: number): boolean {
+    const length = /\r\ncontent-length: *(\d+)\r\n/i.exec(this.#answer.toString('latin1', 0, end + 2))?.[1];
+    return length !== undefined && this.#answer.length >= end + END_OF_HEAD.length + Number(length);
   }
 
   /** The source has said its last byte. */
