@@ -95,22 +95,35 @@ class LaneThread {
     return new Promise((resolve, reject) => {
       let sealed: { resolve: () => void; reject: (error: MigrationError) => void } | null = null;
       let opened = false;
+      /** Why the lane is of no use any more; the thread may serve another one by then. */
+      let over: MigrationError | null = null;
       const lane: PageLane = {
         seal: () =>
           new Promise((resolve, reject) => {
+            if (over) {
+              reject(over);
+              return;
+            }
             sealed = { resolve, reject };
             this.#say({ do: 'seal' });
           }),
-        close: () => this.#say({ do: 'close' }),
+        close: () => {
+          if (over) return;
+          over = new MigrationError('link-lost', `page stream ${stream} was closed`);
+          sealed?.reject(over);
+          sealed = null;
+          this.#say({ do: 'close' });
+        },
       };
       this.#broken = (error) => {
         if (!opened) reject(error);
         sealed?.reject(error);
-        if (opened) events.ended(error);
+        if (opened && !over) events.ended(error);
+        over ??= error;
         opened = false;
         sealed = null;
       };
-      this.#hear = (report) => {
+      const hear = (report: LaneReport) => {
         switch (report.say) {
           case 'opened':
             opened = true;
@@ -137,6 +150,14 @@ class LaneThread {
             this.#broken = () => undefined;
             onClosed();
             break;
+        }
+      };
+      this.#hear = (report) => {
+        try {
+          hear(report);
+        } catch (thrown) {
+          // What a peer sent was refused; thrown out of a message of the thread it would end the process.
+          events.ended(toMigrationError(thrown));
         }
       };
       this.#say({ do: 'open', request });
