@@ -193,12 +193,12 @@ export class OutgoingMigration {
     }
     const { guests, dialer, journal, node } = this.#context;
     const { target, options, traits } = this.#request;
+    const { guest, image } = guests.outgoing(this.vm, this.id);
     const pages = openPages(
       { ...this.#context, id: this.id, from: node, to: target, features },
       options.streams,
       this.#bandwidthBytesPerSecond,
     );
-    const { guest, image } = guests.outgoing(this.vm, this.id);
     this.#session = new SourceSession({
       subject: { id: this.id, vm: this.vm, from: node, to: target.node },
       guest,
