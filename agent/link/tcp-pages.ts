@@ -50,6 +50,8 @@ export interface TcpPagesOptions {
   readonly onEnd: (error: MigrationError | null) => void;
   readonly timers?: Pick<Timers, 'after'>;
   readonly timeoutMs?: number;
+  /** Gives the dial up; an open stream is ended by close(). */
+  readonly signal?: AbortSignal;
 }
 
 /** An open stream. */
@@ -59,7 +61,7 @@ export interface TcpPages {
 }
 
 /**
- * Opens one. Rejects with peer-unreachable, timeout, or the error with which the source refused. Over https with the
+ * Opens one. Rejects with peer-unreachable, timeout, the reason of the signal, or the error with which the source refused. Over https with the
  * certificates that this process trusts.
  */
 export function dialTcpPages(options: TcpPagesOptions): Promise<TcpPages> {
@@ -73,6 +75,7 @@ class Dial implements TcpPages {
   readonly #socket: Socket;
   readonly #staging: Buffer;
   readonly #cancelTimeout: () => void;
+  readonly #onAbort = () => this.#end(toMigrationError(this.#options.signal?.reason, 'cancelled'));
   readonly #opened: (pages: TcpPages) => void;
   readonly #refused: (error: MigrationError) => void;
   #answer = Buffer.alloc(0);
@@ -107,13 +110,21 @@ class Dial implements TcpPages {
     this.#socket.on('end', () => this.#ended());
     this.#socket.on('close', () => this.#end(this.#lost('the connection broke')));
     this.#socket.once(secure ? 'secureConnect' : 'connect', () => this.#socket.write(request(options, host)));
+    options.signal?.addEventListener('abort', this.#onAbort, { once: true });
+    if (options.signal?.aborted) this.#onAbort();
   }
 
   close(): void {
     if (this.#state === 'ended') return;
     this.#state = 'ended';
-    this.#cancelTimeout();
+    this.#settled();
     this.#socket.destroy();
+  }
+
+  /** It is no dial any more. */
+  #settled(): void {
+    this.#cancelTimeout();
+    this.#options.signal?.removeEventListener('abort', this.#onAbort);
   }
 
   #space(): Uint8Array {
@@ -152,7 +163,7 @@ class Dial implements TcpPages {
     if (end >= 0 && /^HTTP\/1\.1 101 /.test(this.#answer.toString('latin1', 0, 16))) {
       const frames = this.#answer.subarray(end + END_OF_HEAD.length);
       this.#answer = Buffer.alloc(0);
-      this.#cancelTimeout();
+      this.#settled();
       this.#state = 'open';
       this.#opened(this);
       if (frames.length > 0) this.#options.intake.write(frames);

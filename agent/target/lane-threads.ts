@@ -33,13 +33,18 @@ export class LaneThreads {
   }
 
   /** Opens a lane in a thread. Rejects as openLane(). */
-  async open(request: LaneRequest, events: LaneEvents): Promise<PageLane> {
+  async open(request: LaneRequest, events: LaneEvents, signal: AbortSignal): Promise<PageLane> {
+    signal.throwIfAborted();
     const thread = this.#idle.pop() ?? this.#start();
+    const giveUp = () => thread.giveUp();
+    signal.addEventListener('abort', giveUp, { once: true });
     try {
       return await thread.open(request, events, () => this.#ended(thread));
     } catch (error) {
       this.#ended(thread);
       throw error;
+    } finally {
+      signal.removeEventListener('abort', giveUp);
     }
   }
 
@@ -162,6 +167,11 @@ class LaneThread {
       };
       this.#say({ do: 'open', request });
     });
+  }
+
+  /** The lane that is being opened is not needed. */
+  giveUp(): void {
+    this.#say({ do: 'close' });
   }
 
   async end(): Promise<void> {

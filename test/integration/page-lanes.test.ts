@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { Worker } from 'node:worker_threads';
 import t, { type Test } from 'tap';
 import type { Region } from '../../agent/guest/guest.js';
@@ -24,6 +26,7 @@ import { ramFile } from '../system/ram-file.js';
 
 /** Page lanes: threads that read streams of a real source into memory that this thread shares with them. */
 
+const NEVER = new AbortController().signal;
 const PAGES = 300;
 const BIG = { region: 0, firstPage: 3, pageCount: 200 };
 
@@ -39,6 +42,7 @@ async function startSource(t: Test) {
   t.teardown(() => endpoint.stop());
   return {
     url: endpoint.url,
+    connections: () => endpoint.link.connections,
     connectionsLeft: (count: number) => endpoint.connectionsLeft(count),
     next: () => new Promise<Connection>((resolve) => waiting.push(resolve)),
   };
@@ -131,6 +135,7 @@ for (const kind of ['buffer', 'file'] as const) {
     const lane = await laneThreads(t).open(
       request(source.url, region, { verify: 'after', applied: memory.appliedBuffers }),
       told,
+      NEVER,
     );
     const connection = await stream;
     const content = randomBytes(PAGES * PAGE_SIZE);
@@ -184,7 +189,7 @@ for (const kind of ['buffer', 'file'] as const) {
       region.memory.fill(5);
       const told = new Told();
       const stream = source.next();
-      const lane = await threads.open(request(source.url, region), told);
+      const lane = await threads.open(request(source.url, region), told, NEVER);
       const connection = await stream;
       await lane.seal();
       for (const frame of frames) connection.send(frame).catch(() => undefined);
@@ -200,7 +205,7 @@ for (const kind of ['buffer', 'file'] as const) {
     const region = memoryOf(kind, t);
     const told = new Told();
     const stream = source.next();
-    const lane = await threads.open(request(source.url, region), told);
+    const lane = await threads.open(request(source.url, region), told, NEVER);
     const connection = await stream;
     await connection.send(encodePagesHeader(BIG));
     await connection.send(new Uint8Array(5 * PAGE_SIZE).fill(1));
@@ -232,7 +237,7 @@ void t.test('what a peer may not send ends the lane and writes nothing', async (
   for (const [what, header, error] of cases) {
     const told = new Told();
     const stream = source.next();
-    const lane = await threads.open(request(source.url, region), told);
+    const lane = await threads.open(request(source.url, region), told, NEVER);
     const connection = await stream;
     connection.send(header).catch(() => undefined);
     connection.send(randomBytes(BIG.pageCount * PAGE_SIZE)).catch(() => undefined);
@@ -249,7 +254,7 @@ void t.test('a round that is not due, found in this thread, ends the lane and no
   const barrier = new RoundBarrier(2);
   told.onRound = (stream, round) => void barrier.ended(stream, round);
   const stream = source.next();
-  const lane = await laneThreads(t).open(request(source.url, memoryOf('buffer', t)), told);
+  const lane = await laneThreads(t).open(request(source.url, memoryOf('buffer', t)), told, NEVER);
   await (await stream).send(encodeRoundEnd(7));
   t.match(await told.end(), { code: 'unexpected-message', message: /stream 1 ended round 7 out of order/ });
   lane.close();
@@ -261,25 +266,66 @@ void t.test('what can not be opened is refused, and the thread takes the next', 
   const threads = laneThreads(t);
   const region = memoryOf('buffer', t);
   const told = new Told();
-  await t.rejects(threads.open(request(source.url, region, { token: 'wrong' }), told), {
+  await t.rejects(threads.open(request(source.url, region, { token: 'wrong' }), told, NEVER), {
     code: 'not-found',
     message: /^node node-a refused: /,
   });
-  await t.rejects(threads.open(request('http://127.0.0.1:1', region), told), { code: 'peer-unreachable' });
+  await t.rejects(threads.open(request('http://127.0.0.1:1', region), told, NEVER), {
+    code: 'peer-unreachable',
+  });
   const gone = { name: 'ram', path: '/dev/shm/vmferry-none.ram', fileBytes: PAGE_SIZE, window: 0 };
-  await t.rejects(threads.open(request(source.url, region, { regions: [gone] }), told), /ENOENT/);
+  await t.rejects(threads.open(request(source.url, region, { regions: [gone] }), told, NEVER), /ENOENT/);
   const path = ramFile(t, PAGE_SIZE);
   const short = { name: 'ram', path, fileBytes: 2 * PAGE_SIZE, window: 0 };
-  await t.rejects(threads.open(request(source.url, region, { regions: [short] }), told), {
+  await t.rejects(threads.open(request(source.url, region, { regions: [short] }), told, NEVER), {
     code: 'guest-failed',
   });
   const stream = source.next();
-  const lane = await threads.open(request(source.url, region), told);
+  const lane = await threads.open(request(source.url, region), told, NEVER);
   await (await stream).send(encodeRoundEnd(0));
   await told.until(() => told.rounds.length === 1);
   t.equal(workers.length, 1);
   t.same(told.ends, [], 'of a lane that was never open nothing is told');
   lane.close();
+});
+
+void t.test('a lane that is given up while it is opened leaves its thread to the next', async (t) => {
+  const workers = startedWorkers(t);
+  const sockets: Socket[] = [];
+  let asked!: () => void;
+  const begun = new Promise<void>((resolve) => (asked = resolve));
+  const silent = createServer((socket) => {
+    sockets.push(socket.on('error', () => undefined));
+    asked();
+  });
+  silent.listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  t.teardown(() => silent.close());
+  const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const source = await startSource(t);
+  const threads = laneThreads(t);
+  const region = memoryOf('file', t);
+  const abort = new AbortController();
+  const opening = threads.open(request(url, region), new Told(), abort.signal);
+  await begun;
+  const closed = once(sockets[0]!, 'close');
+  sockets[0]!.resume();
+  abort.abort();
+  await t.rejects(opening, { code: 'cancelled' });
+  await closed;
+  await t.rejects(threads.open(request(url, region), new Told(), abort.signal), { name: 'AbortError' });
+  // given up as it opens: refused or open, but settled, and the thread is free again
+  for (let i = 0; i < 5; i += 1) {
+    const late = new AbortController();
+    const racing = threads.open(request(source.url, region), new Told(), late.signal);
+    while (source.connections() === 0) await turn();
+    late.abort();
+    const lane = await racing.catch(() => null);
+    lane?.close();
+    await source.connectionsLeft(0);
+    await turn();
+  }
+  t.ok(workers.length <= 2, `${workers.length} threads were started`);
 });
 
 void t.test('a lane ends with its stream', async (t) => {
@@ -291,7 +337,7 @@ void t.test('a lane ends with its stream', async (t) => {
   ] as const) {
     const told = new Told();
     const stream = source.next();
-    const lane = await threads.open(request(source.url, memoryOf('buffer', t)), told);
+    const lane = await threads.open(request(source.url, memoryOf('buffer', t)), told, NEVER);
     (await stream).close(code, '');
     if (error === null) t.equal(await told.end(), null);
     else t.match(await told.end(), error);
@@ -312,7 +358,7 @@ void t.test('threads are kept for the next, no more than were asked for', async 
   for (let i = 0; i < 10; i += 1) {
     const told = [1, 2].map(() => new Told());
     const lanes = await Promise.all(
-      told.map((each) => threads.open(request(source.url, memoryOf('file', t)), each)),
+      told.map((each) => threads.open(request(source.url, memoryOf('file', t)), each, NEVER)),
     );
     for (const lane of lanes) lane.close();
     await source.connectionsLeft(0);
@@ -327,7 +373,7 @@ void t.test('a lane that was closed has no say in what its thread does next', as
   const threads = laneThreads(t);
   const workers = startedWorkers(t);
   const region = memoryOf('buffer', t);
-  const first = await threads.open(request(source.url, region), new Told());
+  const first = await threads.open(request(source.url, region), new Told(), NEVER);
   const free = new Promise<void>((resolve) => {
     const [worker] = workers;
     worker!.on('message', ({ say }: { say: string }) => say === 'closed' && resolve());
@@ -336,7 +382,7 @@ void t.test('a lane that was closed has no say in what its thread does next', as
   await free;
   const told = new Told();
   const stream = source.next();
-  const second = await threads.open(request(source.url, region), told);
+  const second = await threads.open(request(source.url, region), told, NEVER);
   t.equal(workers.length, 1, 'the same thread');
   first.close();
   await t.rejects(first.seal(), { code: 'link-lost' });
@@ -356,7 +402,7 @@ void t.test('a thread that dies takes its lane with it, and is replaced', async 
   const threads = laneThreads(t);
   const region = memoryOf('file', t);
   const told = new Told();
-  const lane = await threads.open(request(source.url, region), told);
+  const lane = await threads.open(request(source.url, region), told, NEVER);
   void workers[0]!.terminate();
   t.match(await told.end(), { code: 'internal', message: /thread of a page stream has ended/ });
   await t.rejects(lane.seal(), { code: 'internal' }, 'that all is there is not said of it');
@@ -365,14 +411,14 @@ void t.test('a thread that dies takes its lane with it, and is replaced', async 
   t.equal(told.ends.length, 1);
 
   // in the middle of the opening
-  const opening = threads.open(request(source.url, region), new Told());
+  const opening = threads.open(request(source.url, region), new Told(), NEVER);
   await turn();
   void workers[1]!.terminate();
   await t.rejects(opening, { code: 'internal' });
 
   const again = new Told();
   const stream = source.next();
-  const next = await threads.open(request(source.url, region), again);
+  const next = await threads.open(request(source.url, region), again, NEVER);
   await (await stream).send(encodeRoundEnd(0));
   await again.until(() => again.rounds.length === 1);
   next.close();
@@ -386,7 +432,7 @@ void t.test('the end of the agent ends lanes that are open', async (t) => {
   await turn();
   const exits = workers.map((worker) => new Promise((resolve) => worker.once('exit', resolve)));
   const told = new Told();
-  const lane = await threads.open(request(source.url, memoryOf('file', t)), told);
+  const lane = await threads.open(request(source.url, memoryOf('file', t)), told, NEVER);
   await threads.close();
   await Promise.all(exits);
   t.match(await told.end(), { code: 'internal' });
@@ -410,7 +456,7 @@ void t.test('a lane of this thread, too, is sealed between two frames alone', as
   const some = new Promise<void>((resolve) => (arrived = resolve));
   const address = { url: source.url, peer: 'node node-a', migrationId: MIGRATION, stream: 0, token: TOKEN };
   const stream = source.next();
-  const lane = await openLane(address, memory, sink, () => undefined);
+  const lane = await openLane(address, memory, sink, () => undefined, NEVER);
   await lane.seal();
   const connection = await stream;
   await connection.send(encodePagesHeader(BIG));

@@ -457,6 +457,35 @@ void t.test('close() at each point, and twice: no end is told, no socket and no 
   t.equal(told, false);
 });
 
+void t.test('a dial that is given up: before it begins, while it waits, and once it is open', async (t) => {
+  const reason = new MigrationError('cancelled', 'not needed any more');
+  const timers = new VirtualTimers();
+  let asked!: (socket: Socket) => void;
+  const request = new Promise<Socket>((resolve) => (asked = resolve));
+  const silent = await startRaw(t, (socket) => asked(socket));
+  const signal = AbortSignal.abort(reason);
+  t.equal(await refusal(dialled(silent, nowhere, { timers, signal }).opened), reason);
+  const abort = new AbortController();
+  const dial = refusal(dialled(silent, nowhere, { timers, signal: abort.signal }).opened);
+  const closed = once(await request, 'close');
+  abort.abort(reason);
+  t.equal(await dial, reason);
+  await closed;
+  t.equal(timers.pending, 0);
+  const { offer, url } = await startSource(t, 1);
+  const later = new AbortController();
+  const sink = new RecordingSink([]);
+  const intake = streamDecoder(0, sink);
+  const { opened, ended } = dialled(url, intake, { token: offer.token, signal: later.signal });
+  await opened;
+  later.abort(reason);
+  const sender = new StreamedPageSender(offer.take(), { peer: 'node-b' });
+  await sender.sendRoundEnd(0);
+  await sink.roundEnded(0, 1);
+  sender.close();
+  t.equal(await ended, null, 'an open stream goes on');
+});
+
 void t.test('a slow target is felt by the source, whose memory stays bounded', async (t) => {
   const source = await startSource(t, 1);
   // a target that accepts and does not read
