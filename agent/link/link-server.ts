@@ -230,7 +230,8 @@ export class LinkServer {
       socket.write(
         `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${PAGE_STREAM_PROTOCOL}\r\n\r\n`,
       );
-      const connection = new TcpConnection(socket, `the target of migration ${migration}`);
+      const peer = `the target of migration ${migration}`;
+      const connection = new TcpConnection(socket, peer, this.#options.timers);
       take(entered(this.#pageConnections, connection));
     };
   }

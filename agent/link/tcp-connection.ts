@@ -5,6 +5,8 @@ import { CLOSE_BROKEN, CLOSE_DONE, closeReason } from '../../shared/protocol/clo
 import { duplicateDescriptor } from '../system/system-calls.js';
 import { connectionError } from './connection-end.js';
 import type { Connection, ConnectionEnd } from './connection.js';
+import { CLOSE_TIMEOUT_MS } from './ws-connection.js';
+import { systemTimers, type Timers } from '../../shared/timers.js';
 
 /**
  * The sending end of a page stream over a plain TCP socket, past its upgrade. There are no close codes on it: an end in good order
@@ -19,11 +21,14 @@ export class TcpConnection implements Connection {
   #end: ConnectionEnd | null = null;
   #broken = 'the connection broke';
   readonly #closeListeners: ((end: ConnectionEnd) => void)[] = [];
+  readonly #timers: Pick<Timers, 'after'>;
+  #cancelTimeout: () => void = () => undefined;
 
   /** `peer` is named in errors. */
-  constructor(socket: Socket, peer: string) {
+  constructor(socket: Socket, peer: string, timers: Pick<Timers, 'after'> = systemTimers) {
     this.#socket = socket;
     this.#peer = peer;
+    this.#timers = timers;
     socket.setNoDelay();
     socket.setTimeout(0);
     socket.on('error', (error) => (this.#broken = error.message));
@@ -62,8 +67,16 @@ export class TcpConnection implements Connection {
   close(code: number, reason: string): void {
     if (this.#end || this.#ownEnd) return;
     this.#ownEnd = { code, reason: closeReason(reason), local: true };
-    if (code === CLOSE_DONE) this.#socket.end();
-    else this.#socket.resetAndDestroy();
+    if (code === CLOSE_DONE) {
+      this.#socket.end();
+      // A peer that does not end its side, or takes nothing any more, must not keep the connection here.
+      this.#cancelTimeout = this.#timers.after(CLOSE_TIMEOUT_MS, () => this.#socket.destroy());
+    } else if (this.#socket instanceof TLSSocket) {
+      // It can't be reset. The peer sees an end that it was not told of, which is as good.
+      this.#socket.destroy();
+    } else {
+      this.#socket.resetAndDestroy();
+    }
   }
 
   /**
@@ -106,6 +119,7 @@ export class TcpConnection implements Connection {
 
   #finish(): void {
     if (this.#end) return;
+    this.#cancelTimeout();
     this.#end = this.#ownEnd ?? { code: CLOSE_BROKEN, reason: this.#broken, local: false };
     for (const listener of this.#closeListeners.splice(0)) listener(this.#end);
   }

@@ -50,6 +50,8 @@ export interface TcpPagesOptions {
   readonly onEnd: (error: MigrationError | null) => void;
   readonly timers?: Pick<Timers, 'after'>;
   readonly timeoutMs?: number;
+  /** Gives the dial up; an open stream is ended by close(). */
+  readonly signal?: AbortSignal;
 }
 
 /** An open stream. */
@@ -59,7 +61,7 @@ export interface TcpPages {
 }
 
 /**
- * Opens one. Rejects with peer-unreachable, timeout, or the error with which the source refused. Over https with the
+ * Opens one. Rejects with peer-unreachable, timeout, the reason of the signal, or the error with which the source refused. Over https with the
  * certificates that this process trusts.
  */
 export function dialTcpPages(options: TcpPagesOptions): Promise<TcpPages> {
@@ -73,6 +75,7 @@ class Dial implements TcpPages {
   readonly #socket: Socket;
   readonly #staging: Buffer;
   readonly #cancelTimeout: () => void;
+  readonly #onAbort = () => this.#end(toMigrationError(this.#options.signal?.reason, 'cancelled'));
   readonly #opened: (pages: TcpPages) => void;
   readonly #refused: (error: MigrationError) => void;
   #answer = Buffer.alloc(0);
@@ -100,21 +103,28 @@ class Dial implements TcpPages {
     };
     this.#socket = secure ? connectTls(where) : connect(where);
     this.#cancelTimeout = timers.after(timeoutMs, () => {
-      this.#end(
-        new MigrationError('timeout', `${options.peer} did not answer at ${url} within ${timeoutMs} ms`),
-      );
+      const text = `${options.peer} did not answer at ${url} within ${timeoutMs} ms`;
+      this.#end(this.#answer.length > 0 ? this.#refusal() : new MigrationError('timeout', text));
     });
     this.#socket.on('error', (error) => this.#end(this.#lost(error.message, error)));
     this.#socket.on('end', () => this.#ended());
     this.#socket.on('close', () => this.#end(this.#lost('the connection broke')));
     this.#socket.once(secure ? 'secureConnect' : 'connect', () => this.#socket.write(request(options, host)));
+    options.signal?.addEventListener('abort', this.#onAbort, { once: true });
+    if (options.signal?.aborted) this.#onAbort();
   }
 
   close(): void {
     if (this.#state === 'ended') return;
     this.#state = 'ended';
-    this.#cancelTimeout();
+    this.#settled();
     this.#socket.destroy();
+  }
+
+  /** It is no dial any more. */
+  #settled(): void {
+    this.#cancelTimeout();
+    this.#options.signal?.removeEventListener('abort', this.#onAbort);
   }
 
   #space(): Uint8Array {
@@ -127,7 +137,7 @@ class Dial implements TcpPages {
     try {
       return this.#options.intake.space(LEAST_DIRECT_BYTES);
     } catch {
-      // It has failed, and #read() has said why.
+      // It has failed: what is read next is refused by write(), with the reason.
       return null;
     }
   }
@@ -153,13 +163,19 @@ class Dial implements TcpPages {
     if (end >= 0 && /^HTTP\/1\.1 101 /.test(this.#answer.toString('latin1', 0, 16))) {
       const frames = this.#answer.subarray(end + END_OF_HEAD.length);
       this.#answer = Buffer.alloc(0);
-      this.#cancelTimeout();
+      this.#settled();
       this.#state = 'open';
       this.#opened(this);
       if (frames.length > 0) this.#options.intake.write(frames);
-    } else if (this.#answer.length > MAX_ANSWER_BYTES) {
+    } else if (this.#answer.length > MAX_ANSWER_BYTES || (end >= 0 && this.#hasBody(end))) {
       throw this.#refusal();
     }
+  }
+
+  /** Whether the answer is complete, as far as its head tells: who sent it may keep the connection. */
+  #hasBody(end: number): boolean {
+    const length = /\r\ncontent-length: *(\d+)\r\n/i.exec(this.#answer.toString('latin1', 0, end + 2))?.[1];
+    return length !== undefined && this.#answer.length >= end + END_OF_HEAD.length + Number(length);
   }
 
   /** The source has said its last byte. */

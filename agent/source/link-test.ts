@@ -8,7 +8,8 @@ import { fillRandom, type ScratchMemory, scratchMemory } from '../guest/scratch-
 import type { SourceControl } from '../link/link.js';
 import { type PairHold } from '../lock/pair-lock.js';
 import { Conversation } from './conversation.js';
-import { openPages, type PagesContext } from './open-pages.js';
+import type { StreamedPageSender } from '../link/page-sender.js';
+import { openPages, type PagesContext, type PagesToOpen } from './open-pages.js';
 import { PageSending } from './page-sending.js';
 import { SOURCE_TIMEOUTS } from './source-context.js';
 import { StreamChoice } from './stream-choice.js';
@@ -46,12 +47,14 @@ export async function testLink(
   signal.addEventListener('abort', onAbort, { once: true });
   const conversation = new Conversation(control, to.node, fail);
   let scratch: ScratchMemory | null = null;
+  let pages: PagesToOpen | null = null;
+  let sender: StreamedPageSender | null = null;
   try {
     scratch = await scratchMemory(request.memory, request.bytes, context.memoryDirectory);
     fillRandom(scratch);
     signal.throwIfAborted();
     const guest = { regions: scratch.regions, writeLog: NO_LOG };
-    const pages = openPages(context, guest, request.streams, request.bandwidthBytesPerSecond);
+    pages = openPages(context, guest, request.streams, request.bandwidthBytesPerSecond);
     const agreed = await conversation.ask(
       {
         type: 'link-test',
@@ -63,7 +66,7 @@ export async function testLink(
       'prepared',
       SOURCE_TIMEOUTS.prepareMs,
     );
-    const sender = await pages.open(agreed, stop.signal);
+    sender = await pages.open(agreed, stop.signal);
     sender.onClose(({ reason }) =>
       fail(new MigrationError('link-lost', `a page connection to ${to.node} ended: ${reason}`)),
     );
@@ -90,12 +93,13 @@ export async function testLink(
     }
     const { wireBytes } = sending;
     const streams = sending.streams(agreed.transport);
-    sending.close();
     const { memory, bytes } = request;
     return { from, to: to.node, memory, bytes, bytesPerSecond, wireBytes, streams };
   } finally {
     signal.removeEventListener('abort', onAbort);
     conversation.end(null);
+    pages?.withdraw();
+    sender?.close();
     hold.release();
     control.close(CLOSE_DONE, 'the link test has ended');
     await scratch?.release();

@@ -31,12 +31,15 @@ export class PageOffers {
       token: offer.token,
       take: () => {
         this.#offers.delete(migrationId);
-        const taken = offer.connections.splice(0).map((connection, stream) => {
-          if (connection) return connection;
-          const text = `${peer} said that it has opened the page streams, and stream ${stream} is not open`;
+        const opened = offer.connections.filter((connection) => connection !== undefined);
+        if (opened.length < streams) {
+          const missing = offer.connections.indexOf(undefined);
+          const text = `${peer} said that it has opened the page streams, and stream ${missing} is not open`;
+          // Those that are open stay with the offer, which is withdrawn.
           throw new MigrationError('peer-failed', text);
-        });
-        return taken;
+        }
+        offer.connections.length = 0;
+        return opened;
       },
       withdraw: () => {
         this.#offers.delete(migrationId);

@@ -78,8 +78,8 @@ export class IncomingMigrations {
   readonly #context: IncomingContext;
   /** Those that have a guest here which is not committed yet, by id: one session each. */
   readonly #active = new Map<string, Incoming>();
-  /** Page streams of link tests, by id. */
-  readonly #tests = new Map<string, IncomingPages>();
+  /** Link tests that run, by id. */
+  readonly #tests = new Map<string, { readonly pages: IncomingPages; readonly test: LinkTestSession }>();
   readonly #shown: MigrationInfo[] = [];
   readonly #abortedAnswers = new AbortedAnswers();
   #closing = false;
@@ -163,7 +163,7 @@ export class IncomingMigrations {
   /** For LinkServer: who takes a page connection over. Throws not-found or wrong-state. */
   authorizePages(id: string, stream: number, token: string): (connection: Connection) => void {
     const incoming = this.#active.get(id);
-    const pages = incoming?.session.state.name === 'receiving' ? incoming.pages : this.#tests.get(id);
+    const pages = incoming?.session.state.name === 'receiving' ? incoming.pages : this.#tests.get(id)?.pages;
     if (!pages) throw notExpected();
     return pages.authorize(stream, token);
   }
@@ -179,7 +179,9 @@ export class IncomingMigrations {
       );
       session.fail(new MigrationError('shutting-down', `node ${this.#context.node} is shutting down`));
     }
-    await Promise.all(sessions.map(({ session }) => session.settled));
+    // Their memory is files, which would outlive the agent.
+    const tests = [...this.#tests.values()].map(({ test }) => test.end().then(() => test.ended));
+    await Promise.all([...sessions.map(({ session }) => session.settled), ...tests]);
   }
 
   #open(id: string, from: string, control: TargetControl, served: ServedNodeLock, logger: Logger): Incoming {
@@ -251,12 +253,12 @@ export class IncomingMigrations {
   #startTest(incoming: Incoming, test: LinkTestSession, message: LinkTest, served: ServedNodeLock): void {
     const { id, from, pages } = incoming;
     const inUse = this.#tests.has(id) || this.#active.has(id);
-    const occupation = this.#closing || inUse ? null : served.occupy(() => void test.end());
+    const occupation = this.#closing || inUse || !test.fresh ? null : served.occupy(() => void test.end());
     if (!occupation) {
       const text = `a link test from node ${from} can't begin: take the lock of node ${this.#context.node} first, once`;
       throw new MigrationError('unexpected-message', text);
     }
-    this.#tests.set(id, pages);
+    this.#tests.set(id, { pages, test });
     void test.start(message);
     void test.ended.then(() => {
       this.#tests.delete(id);

@@ -40,23 +40,26 @@ export class IncomingPages {
   readonly #context: IncomingPagesContext;
   #welcome: Welcome | null = null;
   #lanes: readonly PageLane[] = [];
-  #closed = false;
+  readonly #closing = new AbortController();
 
   constructor(context: IncomingPagesContext) {
     this.#context = context;
   }
 
+  /** Rejects with the reason of the request's signal, or `cancelled` once it was closed. */
   async open(request: StreamsRequest): Promise<OpenedStreams> {
     const { url, from, logger } = this.#context;
-    const { pageToken, streams } = request;
+    const { pageToken } = request;
+    const signal = AbortSignal.any([this.#closing.signal, ...(request.signal ? [request.signal] : [])]);
     let finding: OpenedStreams['finding'] = null;
     if (pageToken !== undefined) {
       try {
         if (url === undefined)
           throw new MigrationError('unknown-node', `node ${from} is not among the peers`);
-        await this.#dial({ url, token: pageToken }, streams, request);
+        await this.#dial({ url, token: pageToken }, request, signal);
         return { transport: 'tcp', token: '', finding: null };
       } catch (error) {
+        signal.throwIfAborted();
         const { message } = toMigrationError(error);
         logger.warn(
           { err: error },
@@ -70,6 +73,7 @@ export class IncomingPages {
         };
       }
     }
+    signal.throwIfAborted();
     const token = newPageToken();
     this.#welcome = { token, request, open: new Map() };
     return { transport: 'websocket', token, finding };
@@ -104,7 +108,7 @@ export class IncomingPages {
 
   /** Ends the streams and takes no more. */
   close(): void {
-    this.#closed = true;
+    this.#closing.abort(new MigrationError('cancelled', 'the page streams are not needed any more'));
     const open = this.#welcome?.open;
     this.#welcome = null;
     for (const connection of open?.values() ?? []) connection.close(CLOSE_DONE, 'the migration has ended');
@@ -115,34 +119,35 @@ export class IncomingPages {
   /** All of them or none. */
   async #dial(
     source: { url: string; token: string },
-    streams: number,
     request: StreamsRequest,
+    signal: AbortSignal,
   ): Promise<void> {
     const { migration, from } = this.#context;
-    const opening = Array.from({ length: streams }, (_, stream) =>
-      this.#openLane({ ...source, peer: `node ${from}`, migrationId: migration, stream }, request),
+    const opening = Array.from({ length: request.streams }, (_, stream) =>
+      this.#openLane({ ...source, peer: `node ${from}`, migrationId: migration, stream }, request, signal),
     );
     const settled = await Promise.allSettled(opening);
     const lanes = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     const failed = settled.find((result) => result.status === 'rejected');
-    if (!failed && !this.#closed) {
+    if (!failed && !signal.aborted) {
       this.#lanes = lanes;
       return;
     }
     for (const lane of lanes) lane.close();
-    if (failed) throw failed.reason;
+    throw failed ? failed.reason : signal.reason;
   }
 
   /** The first stream, which carries the device state as well, is read here, and so are all where memory can't be shared. */
-  #openLane(address: LaneAddress, request: StreamsRequest): Promise<PageLane> {
+  #openLane(address: LaneAddress, request: StreamsRequest, signal: AbortSignal): Promise<PageLane> {
     const { fail, threads } = this.#context;
     const { memory, sink, roundEndElsewhere, heardElsewhere, verify } = request;
     const ended = (error: MigrationError | null) => fail(error ?? this.#ended(address.stream));
     const regions = address.stream === 0 ? null : memory.handles;
-    if (regions === null) return openLane(address, memory, sink, ended);
+    if (regions === null) return openLane(address, memory, sink, ended, signal);
     return threads.open(
       { ...address, regions, verify, applied: memory.appliedBuffers },
       { roundEnd: roundEndElsewhere, heard: heardElsewhere, ended },
+      signal,
     );
   }
 

@@ -27,13 +27,18 @@ export class LaneThreads {
   }
 
   /** Opens a lane in a thread. Rejects as openLane(). */
-  async open(request: LaneRequest, events: LaneEvents): Promise<PageLane> {
+  async open(request: LaneRequest, events: LaneEvents, signal: AbortSignal): Promise<PageLane> {
+    signal.throwIfAborted();
     const thread = this.#pool.take();
+    const giveUp = () => thread.giveUp();
+    signal.addEventListener('abort', giveUp, { once: true });
     try {
       return await thread.open(request, events, () => this.#pool.give(thread));
     } catch (error) {
       this.#pool.give(thread);
       throw error;
+    } finally {
+      signal.removeEventListener('abort', giveUp);
     }
   }
 
@@ -71,22 +76,35 @@ class LaneThread {
     return new Promise((resolve, reject) => {
       let sealed: { resolve: () => void; reject: (error: MigrationError) => void } | null = null;
       let opened = false;
+      /** Why the lane is of no use any more; the thread may serve another one by then. */
+      let over: MigrationError | null = null;
       const lane: PageLane = {
         seal: () =>
           new Promise((resolve, reject) => {
+            if (over) {
+              reject(over);
+              return;
+            }
             sealed = { resolve, reject };
             this.#say({ do: 'seal' });
           }),
-        close: () => this.#say({ do: 'close' }),
+        close: () => {
+          if (over) return;
+          over = new MigrationError('link-lost', `page stream ${stream} was closed`);
+          sealed?.reject(over);
+          sealed = null;
+          this.#say({ do: 'close' });
+        },
       };
       this.#broken = (error) => {
         if (!opened) reject(error);
         sealed?.reject(error);
-        if (opened) events.ended(error);
+        if (opened && !over) events.ended(error);
+        over ??= error;
         opened = false;
         sealed = null;
       };
-      this.#hear = (report) => {
+      const hear = (report: LaneReport) => {
         switch (report.say) {
           case 'opened':
             opened = true;
@@ -115,8 +133,21 @@ class LaneThread {
             break;
         }
       };
+      this.#hear = (report) => {
+        try {
+          hear(report);
+        } catch (thrown) {
+          // What a peer sent was refused; thrown out of a message of the thread it would end the process.
+          events.ended(toMigrationError(thrown));
+        }
+      };
       this.#say({ do: 'open', request });
     });
+  }
+
+  /** The lane that is being opened is not needed. */
+  giveUp(): void {
+    this.#say({ do: 'close' });
   }
 
   async end(): Promise<void> {

@@ -22,6 +22,7 @@ export class LinkTestSession {
   readonly #context: LinkTestContext;
   #scratch: ScratchMemory | null = null;
   #starting = false;
+  #started = false;
   #ended = false;
   /** Grows with each piece that the page streams deliver. */
   pieces = 0;
@@ -34,9 +35,15 @@ export class LinkTestSession {
     this.ended = new Promise((resolve) => (this.#resolveEnded = resolve));
   }
 
+  /** Whether one may begin: a connection carries one. */
+  get fresh(): boolean {
+    return !this.#started && !this.#ended;
+  }
+
   /** Takes memory, opens the streams and says so. */
   async start(test: LinkTest): Promise<void> {
     const { memory, pages, control, refuse } = this.#context;
+    this.#started = true;
     this.#starting = true;
     try {
       this.#scratch = await memory(test);

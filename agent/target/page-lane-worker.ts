@@ -18,7 +18,7 @@ class Reading {
   #shared: SharedRegions | null = null;
   #lane: PageLane | null = null;
   #sealed = false;
-  #closed = false;
+  readonly #closing = new AbortController();
   #heardAt = -Infinity;
 
   constructor(request: LaneRequest) {
@@ -30,18 +30,19 @@ class Reading {
     try {
       this.#shared = openRegions(regions);
       const memory = new ReceivedMemory(this.#shared.regions, verify, applied ?? undefined);
-      const lane = await openLane(this.#request, memory, this.#sink(memory), (error) => {
-        say({ say: 'ended', error: error?.toJSON() ?? null });
-      });
+      const { signal } = this.#closing;
+      const ended = (error: MigrationError | null) => say({ say: 'ended', error: error?.toJSON() ?? null });
+      const lane = await openLane(this.#request, memory, this.#sink(memory), ended, signal);
+      if (signal.aborted) {
+        lane.close();
+        throw signal.reason;
+      }
       this.#lane = lane;
-      if (this.#closed) lane.close();
-      else say({ say: 'opened' });
+      say({ say: 'opened' });
     } catch (error) {
       this.#release();
       say({ say: 'refused', error: toMigrationError(error).toJSON() });
-      return;
     }
-    if (this.#closed) this.#letGo();
   }
 
   async seal(): Promise<void> {
@@ -54,15 +55,12 @@ class Reading {
     }
   }
 
+  /** One that is still being opened is refused. */
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort(new MigrationError('cancelled', 'the page stream is not needed any more'));
     if (!this.#lane) return;
     this.#lane.close();
-    this.#letGo();
-  }
-
-  #letGo(): void {
     this.#release();
     say({ say: 'closed' });
   }

@@ -57,12 +57,13 @@ export type LaneReport =
 /** Staging for memory that bytes are written to by system calls: half of what a processor's second cache holds. bytes */
 export const WRITE_THROUGH_STAGING_BYTES = 512 * 1024;
 
-/** Opens a lane in this thread. Rejects as dialTcpPages. */
+/** Opens a lane in this thread. Rejects as dialTcpPages; `signal` gives it up. */
 export async function openLane(
   address: LaneAddress,
   memory: Pick<ReceivedMemory, 'writesThrough'>,
   sink: PageSink,
   onEnd: (error: MigrationError | null) => void,
+  signal: AbortSignal,
 ): Promise<PageLane> {
   const intake = streamDecoder(address.stream, sink);
   const pages = await dialTcpPages({
@@ -70,6 +71,7 @@ export async function openLane(
     intake,
     ...(memory.writesThrough && { stagingBytes: WRITE_THROUGH_STAGING_BYTES }),
     onEnd,
+    signal,
   });
   return {
     seal: () => (intake.atBoundary ? Promise.resolve() : Promise.reject(unsealed(address))),

@@ -59,6 +59,8 @@ export interface StreamsRequest extends Pick<Prepare, 'streams' | 'verify'> {
   readonly roundEndElsewhere: (stream: number, round: number, pagesApplied: number) => void;
   /** Something came by a stream that is read in another thread. */
   readonly heardElsewhere: () => void;
+  /** They are not needed any more: what is still being opened is given up. */
+  readonly signal?: AbortSignal;
 }
 
 /** What is said of them in `prepared`. */
@@ -114,6 +116,7 @@ export class TargetSession {
   /** A verify-request is being answered: one at a time, for each costs a thousand times of what it takes to ask. */
   #hashesDue = false;
   #step: Promise<void> = Promise.resolve();
+  readonly #opening = new AbortController();
   #cancelCommitTimeout: () => void = () => undefined;
   #settle!: () => void;
   /** Resolves when the guest runs here or everything of it is discarded. */
@@ -278,6 +281,8 @@ export class TargetSession {
   #entered(state: TargetState): void {
     const { onState, onWarning, timers = systemTimers } = this.#context;
     this.#cancelCommitTimeout();
+    // The step that opens streams ends at once, and what it prepared is discarded.
+    if (state.name === 'aborting') this.#opening.abort(state.error);
     if (state.name === 'ready') {
       this.#cancelCommitTimeout = timers.after(COMMIT_TIMEOUT_MS, () => {
         const text = `node ${this.#context.peer} did not send the commit within ${COMMIT_TIMEOUT_MS} ms`;
@@ -376,6 +381,7 @@ export class TargetSession {
         this.#roundEnd(stream, round);
       },
       heardElsewhere: () => (this.#pieces += 1),
+      signal: this.#opening.signal,
     });
     if (finding) findings.push(finding);
     this.#send({ type: 'prepared', transport, token, findings });

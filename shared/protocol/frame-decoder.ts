@@ -77,10 +77,11 @@ export class FrameDecoder {
    * sink has a place for them. Null: they are to be read elsewhere and given to write(). Throws as write().
    */
   space(leastBytes: number): Uint8Array | null {
-    if (this.#failure !== null) throw this.#failure;
-    if (this.#target?.type !== 'pages' || this.#payloadLeft < leastBytes) return null;
-    const { run, offset } = this.#target;
-    return this.#sink.place?.(run.region, offset, this.#payloadLeft) ?? null;
+    return this.#guarded(() => {
+      if (this.#target?.type !== 'pages' || this.#payloadLeft < leastBytes) return null;
+      const { run, offset } = this.#target;
+      return this.#sink.place?.(run.region, offset, this.#payloadLeft) ?? null;
+    });
   }
 
   /** That many bytes were put into what space() returned last. Throws as write(). */
@@ -92,10 +93,10 @@ export class FrameDecoder {
     });
   }
 
-  #guarded(step: () => void): void {
+  #guarded<T>(step: () => T): T {
     if (this.#failure !== null) throw this.#failure;
     try {
-      step();
+      return step();
     } catch (thrown) {
       this.#failure = toMigrationError(thrown);
       throw this.#failure;

@@ -54,7 +54,8 @@ export type LinkTestMemory = z.output<typeof LinkTestMemorySchema>;
 export const MAX_LINK_TEST_BYTES = 2 ** 30;
 
 /** Secret of one migration. */
-const PageToken = z.string().max(64);
+/** Base64url: it goes into the head of a request, where a line break would begin another header. Empty where there is none. */
+const PageToken = z.string().regex(/^[A-Za-z0-9_-]{0,64}$/, 'is no page token');
 
 export const SourceMessageSchema = z.discriminatedUnion('type', [
   // -- opening; fields that this version does not know are left out, so that a later one can add some
