@@ -2,7 +2,6 @@ import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import type { Server } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -37,7 +36,7 @@ const server = createServer({ key: await readFile(key), cert: await readFile(cer
 const offers = new PageOffers();
 const link = new LinkServer({
   // The same events; only the sockets differ.
-  server: server as unknown as Server,
+  server: server,
   node: 'node-a',
   agent: 'test agent',
   onControl: () => undefined,

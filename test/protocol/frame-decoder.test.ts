@@ -132,7 +132,8 @@ void t.test('there is space for payload of pages alone, and for all that is left
 });
 
 void t.test('a sink without places is asked for none', (t) => {
-  const { place: _, ...sink } = sinkOfNothing();
+  const sink: FrameSink = sinkOfNothing();
+  delete sink.place;
   const decoder = new FrameDecoder(sink);
   decoder.write(HEADER);
   t.equal(decoder.space(1), null);

@@ -24,7 +24,7 @@ class Placing extends RecordingSink {
 const intake = streamDecoder(0, new Placing([memory]));
 try {
   await new Promise((resolve, reject) => {
-    const onEnd = (error: unknown) => (error === null ? resolve(null) : reject(error as Error));
+    const onEnd = (error: Error | null) => (error === null ? resolve(null) : reject(error));
     const where = { url, peer: 'node node-a', migrationId, stream: 0, token, intake };
     dialTcpPages({ ...where, onEnd }).catch(reject);
   });
