@@ -6,7 +6,7 @@ import { isPageToken, newPageToken } from '../link/page-token.js';
 /** The page streams that the target of one migration may open here. */
 export interface PageOffer {
   readonly token: string;
-  /** Those that it has opened, in the order of their numbers. Throws peer-failed if one is missing. */
+  /** Those that it has opened, in the order of their numbers. Throws link-lost if one has ended, peer-failed if one never was. */
   take(): Connection[];
   /** Lets no more in, and ends those that were not taken. Harmless when repeated. */
   withdraw(): void;
@@ -16,6 +16,8 @@ interface Offer {
   readonly token: string;
   readonly peer: string;
   readonly connections: (Connection | undefined)[];
+  /** Streams that were open and have ended. */
+  readonly ended: Set<number>;
 }
 
 /** The page streams that the targets of this node's migrations may open here, over TCP. */
@@ -25,7 +27,7 @@ export class PageOffers {
   /** Makes `streams` of them welcome, of the target `peer`. */
   offer(migrationId: string, streams: number, peer: string): PageOffer {
     const connections = Array.from({ length: streams }, () => undefined);
-    const offer: Offer = { token: newPageToken(), peer, connections };
+    const offer: Offer = { token: newPageToken(), peer, connections, ended: new Set() };
     this.#offers.set(migrationId, offer);
     return {
       token: offer.token,
@@ -33,10 +35,8 @@ export class PageOffers {
         this.#offers.delete(migrationId);
         const opened = offer.connections.filter((connection) => connection !== undefined);
         if (opened.length < streams) {
-          const missing = offer.connections.indexOf(undefined);
-          const text = `${peer} said that it has opened the page streams, and stream ${missing} is not open`;
           // Those that are open stay with the offer, which is withdrawn.
-          throw new MigrationError('peer-failed', text);
+          throw missing(offer);
         }
         offer.connections.length = 0;
         return opened;
@@ -61,8 +61,21 @@ export class PageOffers {
     return (connection) => {
       offer.connections[stream] = connection;
       connection.onClose(() => {
-        if (offer.connections[stream] === connection) offer.connections[stream] = undefined;
+        if (offer.connections[stream] !== connection) return;
+        offer.connections[stream] = undefined;
+        offer.ended.add(stream);
       });
     };
   }
+}
+
+/** A stream that has ended is a link that was lost: why, the target may be about to say. */
+function missing({ peer, connections, ended }: Offer): MigrationError {
+  const stream = connections.indexOf(undefined);
+  return ended.has(stream)
+    ? new MigrationError('link-lost', `page stream ${stream} to ${peer} has ended before it was used`)
+    : new MigrationError(
+        'peer-failed',
+        `${peer} said that it has opened the page streams, and stream ${stream} is not open`,
+      );
 }

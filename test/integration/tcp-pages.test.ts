@@ -566,6 +566,15 @@ void t.test(
   },
 );
 
+void t.test('a stream that has ended before it was used is a lost link', async (t) => {
+  const source = await startSource(t, 1);
+  const { opened } = dialled(source.url, nowhere, { token: source.offer.token });
+  (await opened).close();
+  await source.connectionsLeft(0);
+  t.throws(() => source.offer.take(), { code: 'link-lost', message: /stream 0 to .* has ended/ });
+  source.offer.withdraw();
+});
+
 void t.test('streams that were offered and not all opened are let go', async (t) => {
   const source = await startSource(t, 3);
   const { token } = source.offer;

@@ -12,7 +12,7 @@ void t.test('quantities are texts with a unit, or numbers', (t) => {
     shutdown: { timeout: '1min' },
   });
   t.equal(config.guestMemory, 2 * 2 ** 30);
-  t.strictSame(config.link, { heartbeat: 100, silence: 1000 });
+  t.strictSame(config.link, { heartbeat: 100, silence: 1000, pages: 'auto' });
   t.strictSame(config.lock, { grace: 0 });
   t.equal(config.shutdown.timeout, 60_000);
   t.end();
