@@ -4,7 +4,7 @@ import { formatRate } from '../../shared/units.js';
 /**
  * How many of a migration's page streams carry pages. Each stream is read by a thread of the target, so more of them pay
  * where the target's processor is what limits, and are of no use where the link does. Which of the two it is shows in round 0:
- * one stream is measured, then two, then four, for as long as the rate grows. Later rounds keep what was best. Pure: bytes and times in,
+ * one stream is measured, then two, then one again, and if two carried more than either time, four; and so on. Later rounds keep what was best. Pure: bytes and times in,
  * a number of streams out.
  */
 
@@ -22,12 +22,20 @@ export function streamsToOpen(wanted: MigrationOptions['streams'], processors: n
   return wanted === 'auto' ? Math.min(MAX_AUTO_STREAMS, processors) : wanted;
 }
 
+/** Sent before anything is measured: code is compiled, the window of the connection grows. bytes */
+export const WARM_UP_BYTES = 16 * 2 ** 20;
+
+type Trial = StreamsReport['tried'][number];
+
 export class StreamChoice {
   readonly #open: number;
   readonly #measured: boolean;
-  readonly #tried: { streams: number; bytesPerSecond: number }[] = [];
+  readonly #trials: Trial[] = [];
   #streams: number;
-  /** Where the trial that runs began; null before the first byte and after the last trial. */
+  /** What was best so far, and what looks better until that is measured once more. */
+  #best: Trial | null = null;
+  #candidate: Trial | null = null;
+  /** Where the trial that runs began; null before the first byte. */
   #since: { ms: number; bytes: number } | null = null;
   #settled: boolean;
 
@@ -46,30 +54,44 @@ export class StreamChoice {
 
   /** So many bytes were taken by the link until then. To be called often while round 0 is sent. */
   observe(nowMs: number, takenBytes: number): void {
-    if (this.#settled) return;
+    if (this.#settled || takenBytes < WARM_UP_BYTES) return;
     const since = (this.#since ??= { ms: nowMs, bytes: takenBytes });
     const bytes = takenBytes - since.bytes;
     if (bytes < TRIAL_BYTES || nowMs <= since.ms) return;
-    const before = this.#tried.at(-1)?.bytesPerSecond ?? 0;
-    const bytesPerSecond = (bytes / (nowMs - since.ms)) * 1000;
-    this.#tried.push({ streams: this.#streams, bytesPerSecond });
-    if (bytesPerSecond < before * WORTHWHILE_GAIN || this.#streams === this.#open) {
-      this.settle();
-      return;
-    }
-    this.#streams = Math.min(2 * this.#streams, this.#open);
     this.#since = { ms: nowMs, bytes: takenBytes };
+    this.#tried({ streams: this.#streams, bytesPerSecond: (bytes / (nowMs - since.ms)) * 1000 });
   }
 
   /** Round 0 is over: what was best so far stays. */
   settle(): void {
     if (this.#settled) return;
     this.#settled = true;
-    let best = { streams: 1, bytesPerSecond: 0 };
-    for (const trial of this.#tried) {
-      if (trial.bytesPerSecond >= best.bytesPerSecond * WORTHWHILE_GAIN) best = trial;
-    }
-    this.#streams = best.streams;
+    this.#streams = this.#best?.streams ?? 1;
+  }
+
+  #tried(trial: Trial): void {
+    this.#trials.push(trial);
+    const { bytesPerSecond } = trial;
+    if (this.#candidate) {
+      // The fewer streams once more, after the more: a machine that just became warm has gained nothing by these.
+      const gained = this.#candidate.bytesPerSecond >= bytesPerSecond * WORTHWHILE_GAIN;
+      if (gained) this.#best = this.#candidate;
+      this.#candidate = null;
+      if (!gained) this.settle();
+      else this.#tryMore();
+    } else if (!this.#best) {
+      this.#best = trial;
+      this.#tryMore();
+    } else if (bytesPerSecond >= this.#best.bytesPerSecond * WORTHWHILE_GAIN) {
+      this.#candidate = trial;
+      this.#streams = this.#best.streams;
+    } else this.settle();
+  }
+
+  #tryMore(): void {
+    const { streams } = this.#best!;
+    if (streams === this.#open) this.settle();
+    else this.#streams = Math.min(2 * streams, this.#open);
   }
 
   report(transport: StreamsReport['transport']): StreamsReport {
@@ -78,14 +100,14 @@ export class StreamChoice {
       open: this.#open,
       used: this.#streams,
       reason: this.#reason(),
-      tried: [...this.#tried],
+      tried: [...this.#trials],
     };
   }
 
   #reason(): string {
     if (!this.#measured) return this.#open === 1 ? 'one was opened' : 'as asked for';
-    if (this.#tried.length < 2) return 'too little was sent to try more';
-    const rates = this.#tried.map(
+    if (this.#trials.length < 2) return 'too little was sent to try more';
+    const rates = this.#trials.map(
       ({ streams, bytesPerSecond }) => `${formatRate(bytesPerSecond)} with ${streams}`,
     );
     return `measured in round 0: ${rates.join(', ')}`;
