@@ -10,7 +10,10 @@ import type { SourceState } from './source-state.js';
 /** How long each answer of the target may take before the migration fails (or, after the commit, is asked for). ms */
 export interface SourceTimeouts {
   readonly prepareMs: number;
-  /** For the reason why the target gave up, which the end of its page streams can overtake on its way. */
+  /**
+   * For the reason why the target gave up, which the end of its page streams can overtake on its way: on another connection, where
+   * a packet that is lost comes again after 200 ms at the earliest. The guest runs on meanwhile.
+   */
   readonly explanationMs: number;
   /** Without one more frame taken by the page streams: a peer that is there and reads nothing. */
   readonly stallMs: number;
@@ -28,7 +31,7 @@ export interface SourceTimeouts {
 
 export const SOURCE_TIMEOUTS: SourceTimeouts = {
   prepareMs: 60_000,
-  explanationMs: 200,
+  explanationMs: 1_000,
   stallMs: 30_000,
   roundAckMs: 60_000,
   finalizeMs: 60_000,
