@@ -206,6 +206,8 @@ export interface StreamsReport {
   reason: string;
   /** What was tried in round 0. */
   tried: { streams: number; bytesPerSecond: number }[];
+  /** Why pages went over WebSocket though both agents can do better, and the remedy. */
+  finding?: PreflightFinding;
 }
 
 export type ConvergenceReason = 'below-threshold' | 'stalled' | 'round-limit' | 'time-limit';

@@ -19,3 +19,6 @@ export const PAGE_STREAM_PROTOCOL = 'vmferry-pages';
 
 /** The feature of a hello by which both say that they can do that. */
 export const TCP_PAGES_FEATURE = 'tcp-pages';
+
+/** The finding by which a target says that it could not. */
+export const PAGES_BY_WEBSOCKET = 'pages-by-websocket';

@@ -92,7 +92,7 @@ export async function testLink(
       bytesPerSecond.push((request.bytes / (performance.now() - startedAt)) * 1000);
     }
     const { wireBytes } = sending;
-    const streams = sending.streams(agreed.transport);
+    const streams = sending.streams(agreed);
     const { memory, bytes } = request;
     return { from, to: to.node, memory, bytes, bytesPerSecond, wireBytes, streams };
   } finally {

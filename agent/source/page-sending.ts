@@ -3,10 +3,11 @@ import { MigrationError } from '../../shared/errors.js';
 import { countPages, type Run } from '../../shared/page.js';
 import type { Timers } from '../../shared/timers.js';
 import type { Guest } from '../guest/guest.js';
+import { PAGES_BY_WEBSOCKET } from '../link/link-paths.js';
 import type { PageSender } from '../link/link.js';
 import type { Conversation } from './conversation.js';
 import { type CopyFigures, copyRuns } from './copy-runs.js';
-import type { SourceContext } from './source-context.js';
+import type { AgreedPages, SourceContext } from './source-context.js';
 import type { StreamChoice } from './stream-choice.js';
 
 /** Progress is reported this often at most. ms */
@@ -98,8 +99,9 @@ export class PageSending {
     }
   }
 
-  streams(transport: StreamsReport['transport']): StreamsReport {
-    return this.#context.choice.report(transport);
+  streams({ transport, findings }: AgreedPages): StreamsReport {
+    const finding = findings.find(({ code }) => code === PAGES_BY_WEBSOCKET);
+    return { ...this.#context.choice.report(transport), ...(finding && { finding }) };
   }
 
   close(error?: MigrationError): void {

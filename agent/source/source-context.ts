@@ -1,5 +1,5 @@
 import type { MigrationOptions, MigrationPhase, RoundResult } from '../../shared/api.js';
-import type { Transport } from '../../shared/protocol/messages.js';
+import type { PreflightFinding, Transport } from '../../shared/protocol/messages.js';
 import type { Timers } from '../../shared/timers.js';
 import type { Guest } from '../guest/guest.js';
 import type { OwnershipJournal } from '../journal/ownership-journal.js';
@@ -46,6 +46,8 @@ export interface AgreedPages {
   readonly transport: Transport;
   /** Opens streams at the target, over WebSocket. */
   readonly token: string;
+  /** What the target has found, the way that pages take included. */
+  readonly findings: readonly PreflightFinding[];
 }
 
 export interface SourceProgress {

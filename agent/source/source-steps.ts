@@ -1,7 +1,6 @@
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import type { JournalEntry } from '../journal/ownership-journal.js';
 import { countPages, type Run, unionRuns } from '../../shared/page.js';
-import type { Transport } from '../../shared/protocol/messages.js';
 import { unixNow } from '../../shared/unix-clock.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
 import { compareMemory } from './compare-memory.js';
@@ -11,7 +10,7 @@ import type { CopyFigures } from './copy-runs.js';
 import type { MigrationReport } from './migration-report.js';
 import { askUntilAnswered } from './outcome-question.js';
 import { PageSending } from './page-sending.js';
-import type { SourceContext } from './source-context.js';
+import type { AgreedPages, SourceContext } from './source-context.js';
 import { StreamChoice } from './stream-choice.js';
 import type { SourceEffect, SourceEvent } from './source-state.js';
 import { StateSending } from './state-sending.js';
@@ -36,7 +35,7 @@ export class SourceSteps {
   /** Ends the step that is under way when the migration is given up. */
   readonly #stop = new AbortController();
   #sending: PageSending | null = null;
-  #transport: Transport = 'websocket';
+  #agreed: AgreedPages | null = null;
   #pending: Run[] = [];
   #copyStartedAt = 0;
   #pausedAt: number | null = null;
@@ -133,7 +132,7 @@ export class SourceSteps {
       'prepared',
       timeouts.prepareMs,
     );
-    this.#transport = agreed.transport;
+    this.#agreed = agreed;
     const { signal } = this.#stop;
     const sender = await openPages(agreed, signal);
     this.#sending = new PageSending(sender, conversation, {
@@ -161,7 +160,7 @@ export class SourceSteps {
     const deadline = this.#copyStartedAt + options.maxTotalMs;
     const { left, ...copied } = await this.#pages.runs(round, this.#pending, deadline);
     await this.#endRound();
-    report.streams = this.#pages.streams(this.#transport);
+    report.streams = this.#pages.streams(this.#agreed!);
     const wireBytes = this.wireBytes - wireBefore;
     const written = await guest.writeLog.harvest();
     guest.writeLog.confirm?.();

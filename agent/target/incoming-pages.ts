@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { CLOSE_DONE } from '../../shared/protocol/close-codes.js';
 import type { Connection } from '../link/connection.js';
+import { PAGES_BY_WEBSOCKET } from '../link/link-paths.js';
 import { receivePages } from '../link/page-receiver.js';
 import { isPageToken, newPageToken } from '../link/page-token.js';
 import type { LaneThreads } from './lane-threads.js';
@@ -67,7 +68,7 @@ export class IncomingPages {
         );
         finding = {
           level: 'warning',
-          code: 'pages-by-websocket',
+          code: PAGES_BY_WEBSOCKET,
           message: `pages come over WebSocket, slower than over TCP: ${message}`.slice(0, 1000),
           remedy: `let the target reach the agent of node ${from}: its address is one of the target's 'peers'`,
         };

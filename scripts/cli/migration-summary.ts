@@ -9,6 +9,7 @@ export function migrationSummary(result: MigrationResult): string {
   if (result.rounds.length > 0) lines.push('', roundTable(result), '');
   if (result.downtimeMs > 0) lines.push(downtimeLine(result));
   if (result.rounds.length > 0) lines.push(sentLine(result));
+  if (result.streams?.finding) lines.push(...findingLines([result.streams.finding]));
   if (result.convergence) {
     const { reason, action, thresholdBytes } = result.convergence;
     lines.push(
