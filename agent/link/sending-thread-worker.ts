@@ -1,5 +1,7 @@
 import { Socket } from 'node:net';
 import { parentPort } from 'node:worker_threads';
+import { toMigrationError } from '../../shared/errors.js';
+import { errorToCloseCode } from '../../shared/protocol/close-codes.js';
 import { openRegions, type SharedRegions } from '../guest/region-handle.js';
 import type { SendingCommand, SendingReport } from './sending-threads.js';
 import { TcpConnection } from './tcp-connection.js';
@@ -11,20 +13,35 @@ const say = (report: SendingReport) => port.postMessage(report);
 
 class Sending {
   readonly #connection: TcpConnection;
-  readonly #shared: SharedRegions;
+  /** Null where it could not be had, and once all is let go. */
+  #shared: SharedRegions | null = null;
   /** Taken in this turn, and not told yet. */
   #taken = 0;
 
   constructor({ fd, peer, regions }: Extract<SendingCommand, { do: 'open' }>) {
-    this.#shared = openRegions(regions);
     const socket = new Socket({ fd, readable: true, writable: true });
     this.#connection = new TcpConnection(socket, peer);
     this.#connection.onMessage(() => say({ say: 'heard' }));
     this.#connection.onClose((end) => {
-      this.#shared.release();
+      this.#shared?.release();
+      this.#shared = null;
+      // What was taken is not told any more: the thread may be another connection's by then.
+      this.#taken = 0;
       say({ say: 'ended', end });
     });
     socket.resume();
+    try {
+      this.#shared = openRegions(regions);
+    } catch (thrown) {
+      // Only with the socket in hand: nobody else would close it.
+      const { message } = toMigrationError(thrown);
+      this.#connection.close(errorToCloseCode('internal'), `the guest's memory can't be read: ${message}`);
+    }
+  }
+
+  sendMemory(region: number, offset: number, bytes: number): void {
+    const memory = this.#shared?.regions[region]?.memory;
+    if (memory) this.send(memory.subarray(offset, offset + bytes));
   }
 
   send(data: Uint8Array): void {
@@ -35,10 +52,6 @@ class Sending {
     );
   }
 
-  memory(region: number, offset: number, bytes: number): Uint8Array {
-    return this.#shared.regions[region]!.memory.subarray(offset, offset + bytes);
-  }
-
   close(code: number, reason: string): void {
     this.#connection.close(code, reason);
   }
@@ -47,7 +60,7 @@ class Sending {
     this.#taken += 1;
     if (this.#taken > 1) return;
     setImmediate(() => {
-      say({ say: 'taken', count: this.#taken });
+      if (this.#taken > 0) say({ say: 'taken', count: this.#taken });
       this.#taken = 0;
     });
   }
@@ -61,7 +74,7 @@ port.on('message', (command: SendingCommand) => {
       sending = new Sending(command);
       break;
     case 'send':
-      sending?.send(sending.memory(command.region, command.offset, command.bytes));
+      sending?.sendMemory(command.region, command.offset, command.bytes);
       break;
     case 'send-content':
       sending?.send(command.content);

@@ -128,6 +128,7 @@ class LaneThread {
             events.ended(report.error && asError(report.error));
             break;
           case 'closed':
+            over ??= new MigrationError('cancelled', `page stream ${stream} was not needed any more`);
             this.#broken = () => undefined;
             onClosed();
             break;

@@ -116,3 +116,37 @@ await t.test('something else that answers there is said to be no agent', async (
   t.equal(code, EXIT.failed);
   t.match(stderr, /what answers there \(HTTP 200\) is no vmferry agent\. Check the address/);
 });
+
+await t.test('limit asks the agent for another bandwidth, and refuses what is none', async (t) => {
+  const service = new FakeAgentService();
+  const { app, url } = await listeningServer(service);
+  t.teardown(() => app.close());
+  const limit = (...args: string[]) => start(['limit', MIGRATION_ID, ...args], url).ended;
+  const [slower, none, json] = await Promise.all([
+    limit('--bandwidth', '200mbit'),
+    limit('--bandwidth', '0'),
+    limit('--bandwidth', '1MB', '--json'),
+  ]);
+  t.match(slower, {
+    code: EXIT.done,
+    stderr: '',
+    stdout: `migration ${MIGRATION_ID} is limited to 25.0 MB/s\n`,
+  });
+  t.match(none, { code: EXIT.done, stdout: /has no limit/ });
+  t.match(JSON.parse(json.stdout), { id: MIGRATION_ID });
+  t.same(
+    service.calls.filter(([name]) => name === 'limitMigration').sort((a, b) => Number(a[2]) - Number(b[2])),
+    [0, 1e6, 25e6].map((rate) => ['limitMigration', MIGRATION_ID, rate]),
+  );
+  const wrong = [['--bandwidth', 'fast'], ['--bandwidth', '-5mbit'], ['--bandwidth'], []];
+  for (const { code, stdout, stderr } of await Promise.all(wrong.map((args) => limit(...args)))) {
+    t.equal(code, EXIT.usage);
+    t.equal(stdout, '');
+    t.match(stderr, /bandwidth/);
+  }
+  t.equal(
+    service.calls.filter(([name]) => name === 'limitMigration').length,
+    3,
+    'none of them was asked for',
+  );
+});

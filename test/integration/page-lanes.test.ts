@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import type { Worker } from 'node:worker_threads';
 import t, { type Test } from 'tap';
 import type { Region } from '../../agent/guest/guest.js';
 import { hashPage } from '../../agent/guest/page-hash.js';
@@ -22,6 +21,7 @@ import {
 } from '../../shared/protocol/frame.js';
 import { MIGRATION, startEndpoint, TOKEN } from '../support/link-endpoints.js';
 import { RecordingSink } from '../support/link-sink.js';
+import { startedWorkers, turn } from '../support/recorded-workers.js';
 import { ramFile } from '../system/ram-file.js';
 
 /** Page lanes: threads that read streams of a real source into memory that this thread shares with them. */
@@ -112,17 +112,6 @@ function request(url: string, region: Region, more: Partial<LaneRequest> = {}): 
     ...{ regions: [region.handle!], verify: 'off', applied: null },
     ...more,
   };
-}
-
-const turn = () => new Promise((resolve) => setImmediate(resolve));
-
-/** Workers that are started from here on; they are announced a turn later. */
-function startedWorkers(t: Test): Worker[] {
-  const workers: Worker[] = [];
-  const add = (worker: Worker) => workers.push(worker);
-  process.on('worker', add);
-  t.teardown(() => void process.off('worker', add));
-  return workers;
 }
 
 for (const kind of ['buffer', 'file'] as const) {
