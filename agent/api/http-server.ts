@@ -64,9 +64,18 @@ export function createHttpServer({ service, logger, limits }: HttpServerOptions)
     done();
   });
 
+  // A connection that is in use when the server closes is not closed with those that are not: kept alive behind its answer, it
+  // would hold up the end of the agent for more than a minute.
+  let closing = false;
+  app.addHook('onSend', (_request, reply, _payload, done) => {
+    if (closing) reply.header('connection', 'close');
+    done();
+  });
+
   const streams = new EventStreams(bounds);
   const closeSilentConnections = trackSilentConnections(app.server);
   app.addHook('preClose', (done) => {
+    closing = true;
     streams.close();
     closeSilentConnections();
     done();

@@ -1,4 +1,5 @@
 import { EventEmitter, once } from 'node:events';
+import { Agent, type IncomingMessage, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import type { FastifyReply } from 'fastify';
@@ -7,7 +8,7 @@ import { EventStreams } from '../../agent/api/event-streams.js';
 import { API_LIMITS } from '../../agent/api/limits.js';
 import { MigrationError } from '../../shared/errors.js';
 import { FakeAgentService } from '../support/api-fake-service.js';
-import { completedMigration, consoleChunk, MIGRATION_ID } from '../support/api-samples.js';
+import { completedMigration, consoleChunk, linkTestResult, MIGRATION_ID } from '../support/api-samples.js';
 import { listeningServer } from '../support/api-server.js';
 
 const EVENTS = `/v1/migrations/${MIGRATION_ID}/events`;
@@ -234,4 +235,32 @@ await t.test('what is no HTTP is answered in the same form', async (t) => {
   await once(socket, 'close');
   t.match(answer, /^HTTP\/1\.1 400 Bad Request\r\n/);
   t.match(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n'))), { error: { code: 'invalid-request' } });
+});
+
+await t.test('a request that is answered while the server closes leaves no connection behind', async (t) => {
+  const service = new FakeAgentService();
+  let asked!: () => void;
+  let answer!: () => void;
+  const underWay = new Promise<void>((resolve) => (asked = resolve));
+  const held = new Promise<void>((resolve) => (answer = resolve));
+  service.testLink = async () => {
+    asked();
+    await held;
+    return linkTestResult();
+  };
+  const { app, port } = await listeningServer(service);
+  const agent = new Agent({ keepAlive: true });
+  t.teardown(() => agent.destroy());
+  const headers = { 'content-type': 'application/json' };
+  const asking = request({ agent, host: '127.0.0.1', port, method: 'POST', path: '/v1/link-tests', headers });
+  asking.end('{"to": "b"}');
+  await underWay;
+  const closing = new Promise<void>((resolve) => app.server.once('close', resolve));
+  const closed = app.close();
+  while (app.server.listening) await new Promise((resolve) => setImmediate(resolve));
+  answer();
+  const [response] = (await once(asking, 'response')) as [IncomingMessage];
+  t.match(response, { statusCode: 200, headers: { connection: 'close' } });
+  response.resume();
+  await Promise.all([closing, closed]);
 });
