@@ -171,16 +171,19 @@ export class IncomingMigrations {
   /** Gives up what is not committed: the guests go on where they are. Waits for what is committed. */
   async close(): Promise<void> {
     this.#closing = true;
+    const { node } = this.#context;
     const sessions = [...this.#active.values()];
     for (const { id, session } of sessions) {
       this.#context.logger.warn(
         { migration: id, role: 'target' },
         'incoming migration given up: shutting down',
       );
-      session.fail(new MigrationError('shutting-down', `node ${this.#context.node} is shutting down`));
+      session.fail(new MigrationError('shutting-down', `node ${node} is shutting down`));
     }
     // Their memory is files, which would outlive the agent.
-    const tests = [...this.#tests.values()].map(({ test }) => test.end().then(() => test.ended));
+    const tests = [...this.#tests.values()].map(({ test }) =>
+      test.fail(new MigrationError('shutting-down', `node ${node} is shutting down`)),
+    );
     await Promise.all([...sessions.map(({ session }) => session.settled), ...tests]);
   }
 

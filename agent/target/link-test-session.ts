@@ -72,6 +72,13 @@ export class LinkTestSession {
     if (this.#ended) await this.#release();
   }
 
+  /** Ends it for a reason that the source is told. Resolves when all that it held is released. */
+  async fail(error: MigrationError): Promise<void> {
+    this.#context.refuse(error);
+    await this.end();
+    await this.ended;
+  }
+
   /** The connection is gone, or about to be. Harmless when repeated. */
   async end(): Promise<void> {
     this.#ended = true;
