@@ -24,7 +24,7 @@ async function foreignQemu(
   const child = spawn(
     'qemu-system-x86_64',
     [
-      ...['-accel', 'tcg', '-display', 'none', '-qmp', `unix:${socket},server=on,wait=off`],
+      ...['-accel', 'tcg', '-display', 'none', '-qmp', `unix:${socket},server=on,wait=on`],
       ...parameters(ram),
     ],
     { stdio: ['ignore', 'ignore', 'inherit'] },

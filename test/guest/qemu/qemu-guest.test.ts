@@ -259,12 +259,14 @@ void test('a QEMU that is killed fails what is under way at once, and says how i
 void test('a state that is none', async (t) => {
   const pair = new QemuPair(t);
   const guest = await pair.boot();
-  const state = Buffer.concat(await savedState(guest));
-  const cut = (await pair.incoming(guest)).loadState(arriving([state.subarray(1)]));
+  const [header, stream, ...rest] = await savedState(guest);
+  const cut = (await pair.incoming(guest)).loadState(arriving([header!.subarray(1), stream!, ...rest]));
   await t.rejects(cut, { code: 'load-failed', message: /does not begin as one/ });
   const other = { ...guest.definition, name: `web-${process.pid}-2` };
   const damaged = await pair.incomingTo(pair.target, other, 'migration-2');
-  await t.rejects(damaged.loadState(arriving([Uint8Array.from(state).fill(0x5a, 100, 1000)])), {
+  const SECTION_HEADER_BYTES = 8;
+  const wrong = Uint8Array.from(stream!).fill(0x5a, SECTION_HEADER_BYTES);
+  await t.rejects(damaged.loadState(arriving([header!, wrong, ...rest])), {
     code: 'load-failed',
     message: /could not load the state of the guest's devices: /,
   });

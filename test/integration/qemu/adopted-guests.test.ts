@@ -35,7 +35,7 @@ await t.test('a QEMU that qualifies is adopted and moves there and back', async 
       ],
       ...['-object', `memory-backend-file,id=ram0,size=32M,mem-path=${ram},share=on`],
       ...['-drive', `file=${image},format=raw,if=virtio,readonly=on`],
-      ...['-qmp', `unix:${socket},server=on,wait=off`],
+      ...['-qmp', `unix:${socket},server=on,wait=on`],
     ],
     { stdio: 'ignore', detached: true },
   );

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MigrationError } from '../../../../shared/errors.js';
 import { delay, systemTimers } from '../../../../shared/timers.js';
+import { qmpSocketArgument } from '../process/command-line.js';
+import { complaints } from '../process/complaints.js';
 import { QmpConnection } from '../qmp/qmp-connection.js';
 import { QmpConnectionError } from '../qmp/qmp-errors.js';
 
@@ -11,7 +13,8 @@ import { QmpConnectionError } from '../qmp/qmp-errors.js';
 const PROBE_MS = 20_000;
 /** Between two tries to connect to it. ms */
 const TRY_MS = 3;
-/** Of what a QEMU says as it fails. */
+/** Of what a QEMU says: kept, and told as it fails. */
+const MAX_HEARD = 4096;
 const MAX_WORDS = 300;
 
 /** How a QEMU ended. */
@@ -44,7 +47,14 @@ export async function askQemu<Answer>(
   const directory = await mkdtemp(join(tmpdir(), 'vmferry-probe-'));
   const path = join(directory, 'qmp');
   const fixed = ['-S', '-nodefaults', '-no-user-config', '-display', 'none'];
-  const probe = start(binary, [...fixed, '-qmp', `unix:${path},server=on,wait=off`, ...parameters]);
+  const probe = start(binary, [
+    ...fixed,
+    '-chardev',
+    qmpSocketArgument(path),
+    '-mon',
+    'chardev=qmp,mode=control',
+    ...parameters,
+  ]);
   const ended = probe.end.then(({ words }): never => {
     throw new MigrationError('unsupported-guest', `${binary} ${words}`);
   });
@@ -83,7 +93,7 @@ function start(binary: string, parameters: readonly string[]): Probe {
   const kill = () => child.kill('SIGKILL');
   let said = '';
   child.stderr.on('data', (text: Buffer) => {
-    if (said.length < MAX_WORDS) said = (said + text.toString()).slice(0, MAX_WORDS);
+    if (said.length < MAX_HEARD) said = (said + text.toString()).slice(0, MAX_HEARD);
   });
   const end = new Promise<ProbeEnd>((resolve, reject) => {
     const cancelLimit = systemTimers.after(PROBE_MS, kill);
@@ -95,7 +105,7 @@ function start(binary: string, parameters: readonly string[]): Probe {
     child.on('close', (exitCode, signal) => {
       cancelLimit();
       const how = exitCode === null ? `was ended by ${signal}` : `ended with code ${exitCode}`;
-      const [firstLine = ''] = said.split('\n');
+      const [firstLine = ''] = complaints(said).slice(0, MAX_WORDS).split('\n');
       resolve({ exitCode, words: firstLine === '' ? how : `${how}: ${firstLine}` });
     });
   });

@@ -51,9 +51,13 @@ export function qemuArguments(launch: Launch): string[] {
   ];
 }
 
-/** The argument by which a QEMU of ours is known among all processes: no other has that socket. */
+/**
+ * The argument by which a QEMU of ours is known among all processes: no other has that socket. QEMU waits for its agent
+ * before it goes on: with 'wait=off' its main loop and its monitor's thread accept the first connection both, and the one
+ * that comes too late hangs there (seen with QEMU 7.2).
+ */
 export function qmpSocketArgument(path: string): string {
-  return `socket,id=qmp,path=${value(path)},server=on,wait=off`;
+  return `socket,id=qmp,path=${value(path)},server=on,wait=on`;
 }
 
 function memoryArguments({ definition: { machine, memory, memoryObjects }, ramFiles }: Launch): string[] {

@@ -3,6 +3,7 @@ import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MigrationError } from '../../../../shared/errors.js';
 import { validate } from '../../../../shared/validate.js';
+import { complaints } from './complaints.js';
 import { type GuestRecord, GuestRecordSchema } from './guest-record.js';
 
 /** Longest path of a unix socket, without its final zero: sun_path in unix(7). bytes */
@@ -83,7 +84,7 @@ export class RunDirectory {
   /** The last of what QEMU has said on its standard error; empty where it said nothing. */
   lastWords(): string {
     try {
-      return readFileSync(this.qemuLog, 'utf8').trim().slice(-QUOTED_CHARACTERS);
+      return complaints(readFileSync(this.qemuLog, 'utf8')).trim().slice(-QUOTED_CHARACTERS);
     } catch {
       return '';
     }

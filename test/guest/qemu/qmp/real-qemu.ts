@@ -1,12 +1,17 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
+import { qmpSocketArgument } from '../../../../agent/guest/qemu/process/command-line.js';
+import { complaints } from '../../../../agent/guest/qemu/process/complaints.js';
 import { QmpConnection } from '../../../../agent/guest/qemu/qmp/qmp-connection.js';
+import { QmpConnectionError } from '../../../../agent/guest/qemu/qmp/qmp-errors.js';
+import { delay, systemTimers } from '../../../../shared/timers.js';
 
 export const QEMU = 'qemu-system-x86_64';
+
+/** Between two tries to connect to one that starts. ms */
+const TRY_MS = 3;
 
 /** A QEMU of a test, stopped before its first instruction, with a directory of its own. */
 export class RealQemu {
@@ -14,28 +19,21 @@ export class RealQemu {
   readonly #directory: string;
   readonly #child: ChildProcess;
   readonly #exit: Promise<unknown>;
+  #said = '';
 
   /** `parameters` come after '-S -nodefaults -display none'; they may depend on the directory. */
   static async start(parameters: (directory: string) => string[]): Promise<RealQemu> {
     const directory = await mkdtemp(join(tmpdir(), 'vmferry-qemu-'));
-    const qemu = new RealQemu(directory, parameters(directory));
-    try {
-      await qemu.#listening();
-      return qemu;
-    } catch (error) {
-      await qemu.stop();
-      throw error;
-    }
+    return new RealQemu(directory, parameters(directory));
   }
 
   private constructor(directory: string, parameters: string[]) {
     this.#directory = directory;
     this.path = join(directory, 'qmp');
-    const monitor = ['-qmp', `unix:${this.path},server=on,wait=off`];
-    // The human monitor's prompt on a pipe says that all sockets are there.
-    const ready = ['-chardev', 'stdio,id=prompt', '-mon', 'chardev=prompt,mode=readline'];
-    const fixed = ['-S', '-nodefaults', '-no-user-config', '-display', 'none', ...monitor, ...ready];
-    this.#child = spawn(QEMU, [...fixed, ...parameters], { stdio: ['pipe', 'pipe', 'pipe'] });
+    const monitor = ['-chardev', qmpSocketArgument(this.path), '-mon', 'chardev=qmp,mode=control'];
+    const fixed = ['-S', '-nodefaults', '-no-user-config', '-display', 'none', ...monitor];
+    this.#child = spawn(QEMU, [...fixed, ...parameters], { stdio: ['ignore', 'ignore', 'pipe'] });
+    this.#child.stderr!.on('data', (text: Buffer) => (this.#said += text.toString()));
     this.#exit = new Promise((resolve) => this.#child.once('close', resolve));
     this.#child.on('error', () => undefined);
   }
@@ -46,8 +44,20 @@ export class RealQemu {
     return this.#child.pid;
   }
 
-  connect(): Promise<QmpConnection> {
-    return QmpConnection.connect(this.path);
+  /** Connects to it, also while it starts. */
+  async connect(): Promise<QmpConnection> {
+    const ended = this.#exit.then((): never => {
+      throw new Error(`${QEMU} ${this.pid} ended: ${complaints(this.#said)}`);
+    });
+    ended.catch(() => undefined);
+    for (;;) {
+      try {
+        return await QmpConnection.connect(this.path);
+      } catch (error) {
+        if (!(error instanceof QmpConnectionError && error.end === 'absent')) throw error;
+        await Promise.race([ended, delay(systemTimers, TRY_MS)]);
+      }
+    }
   }
 
   kill(): void {
@@ -58,21 +68,5 @@ export class RealQemu {
     this.kill();
     await this.#exit;
     await rm(this.#directory, { recursive: true, force: true });
-  }
-
-  async #listening(): Promise<void> {
-    const { stdout, stderr } = this.#child;
-    if (!stdout || !stderr || this.#child.pid === undefined) {
-      throw new Error(`${QEMU} is not installed: apt-get install qemu-system-x86`);
-    }
-    let errors = '';
-    stderr.on('data', (text: Buffer) => (errors += text.toString()));
-    const prompt = once(createInterface({ input: stdout }), 'line');
-    const ended = this.#exit.then(() => {
-      throw new Error(`${QEMU} ended: ${errors}`);
-    });
-    ended.catch(() => undefined);
-    await Promise.race([prompt, ended]);
-    stdout.resume();
   }
 }
