@@ -200,7 +200,8 @@ export class SourceSteps {
     const { guest, now, options, report } = this.#context;
     const startedAt = now();
     const wireBefore = this.wireBytes;
-    const [first] = await both(this.#sendResidual(round), guest.saveState());
+    // The machine is told first: it saves its devices while the log is read.
+    const [, first] = await both(guest.saveState(), this.#sendResidual(round));
     const residualSentAt = now();
     // Saving the devices may write guest memory; only now is the log final.
     const last = await this.#pages.runs(round, await guest.writeLog.harvest());
@@ -230,10 +231,7 @@ export class SourceSteps {
   async #sendResidual(round: number): Promise<CopyFigures> {
     const { writeLog } = this.#context.guest;
     const written = await writeLog.harvest();
-    const sent = await this.#pages.runs(round, unionRuns([...this.#pending, ...written]));
-    // While the state is still being saved.
-    writeLog.confirm?.();
-    return sent;
+    return await this.#pages.runs(round, unionRuns([...this.#pending, ...written]));
   }
 
   async #verify(): Promise<SourceEvent> {
@@ -253,7 +251,7 @@ export class SourceSteps {
   }
 
   async #finalize(): Promise<SourceEvent> {
-    const { conversation, journal, now, report, timeouts } = this.#context;
+    const { conversation, guest, journal, now, report, timeouts } = this.#context;
     const askedAt = now();
     const loading = conversation.ask(
       {
@@ -269,8 +267,10 @@ export class SourceSteps {
     // The record is written while the target loads, not after it: earlier is safe, since it says no more than that the
     // target is to be asked, and a target that was never sent a commit answers that it has none.
     const recording = journal.decide(this.#commitSent());
+    // Nothing is committed yet: to look now is early enough, and holds up nothing.
+    const confirming = new Promise<void>((resolve) => resolve(guest.writeLog.confirm?.()));
     if (this.#lastRound) this.#addRound(this.#lastRound, 0);
-    const [{ loadMs }] = await both(loading, recording);
+    const [{ loadMs }] = await both(loading, both(recording, confirming));
     await Promise.all(this.#acknowledged);
     report.downtime.loadMs = loadMs;
     // What was still on its way when it was asked.

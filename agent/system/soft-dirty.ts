@@ -1,6 +1,6 @@
 import { readSync, writeFileSync } from 'node:fs';
 import { PAGE_SIZE } from '../../shared/page.js';
-import type { AddressRange } from './userfaultfd.js';
+import type { AddressRange, TakeRange } from './userfaultfd.js';
 
 /** The soft-dirty bits of a process: Documentation/admin-guide/mm/soft-dirty.rst. */
 
@@ -14,9 +14,8 @@ export function clearSoftDirty(pid: number): void {
   writeFileSync(`/proc/${pid}/clear_refs`, '4');
 }
 
-/** The memory in a range whose bit is set, ascending. `pagemap` is an open /proc/PID/pagemap. */
-export function readSoftDirty(pagemap: number, { start, end }: AddressRange): AddressRange[] {
-  const dirty: AddressRange[] = [];
+/** Tells `take` the memory in a range whose bit is set, ascending. `pagemap` is an open /proc/PID/pagemap. */
+export function readSoftDirty(pagemap: number, { start, end }: AddressRange, take: TakeRange): void {
   const entries = Buffer.alloc(Math.min(ENTRIES_PER_READ, (end - start) / PAGE_SIZE) * PAGEMAP_ENTRY_BYTES);
   let from = -1;
   for (let address = start; address < end;) {
@@ -28,11 +27,10 @@ export function readSoftDirty(pagemap: number, { start, end }: AddressRange): Ad
       const isDirty = (entries.readUInt32LE(at) & SOFT_DIRTY) !== 0;
       if (isDirty && from < 0) from = address;
       if (!isDirty && from >= 0) {
-        dirty.push({ start: from, end: address });
+        take(from, address);
         from = -1;
       }
     }
   }
-  if (from >= 0) dirty.push({ start: from, end });
-  return dirty;
+  if (from >= 0) take(from, end);
 }

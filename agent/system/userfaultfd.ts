@@ -34,6 +34,9 @@ export interface AddressRange {
   readonly end: number;
 }
 
+/** Is told a range of addresses; called for one after the other, so that however many there are none is kept. */
+export type TakeRange = (start: number, end: number) => void;
+
 /** Write protection of memory of the process that made the descriptor, which this class closes. */
 export class WriteProtection {
   readonly #fd: number;
@@ -72,12 +75,11 @@ export class WriteProtection {
 const found = Buffer.alloc(SCAN_RANGES * 24);
 
 /**
- * The memory in a registered range that was written since the last scan of it (at the first: all that the process has mapped
- * so far), ascending; it is protected again, atomically per page. `pagemap` is an open /proc/PID/pagemap.
+ * Tells `take` the memory in a registered range that was written since the last scan of it (at the first: all that the
+ * process has mapped so far), ascending; it is protected again, atomically per page. `pagemap` is an open /proc/PID/pagemap.
  * Throws SystemCallError: EPERM if part of the range is not registered, ESRCH if the process has ended.
  */
-export function takeWritten(pagemap: number, { start, end }: AddressRange): AddressRange[] {
-  const written: AddressRange[] = [];
+export function takeWritten(pagemap: number, { start, end }: AddressRange, take: TakeRange): void {
   for (let at = start; at < end;) {
     // Any other masks take a path of the kernel's on which unmapped pages of a file are told wrongly.
     const argument = bytesOf(
@@ -96,11 +98,10 @@ export function takeWritten(pagemap: number, { start, end }: AddressRange): Addr
     );
     const ranges = ioctl('PAGEMAP_SCAN', pagemap, PAGEMAP_SCAN, argument);
     for (let i = 0; i < ranges; i += 1) {
-      written.push({ start: addressAt(found, i * 24), end: addressAt(found, i * 24 + 8) });
+      take(addressAt(found, i * 24), addressAt(found, i * 24 + 8));
     }
     at = addressAt(argument, 32);
   }
-  return written;
 }
 
 function addressAt(bytes: Buffer, offset: number): number {

@@ -4,6 +4,7 @@ import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { qemuArguments } from '../../agent/guest/qemu/process/command-line.js';
+import { complaints } from '../../agent/guest/qemu/process/complaints.js';
 import { QmpConnection } from '../../agent/guest/qemu/qmp/qmp-connection.js';
 import { QmpConnectionError } from '../../agent/guest/qemu/qmp/qmp-errors.js';
 import type { QemuDefinition } from '../../shared/guest-definition.js';
@@ -61,7 +62,8 @@ export class QemuProcess {
           : parameter,
       );
     const [program, ...rest] = [...launcher, 'qemu-system-x86_64', ...parameters];
-    const child = spawn(program!, rest, { stdio: ['ignore', 'ignore', 'inherit'] });
+    const child = spawn(program!, rest, { stdio: ['ignore', 'ignore', 'pipe'] });
+    child.stderr.setEncoding('utf8').on('data', (said: string) => process.stderr.write(complaints(said)));
     await once(child, 'spawn');
     try {
       const monitor = await connected(child, qmpSocket);

@@ -169,14 +169,7 @@ export class QemuGuest implements HostedGuest {
   }
 
   async loadState(state: AsyncIterable<Uint8Array>): Promise<void> {
-    const stream = streamOf(state, async ({ condition, consoleEnd, consoleTail }) => {
-      if (condition !== 'running') await activateDisksOnLoad(this.#control);
-      this.#ownConsole?.load(consoleEnd, consoleTail);
-      const consoleBase = this.#ownConsole?.start ?? null;
-      this.#record = { ...this.#record, wanted: condition, consoleBase };
-      this.#directory.write(this.#record);
-    });
-    await loadState(this.#control, this.#directory.stateSocket, stream);
+    await loadState(this.#control, this.#directory.stateSocket, this.#streamOf(state));
     this.#run.state = this.#record.wanted === 'finished' ? 'finished' : 'paused';
   }
 
@@ -266,6 +259,23 @@ export class QemuGuest implements HostedGuest {
     });
   }
 
+  /** QEMU's stream out of a state; what else is in it is taken to heart. */
+  async *#streamOf(state: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+    for await (const part of decodeQemuState(state)) {
+      if (part.type === 'stream') yield part.bytes;
+      else await this.#takeCondition(part);
+    }
+    // QEMU loads the last of it meanwhile.
+    this.#directory.write(this.#record);
+  }
+
+  async #takeCondition({ condition, consoleEnd, consoleTail }: QemuCondition): Promise<void> {
+    if (condition !== 'running') await activateDisksOnLoad(this.#control);
+    this.#ownConsole?.load(consoleEnd, consoleTail);
+    const consoleBase = this.#ownConsole?.start ?? null;
+    this.#record = { ...this.#record, wanted: condition, consoleBase };
+  }
+
   #changed(): void {
     for (const listener of [...this.#listeners]) listener();
   }
@@ -274,16 +284,5 @@ export class QemuGuest implements HostedGuest {
     if (this.#record.wanted === wanted) return;
     this.#record = { ...this.#record, wanted };
     this.#directory.write(this.#record);
-  }
-}
-
-/** QEMU's stream out of a state; `take` gets what else is in it. */
-async function* streamOf(
-  state: AsyncIterable<Uint8Array>,
-  take: (condition: QemuCondition) => Promise<void>,
-): AsyncGenerator<Uint8Array, void> {
-  for await (const part of decodeQemuState(state)) {
-    if (part.type === 'stream') yield part.bytes;
-    else await take(part);
   }
 }

@@ -1,6 +1,7 @@
 import { MigrationError } from '../../../../shared/errors.js';
-import { PAGE_SIZE, type Run } from '../../../../shared/page.js';
+import { PAGE_SIZE, type Run, RunList, unionRuns } from '../../../../shared/page.js';
 import { type ProcessMapping, readMaps } from '../../../system/process-maps.js';
+import type { TakeRange } from '../../../system/userfaultfd.js';
 import type { TrackedRegion } from './tracked-region.js';
 
 /** Part of a RAM file in the memory of a process, with the region that it belongs to. */
@@ -77,8 +78,21 @@ export function refuseNewMappings(
   );
 }
 
-/** The pages of a mapping from one address to another, as a run. Parts of pages count. */
-export function runAt({ start, region, firstPage }: GuestMapping, from: number, to: number): Run {
-  const first = firstPage + Math.floor((from - start) / PAGE_SIZE);
-  return { region, firstPage: first, pageCount: firstPage + Math.ceil((to - start) / PAGE_SIZE) - first };
+/** The memory that `read` tells of each mapping, as runs: ascending, disjoint, of MAX_RUNS for each mapping at most. */
+export function runsIn(
+  mappings: readonly GuestMapping[],
+  read: (mapping: GuestMapping, take: TakeRange) => void,
+): Run[] {
+  const runs = mappings.flatMap((mapping) => {
+    const { start, region, firstPage } = mapping;
+    const list = new RunList();
+    read(mapping, (from, to) => {
+      // Parts of pages count.
+      const first = firstPage + Math.floor((from - start) / PAGE_SIZE);
+      const end = firstPage + Math.ceil((to - start) / PAGE_SIZE);
+      list.add(region, first, end - first);
+    });
+    return list.runs;
+  });
+  return unionRuns(runs);
 }

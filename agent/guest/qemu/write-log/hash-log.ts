@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { MigrationError } from '../../../../shared/errors.js';
-import { PAGE_SIZE, type Run, unionRuns } from '../../../../shared/page.js';
+import { PAGE_SIZE, type Run, RunList } from '../../../../shared/page.js';
 import type { WriteLog } from '../../guest.js';
 import { hashPage, ZERO_PAGE_HASH } from '../../page-hash.js';
 import type { TrackedRegion } from './tracked-region.js';
@@ -42,15 +42,15 @@ export class HashLog implements WriteLog {
 
   /** Throws tracking-failed if it is not started, or stopped meanwhile. */
   async harvest(): Promise<Run[]> {
-    const runs: Run[] = [];
+    const differing = new RunList();
     for (const [index, region] of this.#regions.entries()) {
       const pages = region.memory.length / PAGE_SIZE;
       for (let firstPage = 0; firstPage < pages; firstPage += SLICE_PAGES) {
-        this.#compare(index, firstPage, Math.min(SLICE_PAGES, pages - firstPage), runs);
+        this.#compare(index, firstPage, Math.min(SLICE_PAGES, pages - firstPage), differing);
         await setImmediate();
       }
     }
-    return unionRuns(runs);
+    return differing.runs;
   }
 
   capture({ region: index, firstPage, pageCount }: Run): Uint8Array {
@@ -71,11 +71,11 @@ export class HashLog implements WriteLog {
   }
 
   /** Appends the pages that differ from what was sent. */
-  #compare(index: number, firstPage: number, pageCount: number, runs: Run[]): void {
+  #compare(index: number, firstPage: number, pageCount: number, differing: RunList): void {
     const { region, sent } = this.#region(index);
     const compare = (from: number, to: number, hashOf: (page: number) => bigint): void => {
       for (let page = from; page < to; page += 1) {
-        if (sent[page] !== hashOf(page)) runs.push({ region: index, firstPage: page, pageCount: 1 });
+        if (sent[page] !== hashOf(page)) differing.add(index, page, 1);
       }
     };
     let page = firstPage;

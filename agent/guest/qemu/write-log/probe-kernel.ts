@@ -5,7 +5,12 @@ import { hasCapability } from '../../../system/process-status.js';
 import { clearSoftDirty, readSoftDirty } from '../../../system/soft-dirty.js';
 import { hasCode } from '../../../system/system-call-error.js';
 import { mapAnonymous, memoryAt, unmap } from '../../../system/system-calls.js';
-import { type AddressRange, takeWritten, WriteProtection } from '../../../system/userfaultfd.js';
+import {
+  type AddressRange,
+  takeWritten,
+  type TakeRange,
+  WriteProtection,
+} from '../../../system/userfaultfd.js';
 
 /** Whether a way to follow writes works on this machine; `reason` tells why it doesn't, or what it needs. */
 export interface Usability {
@@ -30,10 +35,11 @@ function probeUserfaultfd(): Usability {
       const protection = WriteProtection.ofThisProcess();
       try {
         protection.register(range);
-        takeWritten(pagemap, range);
-        const before = takeWritten(pagemap, range).length;
+        const written = () => countRanges((take) => takeWritten(pagemap, range, take));
+        written();
+        const before = written();
         write();
-        const after = takeWritten(pagemap, range).length;
+        const after = written();
         if (before !== 0 || after !== 1)
           return unusable(`Linux ${release()} does not tell writes as it should`);
       } finally {
@@ -58,9 +64,10 @@ function probeSoftDirty(): Usability {
   try {
     return withProbePage((range, write, pagemap) => {
       clearSoftDirty(process.pid);
-      const before = readSoftDirty(pagemap, range).length;
+      const dirty = () => countRanges((take) => readSoftDirty(pagemap, range, take));
+      const before = dirty();
       write();
-      const after = readSoftDirty(pagemap, range).length;
+      const after = dirty();
       if (before !== 0 || after !== 1)
         return unusable(`Linux ${release()} has no soft-dirty bits (CONFIG_MEM_SOFT_DIRTY)`);
       const hazard = softDirtyHazard(readFileSync('/proc/swaps', 'utf8'));
@@ -82,6 +89,12 @@ export function softDirtyHazard(swaps: string): string | null {
   const active = swaps.trim().split('\n').slice(1);
   if (active.length === 0) return null;
   return `soft-dirty bits are lost when memory is swapped out, and ${active[0]!.split(/\s/)[0]} is in use: turn swap off`;
+}
+
+function countRanges(read: (take: TakeRange) => void): number {
+  let ranges = 0;
+  read(() => (ranges += 1));
+  return ranges;
 }
 
 function withProbePage<T>(use: (range: AddressRange, write: () => void, pagemap: number) => T): T {

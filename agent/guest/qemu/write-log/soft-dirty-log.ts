@@ -7,7 +7,7 @@ import { clearSoftDirty, readSoftDirty } from '../../../system/soft-dirty.js';
 import { withProcessStopped } from '../../../system/stop-process.js';
 import { ThreadBusyError } from '../../../system/traced-thread.js';
 import type { WriteLog } from '../../guest.js';
-import { type GuestMapping, readGuestMappings, refuseNewMappings, runAt } from './guest-mappings.js';
+import { type GuestMapping, readGuestMappings, refuseNewMappings, runsIn } from './guest-mappings.js';
 import type { TrackedRegion } from './tracked-region.js';
 import { VanishedPages } from './vanished-pages.js';
 
@@ -65,11 +65,9 @@ export class SoftDirtyLog implements WriteLog {
     if (!this.#tracking) throw new MigrationError('tracking-failed', 'the write-log is not started');
     const { pagemap, mappings } = this.#tracking;
     refuseNewMappings(this.#pid, this.#regions, mappings);
-    const runs = mappings.flatMap((mapping) =>
-      readSoftDirty(pagemap, mapping).map(({ start, end }) => runAt(mapping, start, end)),
-    );
+    const written = runsIn(mappings, (mapping, take) => readSoftDirty(pagemap, mapping, take));
     clearSoftDirty(this.#pid);
-    return unionRuns(runs);
+    return written;
   }
 
   async #attempt<T>(step: () => T): Promise<T> {

@@ -13,7 +13,7 @@ import {
   WriteProtection,
 } from '../../../system/userfaultfd.js';
 import type { WriteLog } from '../../guest.js';
-import { type GuestMapping, readGuestMappings, refuseNewMappings, runAt } from './guest-mappings.js';
+import { type GuestMapping, readGuestMappings, refuseNewMappings, runsIn } from './guest-mappings.js';
 import type { TrackedRegion } from './tracked-region.js';
 import { VanishedPages } from './vanished-pages.js';
 
@@ -121,13 +121,10 @@ export class UserfaultfdLog implements WriteLog {
 
   #takeWritten(): Run[] {
     const { pagemap, mappings } = this.#started;
-    const runs: Run[] = [];
-    for (const mapping of mappings) {
-      for (const { start, end } of takeWritten(pagemap, mapping)) runs.push(runAt(mapping, start, end));
-    }
+    const written = runsIn(mappings, (mapping, take) => takeWritten(pagemap, mapping, take));
     // One that has ended tells no writes, and no error.
     if (!isAlive(this.#pid)) throw new Error('it has ended');
-    return unionRuns(runs);
+    return written;
   }
 
   get #started() {

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { PAGE_SIZE, type Run } from '../../../../shared/page.js';
+import { PAGE_SIZE, type Run, RunList } from '../../../../shared/page.js';
 import type { TrackedRegion } from './tracked-region.js';
 
 /** Pages looked at before other work of the agent gets its turn: 128 MiB, or some 3 ms. */
@@ -60,10 +60,10 @@ export class VanishedPages {
 
   async #look(files: readonly TrackedFile[]): Promise<Run[]> {
     const before = this.#givesBack();
-    const vanished: Run[] = [];
-    for (const file of files) await lookAt(file, vanished);
+    const vanished: Run[][] = [];
+    for (const file of files) vanished.push(await lookAt(file));
     this.#gaveBack = before || this.#givesBack();
-    return vanished;
+    return vanished.flat();
   }
 }
 
@@ -99,8 +99,9 @@ function mark(present: Uint8Array, firstPage: number, pageCount: number): number
   return marked;
 }
 
-/** Appends the pages of a file that are holes now and were none, and takes note of what it has now. */
-async function lookAt(file: TrackedFile, vanished: Run[]): Promise<void> {
+/** The pages of a file that are holes now and were none; takes note of what it has now. */
+async function lookAt(file: TrackedFile): Promise<Run[]> {
+  const vanished = new RunList();
   for (const { index, region, present } of file.windows) {
     for (let firstPage = 0; firstPage < present.length; firstPage += SLICE_PAGES) {
       const end = Math.min(firstPage + SLICE_PAGES, present.length);
@@ -109,7 +110,7 @@ async function lookAt(file: TrackedFile, vanished: Run[]): Promise<void> {
           if (present[page] === 0) continue;
           present[page] = 0;
           file.presentPages -= 1;
-          vanished.push({ region: index, firstPage: page, pageCount: 1 });
+          vanished.add(index, page, 1);
         }
       };
       let page = firstPage;
@@ -122,4 +123,5 @@ async function lookAt(file: TrackedFile, vanished: Run[]): Promise<void> {
       await setImmediate();
     }
   }
+  return vanished.runs;
 }

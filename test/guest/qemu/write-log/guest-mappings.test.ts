@@ -1,8 +1,8 @@
 import { test } from 'tap';
-import { guestMappings, runAt } from '../../../../agent/guest/qemu/write-log/guest-mappings.js';
+import { guestMappings, runsIn } from '../../../../agent/guest/qemu/write-log/guest-mappings.js';
 import type { TrackedRegion } from '../../../../agent/guest/qemu/write-log/tracked-region.js';
 import { parseMaps } from '../../../../agent/system/process-maps.js';
-import { PAGE_SIZE } from '../../../../shared/page.js';
+import { countPages, MAX_RUNS, PAGE_SIZE } from '../../../../shared/page.js';
 
 function region(inode: number, firstPage: number, pages: number): TrackedRegion {
   const memory = new Uint8Array(pages * PAGE_SIZE);
@@ -56,9 +56,44 @@ void test('what cannot change the file is left out', (t) => {
   t.end();
 });
 
+const MAPPINGS = [
+  { start: 0x400000, end: 0x800000, region: 3, firstPage: 100 },
+  { start: 0x900000, end: 0xa00000, region: 1, firstPage: 0 },
+  { start: 0xb00000, end: 0xf00000, region: 3, firstPage: 100 },
+];
+
+/** What runsIn makes of ranges of addresses, each told where its mapping is read. */
+const runsOf = (...ranges: [start: number, end: number][]) =>
+  runsIn(MAPPINGS, (mapping, take) => {
+    for (const [start, end] of ranges) if (start >= mapping.start && end <= mapping.end) take(start, end);
+  });
+
 void test('addresses are turned into pages of the region, of whatever size the pages of the kernel are', (t) => {
-  const mapping = { start: 0x400000, end: 0x800000, region: 3, firstPage: 100 };
-  t.same(runAt(mapping, 0x400000, 0x401000), { region: 3, firstPage: 100, pageCount: 1 });
-  t.same(runAt(mapping, 0x600000, 0x800000), { region: 3, firstPage: 612, pageCount: 512 });
+  t.same(runsOf([0x400000, 0x401000], [0x600000, 0x800000]), [
+    { region: 3, firstPage: 100, pageCount: 1 },
+    { region: 3, firstPage: 612, pageCount: 512 },
+  ]);
+  t.end();
+});
+
+void test('runs of all mappings are in order, those of memory that is mapped twice once', (t) => {
+  t.same(runsOf([0x401000, 0x403000], [0x900000, 0x901000], [0xb02000, 0xb04000]), [
+    { region: 1, firstPage: 0, pageCount: 1 },
+    { region: 3, firstPage: 101, pageCount: 3 },
+  ]);
+  t.end();
+});
+
+void test('of more runs than a list holds, those that are near each other become one', (t) => {
+  const pages = 2 * MAX_RUNS + 2;
+  const mapping = { start: 0, end: 2 * pages * PAGE_SIZE, region: 0, firstPage: 0 };
+  const runs = runsIn([mapping], (_, take) => {
+    for (let page = 0; page < 2 * pages; page += 2) take(page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
+  });
+  t.ok(runs.length <= MAX_RUNS, `${runs.length} runs`);
+  t.same(runs[0]?.firstPage, 0);
+  t.ok(countPages(runs) >= pages, 'all that was told is there');
+  const last = runs.at(-1)!;
+  t.equal(last.firstPage + last.pageCount, 2 * pages - 1);
   t.end();
 });
