@@ -19,15 +19,15 @@ export function countPages(runs: readonly Run[]): number {
 }
 
 /**
- * Runs that a list holds at most: 10 MiB of objects. A guest of many GiB that has written every other page would make
+ * Runs that a list holds at most: 4 MiB of objects. A guest of many GiB that has written every other page would make
  * millions, and putting these in order would take seconds of its downtime.
  */
-export const MAX_RUNS = 2 ** 17;
+export const MAX_RUNS = 2 ** 16;
 
 /** Runs put together as they are found, ascending and disjoint: those that touch are joined. */
 export class RunList {
   readonly #most: number;
-  #runs: Run[] = [];
+  #runs: OpenRun[] = [];
   /** Runs with no more pages than this between them become one. */
   #gapPages = 0;
 
@@ -45,24 +45,43 @@ export class RunList {
 
   /** The run must come after all that were added. */
   add(region: number, firstPage: number, pageCount: number): void {
-    this.#put({ region, firstPage, pageCount });
+    const last = this.#runs.at(-1);
+    if (last && this.#isNear(last, region, firstPage)) {
+      last.pageCount = firstPage + pageCount - last.firstPage;
+      return;
+    }
+    this.#runs.push({ region, firstPage, pageCount });
     // Infinite gaps leave a run for each region, of which there are few.
     while (this.#runs.length > this.#most && this.#gapPages !== Infinity) {
-      const runs = this.#runs;
       this.#gapPages = Math.max(1, this.#gapPages * 2);
-      this.#runs = [];
-      for (const run of runs) this.#put(run);
+      this.#join();
     }
   }
 
-  #put(run: Run): void {
-    const last = this.#runs.at(-1);
-    const end = last ? last.firstPage + last.pageCount : 0;
-    if (last && last.region === run.region && run.firstPage - end <= this.#gapPages) {
-      const pageCount = run.firstPage + run.pageCount - last.firstPage;
-      this.#runs[this.#runs.length - 1] = { ...last, pageCount };
-    } else this.#runs.push(run);
+  /** In place: there are many, and their number halves often while a list is made. */
+  #join(): void {
+    const runs = this.#runs;
+    let kept = 0;
+    for (const run of runs.slice(1)) {
+      const last = runs[kept]!;
+      if (this.#isNear(last, run.region, run.firstPage)) {
+        last.pageCount = run.firstPage + run.pageCount - last.firstPage;
+      } else {
+        kept += 1;
+        runs[kept] = run;
+      }
+    }
+    runs.length = kept + 1;
   }
+
+  #isNear(last: Run, region: number, firstPage: number): boolean {
+    return last.region === region && firstPage - last.firstPage - last.pageCount <= this.#gapPages;
+  }
+}
+
+/** A run that may still grow. */
+interface OpenRun extends Run {
+  pageCount: number;
 }
 
 /**

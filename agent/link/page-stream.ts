@@ -15,6 +15,16 @@ export const COALESCED_PAYLOAD_BYTES = 16 * 1024;
 /** Size of the buffers in which small frames are gathered. */
 const BATCH_BYTES = 64 * 1024;
 
+interface Batch {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** What is before is with the connection already. */
+  start: number;
+  /** Where the next frame goes. */
+  end: number;
+  /** Parts that the connection may still read. */
+  reading: number;
+}
+
 interface Waiting {
   resolve: () => void;
   reject: (error: MigrationError) => void;
@@ -23,10 +33,10 @@ interface Waiting {
 /** The sending end of one page stream: an ordered stream of bytes over a connection, with bounded bytes in flight. */
 export class PageStream {
   readonly #connection: Connection;
-  /** Frames are gathered here from #batchEnd on; what is before #batchStart is with the connection already. */
-  #batch = new Uint8Array(BATCH_BYTES);
-  #batchStart = 0;
-  #batchEnd = 0;
+  /** Frames are gathered here. */
+  #batch = newBatch();
+  /** Batches that the connection has taken all of, to be filled again: with small frames they would be most of what is allocated. */
+  readonly #spare: Batch[] = [];
   #flushScheduled = false;
   #inFlightBytes = 0;
   #takenBytes = 0;
@@ -97,22 +107,29 @@ export class PageStream {
 
   /** Hands over what is gathered. */
   flush(): void {
-    if (this.#batchEnd === this.#batchStart) return;
-    const gathered = this.#batch.subarray(this.#batchStart, this.#batchEnd);
-    this.#batchStart = this.#batchEnd;
-    this.#send(gathered);
+    const batch = this.#batch;
+    if (batch.end === batch.start) return;
+    const gathered = batch.bytes.subarray(batch.start, batch.end);
+    batch.start = batch.end;
+    batch.reading += 1;
+    this.#send(gathered, batch);
   }
 
   #gather(bytes: Uint8Array): void {
-    if (bytes.length > BATCH_BYTES - this.#batchEnd) {
+    if (bytes.length > BATCH_BYTES - this.#batch.end) {
       this.flush();
-      // the connection may still read the old one
-      this.#batch = new Uint8Array(BATCH_BYTES);
-      this.#batchStart = 0;
-      this.#batchEnd = 0;
+      const full = this.#batch;
+      this.#batch = this.#spare.pop() ?? newBatch();
+      if (full.reading === 0) this.#reuse(full);
     }
-    this.#batch.set(bytes, this.#batchEnd);
-    this.#batchEnd += bytes.length;
+    this.#batch.bytes.set(bytes, this.#batch.end);
+    this.#batch.end += bytes.length;
+  }
+
+  #reuse(batch: Batch): void {
+    batch.start = 0;
+    batch.end = 0;
+    this.#spare.push(batch);
   }
 
   /** At the end of this turn at the latest nothing is held back. */
@@ -125,12 +142,15 @@ export class PageStream {
     });
   }
 
-  #send(data: Uint8Array): void {
+  /** `batch`: what `data` is a part of, where it was gathered. */
+  #send(data: Uint8Array, batch: Batch | null = null): void {
     this.#inFlightBytes += data.length;
     this.#connection.send(data).then(
       () => {
         this.#inFlightBytes -= data.length;
         this.#takenBytes += data.length;
+        if (batch) batch.reading -= 1;
+        if (batch && batch.reading === 0 && batch !== this.#batch) this.#reuse(batch);
         if (this.#inFlightBytes === 0) for (const draining of this.#draining.splice(0)) draining.resolve();
         if (this.#inFlightBytes < MAX_IN_FLIGHT_BYTES) {
           for (const waiting of this.#waiting.splice(0)) waiting.resolve();
@@ -140,4 +160,8 @@ export class PageStream {
       () => undefined,
     );
   }
+}
+
+function newBatch(): Batch {
+  return { bytes: new Uint8Array(BATCH_BYTES), start: 0, end: 0, reading: 0 };
 }
