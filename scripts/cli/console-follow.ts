@@ -20,6 +20,8 @@ export interface ConsoleFollowOptions {
   /** Something that whoever watches should know. */
   readonly remark: (line: string) => void;
   readonly signal: AbortSignal;
+  /** Waits before each new try in a row. ms */
+  readonly delaysMs?: readonly number[];
   readonly delay?: (ms: number) => Promise<unknown>;
 }
 
@@ -28,7 +30,8 @@ export interface ConsoleFollowOptions {
  * Returns how it ended, null if `signal` fired. Throws what the last try failed with.
  */
 export async function followConsole(options: ConsoleFollowOptions): Promise<ConsoleEnd | null> {
-  const { name, write, connect, remark, signal, delay = delayMs } = options;
+  const { name, write, connect, remark, signal } = options;
+  const { delaysMs = RECONNECT_DELAYS_MS, delay = delayMs } = options;
   let { client, position } = options;
   let tries = 0;
   let moved = false;
@@ -69,7 +72,7 @@ export async function followConsole(options: ConsoleFollowOptions): Promise<Cons
       if (signal.aborted) return null;
       if (!(thrown instanceof MigrationError)) throw thrown;
       const passing = RECONNECTABLE.has(thrown.code) || (moved && PASSING_AFTER_A_MOVE.has(thrown.code));
-      const wait = RECONNECT_DELAYS_MS[tries];
+      const wait = delaysMs[tries];
       if (!passing || wait === undefined) throw thrown;
       tries += 1;
       await delay(wait);

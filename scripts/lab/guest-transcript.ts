@@ -1,6 +1,12 @@
 import { AgentClient } from '../cli/agent-client.js';
 import { followConsole } from '../cli/console-follow.js';
 
+/**
+ * A test or a demo starts an agent again when it is ready to, on a host that may be busy: it is waited for longer than a person would,
+ * a minute in all, and found soon after. ms
+ */
+const RECONNECT_DELAYS_MS: readonly number[] = Array.from({ length: 240 }, () => 250);
+
 /** All that a guest prints from now on, on whichever node: followed from agent to agent as it moves. */
 export class GuestTranscript {
   readonly #remarks: string[] = [];
@@ -19,6 +25,7 @@ export class GuestTranscript {
       connect: (url) => new AgentClient(url),
       remark: (line) => void this.#remarks.push(line),
       signal: this.#leave.signal,
+      delaysMs: RECONNECT_DELAYS_MS,
     }).then(
       () => this.#end(),
       (error: Error) => {

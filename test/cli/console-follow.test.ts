@@ -143,6 +143,31 @@ await t.test('prints on from where the console ends when asked for what is not p
   t.equal(text, 'def');
 });
 
+await t.test('tries again as often as it is told to, then throws why it can not', async (t) => {
+  const waited: number[] = [];
+  const down: ConsoleSource = {
+    url: 'http://a',
+    // eslint-disable-next-line require-yield -- an agent that is not there
+    async *followConsole() {
+      await Promise.resolve();
+      throw new MigrationError('peer-unreachable', 'the connection is refused');
+    },
+  };
+  const following = followConsole({
+    client: down,
+    name: 'web-1',
+    position: 0,
+    connect: () => down,
+    write: () => Promise.resolve(),
+    remark: (line) => t.fail(line),
+    signal: new AbortController().signal,
+    delaysMs: [1, 20, 300],
+    delay: (ms) => Promise.resolve(waited.push(ms)),
+  });
+  await t.rejects(following, { code: 'peer-unreachable' });
+  t.same(waited, [1, 20, 300]);
+});
+
 await t.test('gives up where the VM went out of reach', async (t) => {
   const nowhere: ConsoleSource = {
     url: 'http://a',

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import t from 'tap';
 import { vmferry } from '../../support/agent-lab.js';
+import { runCommand } from '../../support/api-terminal.js';
 import { benchReport, checkMoves, remains } from './bench-lab.js';
 
 const MIB = 2 ** 20;
@@ -94,7 +95,7 @@ await t.test('what a benchmark can not do', async (t) => {
     [['compare', '--memory', '64MiB', '--populated', '48MiB'], /no room/],
     [['concurrent', '--runs', '0'], /--runs/],
   ] as const) {
-    const { exitCode, stderr } = await vmferry('http://127.0.0.1:1', ['bench', ...options]).ended;
+    const { exitCode, stderr } = await runCommand(['bench', ...options]);
     t.equal(exitCode, 2, stderr);
     t.match(stderr, words);
   }

@@ -9,10 +9,10 @@ import { QemuLab } from '../../support/qemu-lab.js';
  * older than the others, wherever it is, and its console a line that is lost or repeated.
  */
 
-const MIGRATIONS = 100;
-const MEMORY = 32 * 2 ** 20;
+const MIGRATIONS = 50;
+const MEMORY = 16 * 2 ** 20;
 /** Any one. */
-const STALE_PAGE = 5000;
+const STALE_PAGE = 2500;
 
 await t.test('one stale page is found', async (t) => {
   const lab = await QemuLab.start(t, ['a']);

@@ -10,7 +10,7 @@ import { QemuLab } from '../../support/qemu-lab.js';
  * and the error says what happened.
  */
 
-const MEMORY = 64 * 2 ** 20;
+const MEMORY = 32 * 2 ** 20;
 
 /** One round, then the one with the guest paused: each is acknowledged. */
 const OPTIONS = { verify: 'strict', maxRounds: 1 } as const;

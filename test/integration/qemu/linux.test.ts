@@ -4,11 +4,11 @@ import { QemuLab } from '../../support/qemu-lab.js';
 
 /** Linux, with a process that checks all of its memory again and again while the guest moves there and back. */
 
-const MIGRATIONS = 20;
+const MIGRATIONS = 12;
 
 await t.test(`${MIGRATIONS} migrations of a guest that checks its memory`, async (t) => {
   const lab = await QemuLab.start(t);
-  const work = { memory: [{ mode: 'check', mib: 48, hotMiB: 8 }] } as const;
+  const work = { memory: [{ mode: 'check', mib: 24, hotMiB: 6 }] } as const;
   const transcript = await lab.bootLinux('a', 'linux', work, { accel: 'auto' });
   let [here, there] = ['a', 'b'];
   for (let migration = 1; migration <= MIGRATIONS; migration += 1) {

@@ -3,7 +3,7 @@ import { QemuLab } from '../../support/qemu-lab.js';
 
 /** Each write-log that works on this kernel finds all that a guest writes; a migration given up leaves no trace. */
 
-const MEMORY = 32 * 2 ** 20;
+const MEMORY = 16 * 2 ** 20;
 
 /** A pass over the memory takes a good while: at each harvest some pages were written, and others not. */
 const SLOW_WALK = 20_000;
