@@ -49,21 +49,34 @@ export function definitionOf(
   name: string,
   { initrd, accel }: { initrd: string; accel: string },
 ): GuestDefinition {
-  const { kind, memoryBytes, populatedBytes, workload } = guest;
-  if (kind === 'qemu') {
-    const fill = populatedBytes - LINUX_BYTES - LINUX_SHARE * memoryBytes;
-    checkHot(guest, fill);
-    const boot = linuxBoot(initrd, { load: linuxLoad(workload, fill) });
-    return GuestDefinitionSchema.parse({ name, kind, memory: memoryBytes, accel, boot });
-  }
-  const fill = Math.min(populatedBytes, memoryBytes - EMBEDDED_PROGRAM_BYTES);
-  checkHot(guest, fill);
+  const { kind, memoryBytes, workload } = guest;
+  const fill = fillOf(guest);
   return GuestDefinitionSchema.parse({
     name,
     kind,
     memory: memoryBytes,
-    ...embeddedProgram(workload, fill),
+    ...(kind === 'qemu'
+      ? { accel, boot: linuxBoot(initrd, { load: linuxLoad(workload, fill) }) }
+      : embeddedProgram(workload, fill)),
   });
+}
+
+/** The guest, if there can be such a one. Throws invalid-request. */
+export function possible(guest: BenchGuest): BenchGuest {
+  const fill = fillOf(guest);
+  if (guest.kind === 'embedded') embeddedProgram(guest.workload, fill);
+  return guest;
+}
+
+/** What its workload fills, beside what the guest itself takes. bytes */
+function fillOf(guest: BenchGuest): number {
+  const { kind, memoryBytes, populatedBytes } = guest;
+  const fill =
+    kind === 'qemu'
+      ? populatedBytes - LINUX_BYTES - LINUX_SHARE * memoryBytes
+      : Math.min(populatedBytes, memoryBytes - EMBEDDED_PROGRAM_BYTES);
+  checkHot(guest, fill);
+  return fill;
 }
 
 function checkHot({ kind, memoryBytes, populatedBytes, workload }: BenchGuest, fill: number): void {

@@ -3,7 +3,7 @@ import { MigrationError } from '../../shared/errors.js';
 import { parseBytes, parseDuration, parseRate } from '../../shared/units.js';
 import type { GlobalOptions } from '../cli/session.js';
 import { inUnits } from '../cli/units-option.js';
-import type { BenchGuest } from './bench-guest.js';
+import { type BenchGuest, possible } from './bench-guest.js';
 import type { MoveLimits } from './mover.js';
 import type { Pair } from './test-bed.js';
 import { parseWorkload, WORKLOAD_SYNTAX } from './workload.js';
@@ -95,7 +95,7 @@ export function guestsOf(args: {
     if (kind !== 'qemu' && kind !== 'embedded') {
       throw new MigrationError('invalid-request', `--guest: there is no kind '${kind}': qemu or embedded`);
     }
-    return workloads.map((workload) => ({ kind, memoryBytes, populatedBytes, workload }) as const);
+    return workloads.map((workload) => possible({ kind, memoryBytes, populatedBytes, workload }));
   });
 }
 

@@ -24,6 +24,10 @@ export interface Bench {
 export async function runBench(args: PlaceArgs, session: Session, bench: Bench): Promise<ExitCode> {
   const { output, terminal } = session;
   countOf('runs', args.runs);
+  if (args.lab !== true && bench.links.some((rate) => rate !== null)) {
+    const remedy = args.agents === undefined ? 'add --lab' : 'leave --link out with --agents';
+    throw new MigrationError('invalid-request', `the rate of a link can be set in a lab alone: ${remedy}`);
+  }
   let opening: Promise<TestBed> | undefined;
   let interrupted = false;
   let interrupt!: (reason: MigrationError) => void;

@@ -3,7 +3,7 @@ import { MigrationError } from '../../shared/errors.js';
 import { formatBytes } from '../../shared/units.js';
 import type { GlobalOptions, Session } from '../cli/session.js';
 import { formatTable } from '../cli/table.js';
-import type { BenchGuest } from './bench-guest.js';
+import { type BenchGuest, possible } from './bench-guest.js';
 import { type ArgsOf, limitsOf, linksOf, measureOptions, placeOptions, sizesOf } from './bench-options.js';
 import type { HarvestSeries, MoveSeries, ScaleReport } from './bench-report.js';
 import { harvestCost } from './harvest-cost.js';
@@ -81,7 +81,7 @@ export const scaleBench = {
 export function guestsOfSizes(memory: readonly number[], populated: readonly number[]): BenchGuest[] {
   const workload = parseWorkload('idle');
   const guest = (memoryBytes: number, populatedBytes: number) =>
-    ({ kind: 'qemu', memoryBytes, populatedBytes, workload }) as const;
+    possible({ kind: 'qemu', memoryBytes, populatedBytes, workload });
   return [
     ...memory.map((bytes) => guest(bytes, populated[0]!)),
     ...populated.slice(1).map((bytes) => guest(memory.at(-1)!, bytes)),

@@ -11,7 +11,7 @@ await t.test('a guest answers pings and holds a connection while it moves there 
   const lab = await QemuLab.start(t, ['a', 'b'], {}, network.placeOf);
   const { address, prefixed } = network.guestAddress(1);
   const nics = [{ tap: TAP, mac: '52:54:00:12:34:56' }];
-  const work = { address: prefixed, memory: [{ mode: 'check', mib: 16, hotMiB: 1 }] } as const;
+  const work = { address: prefixed, memory: [{ mib: 16, hotMiB: 1 }] } as const;
   await lab.bootLinux('a', 'server', work, { nics });
 
   const echo = await EchoConnection.open(t, address);

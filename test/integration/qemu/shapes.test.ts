@@ -10,7 +10,7 @@ const MIB = 2 ** 20;
 const lab = await QemuLab.start(t);
 
 await t.test('two processors, each with a process that checks memory of its own', async (t) => {
-  const worker = { mode: 'check', mib: 16, hotMiB: 8 } as const;
+  const worker = { mib: 16, hotMiB: 8 } as const;
   const transcript = await lab.bootLinux('a', 'two', { memory: [worker, worker] }, { cpus: 2 });
   t.match(transcript.text, /booted with 2 processors/);
   for (const [from, to] of [
@@ -31,7 +31,7 @@ await t.test('two processors, each with a process that checks memory of its own'
 
 await t.test('memory in several objects', async (t) => {
   const memoryObjects = [{ size: '64MiB' }, { size: '96MiB' }, { size: '32MiB' }];
-  const work = { memory: [{ mode: 'check', mib: 64, hotMiB: 8 }] } as const;
+  const work = { memory: [{ mib: 64, hotMiB: 8 }] } as const;
   const transcript = await lab.bootLinux('a', 'several', work, { memory: '192MiB', memoryObjects });
   for (const [from, to] of [
     ['a', 'b'],
@@ -49,7 +49,7 @@ await t.test('memory in several objects', async (t) => {
 await t.test(
   '4 GiB of which little is used: the rest is neither sent nor becomes memory on the target',
   async (t) => {
-    const work = { memory: [{ mode: 'check', mib: 32, hotMiB: 4 }] } as const;
+    const work = { memory: [{ mib: 32, hotMiB: 4 }] } as const;
     const transcript = await lab.bootLinux('a', 'large', work, { memory: '4GiB' });
     const result = await lab.agents.migrate('large', 'a', 'b', { verify: 'strict' });
     t.match(result, { outcome: 'completed', ramBytes: 4 * GIB, verify: { mismatches: 0 } });

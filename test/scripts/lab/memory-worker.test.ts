@@ -15,7 +15,7 @@ void t.test('the guest program that checks memory finds one wrong bit', async (t
   t.teardown(() => rm(directory, { recursive: true }));
   const program = join(directory, 'memory-worker');
   await buildGuestProgram('memory-worker', program);
-  const worker = spawn(program, ['check', '3', String(MEMORY_MIB), '0'], {
+  const worker = spawn(program, ['3', String(MEMORY_MIB), '0'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   t.teardown(() => worker.kill('SIGKILL'));

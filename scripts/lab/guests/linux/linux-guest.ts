@@ -6,9 +6,9 @@ import { kernelModules } from './kernel-modules.js';
 
 /** Processes that use memory, as in memory-worker.c. */
 export interface MemoryWork {
-  /** 'check': checks all of it in a loop; 'rewrite': writes `hotMiB` in a loop, and rests where that is 0. */
-  readonly mode: 'check' | 'rewrite';
+  /** What it checks in a loop. */
   readonly mib: number;
+  /** What it writes of it before each pass. */
   readonly hotMiB: number;
 }
 
@@ -76,7 +76,7 @@ export function linuxBoot(
   { memory = [], load, disk = false, address }: LinuxWork,
   more = '',
 ): LinuxBoot {
-  const work = memory.map(({ mode, mib, hotMiB }) => `${mode}:${mib}:${hotMiB}`).join(',');
+  const work = memory.map(({ mib, hotMiB }) => `${mib}:${hotMiB}`).join(',');
   const parameters = [
     'console=ttyS0 quiet loglevel=1 rdinit=/init mitigations=off',
     ...(work === '' ? [] : [`work=${work}`]),

@@ -1,10 +1,8 @@
 /*
- * memory-worker MODE NAME MIB HOT_MIB
+ * memory-worker NAME MIB HOT_MIB
  *
- * Fills MIB of memory with a pattern that follows from NAME (a number), then works on it for ever:
- *   rewrite  writes the first HOT_MIB again and again, with new content; with 0 it rests
- *   check    writes HOT_MIB, in pages here and there, with new content, then checks all of the memory, and prints a line
- *            for each pass
+ * Fills MIB of memory with a pattern that follows from NAME (a number). Then for ever: writes HOT_MIB, in pages here and there,
+ * with new content, checks all of the memory, and prints a line for each pass.
  * A page that holds anything but what was written to it last ends the program with a line 'FAILED: ...'.
  */
 #include "system-calls.h"
@@ -45,7 +43,7 @@ static void check_page(u64 page) {
   for (u64 word = 0; word < PAGE_WORDS; word++, expected = next_word(expected)) {
     u64 found = memory[page * PAGE_WORDS + word];
     if (found == expected) continue;
-      add_text("FAILED: worker ");
+    add_text("FAILED: worker ");
     add_number(name, 10);
     add_text(", page ");
     add_number(page, 10);
@@ -71,23 +69,14 @@ static void check_for_ever(u64 pages, u64 hot_pages) {
   }
 }
 
-static void rewrite_for_ever(u64 hot_pages) {
-  if (!hot_pages)
-    for (;;) system_call(SYS_PAUSE, 0, 0, 0, 0, 0, 0);
-  for (;;)
-    for (u64 page = 0; page < hot_pages; page++) write_page(page);
-}
-
 int main(int count, char **arguments) {
-  if (count != 5) return 2;
-  name = number_from(arguments[2]);
-  u64 pages = number_from(arguments[3]) * PAGES_PER_MIB;
-  u64 hot_pages = number_from(arguments[4]) * PAGES_PER_MIB;
+  if (count != 4) return 2;
+  name = number_from(arguments[1]);
+  u64 pages = number_from(arguments[2]) * PAGES_PER_MIB;
+  u64 hot_pages = number_from(arguments[3]) * PAGES_PER_MIB;
   memory = allocate(pages * PAGE_WORDS * sizeof(u64));
   generation = allocate(pages * sizeof(u32));
   for (u64 page = 0; page < pages; page++) write_page(page);
   say("filled MiB ", pages / PAGES_PER_MIB);
-  if (arguments[1][0] == 'c') check_for_ever(pages, hot_pages);
-  rewrite_for_ever(hot_pages < pages ? hot_pages : pages);
-  return 0;
+  check_for_ever(pages, hot_pages);
 }
