@@ -26,7 +26,7 @@ import { DefinitionFiles } from './guest/definition-files.js';
 import { guestKinds } from './guest/guest-kinds.js';
 import { GuestStore, type NodeAddress } from './guest/guest-store.js';
 import type { GuestKinds, MoveReport } from './guest/hosted-guest.js';
-import { scratchMemory } from './guest/scratch-memory.js';
+import { type ScratchMemory, scratchMemory } from './guest/scratch-memory.js';
 import { OwnershipJournal } from './journal/ownership-journal.js';
 import { lockStateDirectory, type StateDirectoryLock } from './journal/state-directory.js';
 import { TCP_PAGES_FEATURE } from './link/link-paths.js';
@@ -154,13 +154,7 @@ export class Agent implements AgentService {
       lock: this.#lock,
       journal,
       logger,
-      scratchMemory: ({ memory, bytes }) => {
-        if (bytes <= guests.memoryLimitBytes - guests.memoryUsedBytes) {
-          return scratchMemory(memory, bytes, config.qemu.memoryDirectory);
-        }
-        const text = `node ${node} has no ${formatBytes(bytes)} of guest memory free for a link test`;
-        throw new MigrationError('target-out-of-memory', text);
-      },
+      scratchMemory: (request) => this.#scratchMemory(request),
       streamsFrom: (peer) => ({ url: config.peers[peer], threads: this.#laneThreads }),
     });
     this.#server = createHttpServer({ service: this, logger });
@@ -316,7 +310,7 @@ export class Agent implements AgentService {
   async testLink(request: LinkTestRequest, given: AbortSignal): Promise<LinkTestResult> {
     this.#refuseWhileClosing();
     const to = this.#target(request.to);
-    const { node, qemu } = this.#config;
+    const { node } = this.#config;
     const signal = AbortSignal.any([given, this.#endQuestions.signal]);
     const held = await holdPair(this.#outgoingContext, {
       migration: newMigrationId(),
@@ -331,11 +325,21 @@ export class Agent implements AgentService {
         ...held,
         from: node,
         to,
-        memoryDirectory: qemu.memoryDirectory,
+        scratchMemory: (wanted) => this.#scratchMemory(wanted),
       },
       request,
       signal,
     );
+  }
+
+  /** Memory for a link test, as long as guests leave room for it. Throws target-out-of-memory. */
+  async #scratchMemory({ memory, bytes }: Pick<LinkTestRequest, 'memory' | 'bytes'>): Promise<ScratchMemory> {
+    const { memoryLimitBytes, memoryUsedBytes } = this.#guests;
+    if (bytes > memoryLimitBytes - memoryUsedBytes) {
+      const text = `node ${this.#config.node} has no ${formatBytes(bytes)} of guest memory free for a link test`;
+      throw new MigrationError('target-out-of-memory', text);
+    }
+    return await scratchMemory(memory, bytes, this.#config.qemu.memoryDirectory);
   }
 
   async preflight(request: MigrationRequest): Promise<PreflightReport> {

@@ -28,12 +28,25 @@ export const DefineGuestSchema = z.strictObject({
 export const OnLimitSchema = z.enum(['switch-over', 'cancel']);
 export type OnLimit = z.output<typeof OnLimitSchema>;
 
+/** Least limit of a bandwidth: a page takes half a second, and who waits for less takes the peer for gone. bytes/s */
+const MIN_BANDWIDTH = 8000;
+
+/** bytes/s; 0: no limit. */
+export const BandwidthSchema = z
+  .number()
+  .int()
+  .min(0)
+  .max(1e12)
+  .refine((rate) => rate === 0 || rate >= MIN_BANDWIDTH, {
+    error: `it must be 0 (no limit) or at least ${MIN_BANDWIDTH} bytes/s (64kbit)`,
+  });
+
 /** Options of one migration; what is not given is taken from the agent's configuration. */
 export const MigrationOptionsSchema = z.strictObject({
   /** Aim for a switchover no longer than this. ms */
   maxDowntimeMs: z.number().min(0).max(3_600_000).default(30),
   /** Upper bound of what pages put on the link; 0: none. bytes/s */
-  bandwidthBytesPerSecond: z.number().int().min(0).max(1e12).default(0),
+  bandwidthBytesPerSecond: BandwidthSchema.default(0),
   verify: VerifyModeSchema.default('off'),
   onLimit: OnLimitSchema.default('switch-over'),
   /** Rounds after which onLimit applies. */

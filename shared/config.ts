@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { MigrationOptionsSchema, OnLimitSchema } from './api.js';
+import { BandwidthSchema, MigrationOptionsSchema, OnLimitSchema } from './api.js';
 import { NameSchema } from './names.js';
 import { HEARTBEAT_INTERVAL_MS, HEARTBEAT_TIMEOUT_MS } from './protocol/heartbeat-times.js';
 import { VerifyModeSchema } from './protocol/messages.js';
@@ -72,7 +72,7 @@ export const AgentConfigSchema = z.strictObject({
       /** ms */
       maxDowntime: waitingTime().optional(),
       /** bytes/s; 0: no limit */
-      bandwidth: bytesPerSecond.optional(),
+      bandwidth: bytesPerSecond.pipe(BandwidthSchema).optional(),
       verify: VerifyModeSchema.optional(),
       onLimit: OnLimitSchema.optional(),
       maxRounds: MigrationOptionsSchema.shape.maxRounds.unwrap().optional(),

@@ -43,9 +43,18 @@ export class RunList {
     return this.#runs;
   }
 
-  /** The run must come after all that were added. */
+  /** Throws RangeError unless the run comes after all that were added: what was added would be lost. */
   add(region: number, firstPage: number, pageCount: number): void {
     const last = this.#runs.at(-1);
+    if (
+      last &&
+      (last.region > region || (last.region === region && firstPage < last.firstPage + last.pageCount))
+    ) {
+      const page = `page ${firstPage} of region ${region}`;
+      throw new RangeError(
+        `${page} comes after page ${last.firstPage} of region ${last.region} in a list of runs`,
+      );
+    }
     if (last && this.#isNear(last, region, firstPage)) {
       last.pageCount = firstPage + pageCount - last.firstPage;
       return;

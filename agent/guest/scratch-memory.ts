@@ -1,4 +1,5 @@
 import { randomFillSync } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { MigrationError } from '../../shared/errors.js';
 import type { LinkTestMemory } from '../../shared/protocol/messages.js';
 import { QemuMemory } from './qemu/qemu-memory.js';
@@ -13,6 +14,9 @@ export interface ScratchMemory {
 
 /** Content that is repeated: random, so that nothing on the way finds it zero or compresses it. bytes */
 const PATTERN_BYTES = 2 ** 20;
+
+/** Filled before other work gets its turn: some 10 ms. bytes */
+const FILLED_BYTES = 16 * 2 ** 20;
 
 /** `directory`: for the files of QEMU's kind. Throws target-out-of-memory, and unsupported-guest where files can't be mapped. */
 export async function scratchMemory(
@@ -52,14 +56,15 @@ export async function scratchMemory(
   }
 }
 
-/** Fills it with what is neither zero nor compressible. */
-export function fillRandom({ regions }: ScratchMemory): void {
+/** Fills it with what is neither zero nor compressible, and lets other work have its turn. */
+export async function fillRandom({ regions }: ScratchMemory): Promise<void> {
   const pattern = randomFillSync(new Uint8Array(PATTERN_BYTES));
   for (const { memory, write } of regions) {
     for (let offset = 0; offset < memory.length; offset += pattern.length) {
       const piece = pattern.subarray(0, memory.length - offset);
       if (write) write(offset, piece);
       else memory.set(piece, offset);
+      if (offset % FILLED_BYTES === 0) await setImmediate();
     }
   }
 }

@@ -55,7 +55,7 @@ export function* zeroPieces(memory: Uint8Array, firstPage: number, endPage: numb
         end = next;
         continue;
       }
-      while (isZero(end)) end += 1;
+      while (end < endPage && isZero(end)) end += 1;
       break;
     }
     if (end > page) yield { firstPage: page, pageCount: end - page, zero: true };

@@ -7,6 +7,9 @@ const CATCH_UP_MS = 20;
 /** Largest piece that is sent at once, as time at the rate; what keeps a slow link's bursts short. ms */
 const PIECE_MS = 5;
 
+/** Of a frame beside its pages, or more. bytes */
+const OVERHEAD_BYTES = 64;
+
 /**
  * Keeps what is sent to a rate: a token bucket that may go into debt. Whoever takes waits until earlier debt is paid,
  * so in any span of time t no more passes than rate * (t + 25 ms), 2.5 % over a second; the average is exact.
@@ -40,12 +43,12 @@ export class Pacer {
     return Math.max(1, Math.floor((this.#bytesPerMs * PIECE_MS) / PAGE_SIZE)) * PAGE_SIZE;
   }
 
-  /** Another rate from now on, 0 for none: what is owed is paid for at that. */
+  /** Another rate from now on, 0 for none. What is owed is paid for at that, a piece at most: it was sent by the rate before. */
   change(bytesPerSecond: number): void {
     const now = this.#timers.now();
     const owedBytes = Math.max(0, this.#paidAt - now) * this.#bytesPerMs;
     this.#bytesPerMs = bytesPerSecond / 1000;
-    this.#paidAt = now + (this.limited ? owedBytes / this.#bytesPerMs : 0);
+    this.#paidAt = now + (this.limited ? this.#priceMs(owedBytes) : 0);
     this.#changed.abort();
     this.#changed = new AbortController();
   }
@@ -57,10 +60,15 @@ export class Pacer {
       if (!this.limited) return;
       if (this.#paidAt <= now || this.#signal?.aborted) {
         const start = Math.max(this.#paidAt, now - CATCH_UP_MS);
-        this.#paidAt = start + bytes / this.#bytesPerMs;
+        this.#paidAt = start + this.#priceMs(bytes);
         return;
       }
       await delay(this.#timers, this.#paidAt - now, this.#changed.signal);
     }
+  }
+
+  /** A piece that was cut by a higher rate costs no more than one of this: it would hold up everything for as long. */
+  #priceMs(bytes: number): number {
+    return Math.min(bytes, this.pieceBytes + OVERHEAD_BYTES) / this.#bytesPerMs;
   }
 }

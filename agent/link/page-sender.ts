@@ -40,6 +40,8 @@ export class StreamedPageSender implements PageSender {
   readonly #signal: AbortSignal | undefined;
   /** Streams that pages are dealt out to: the first ones. */
   #used: number;
+  /** The last write of each stream, where it still waits for its turn. */
+  readonly #waiting: (Promise<void> | undefined)[] = [];
   #wireBytes = 0;
   #ended: ConnectionEnd | null = null;
   readonly #closeListeners: ((end: ConnectionEnd) => void)[] = [];
@@ -110,10 +112,9 @@ export class StreamedPageSender implements PageSender {
   }
 
   async sendRoundEnd(round: number): Promise<void> {
-    for (const [number, stream] of this.#streams.entries()) {
-      await this.#write(number, encodeRoundEnd(round), null);
-      stream.flush();
-    }
+    // At once on all of them: what is sent from now on comes after it, whoever has to wait.
+    const writes = this.#streams.map((_, number) => this.#write(number, encodeRoundEnd(round), null));
+    await Promise.all(writes);
     await Promise.all(this.#streams.map((stream) => stream.drained()));
   }
 
@@ -145,7 +146,22 @@ export class StreamedPageSender implements PageSender {
     return Math.floor(page / STRIPE_PAGES) % this.#used;
   }
 
-  async #write(number: number, header: Uint8Array, payload: Uint8Array | null): Promise<void> {
+  /** Writes leave a stream in the order of these calls, however long each has to wait: a round's end ends what came before. */
+  #write(number: number, header: Uint8Array, payload: Uint8Array | null): Promise<void> {
+    const before = this.#waiting[number];
+    const writing = before
+      ? // Of what failed there its caller hears; all that come after fail likewise.
+        before.catch(() => undefined).then(() => this.#writeInTurn(number, header, payload))
+      : this.#writeInTurn(number, header, payload);
+    this.#waiting[number] = writing;
+    const written = () => {
+      if (this.#waiting[number] === writing) this.#waiting[number] = undefined;
+    };
+    writing.then(written, written);
+    return writing;
+  }
+
+  async #writeInTurn(number: number, header: Uint8Array, payload: Uint8Array | null): Promise<void> {
     const stream = this.#streams[number];
     if (stream === undefined) throw new MigrationError('internal', `there is no page stream ${number}`);
     const bytes = header.length + (payload?.length ?? 0);

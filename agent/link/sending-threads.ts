@@ -80,7 +80,11 @@ class SendingThread {
     // An idle thread keeps no agent alive.
     this.#worker.unref();
     this.#worker.on('message', (report: SendingReport) => this.#hear(report));
-    this.#worker.on('error', (error) => this.#broken(error instanceof Error ? error.message : String(error)));
+    // It ends by that, and serves nobody any more.
+    this.#worker.on('error', (error) => {
+      onExit();
+      this.#broken(error instanceof Error ? error.message : String(error));
+    });
     this.#worker.on('exit', () => {
       onExit();
       this.#broken('its thread has ended');
@@ -140,7 +144,8 @@ class ThreadedConnection implements Connection {
       }
       this.#pending.push({ resolve, reject });
       const region = this.#regions.findIndex(({ memory }) => memory.buffer === data.buffer);
-      if (region < 0) this.#say({ do: 'send-content', content: data });
+      // Of a view of something larger all would be copied.
+      if (region < 0) this.#say({ do: 'send-content', content: data.slice() });
       else {
         const offset = data.byteOffset - this.#regions[region]!.memory.byteOffset;
         this.#say({ do: 'send', region, offset, bytes: data.length });

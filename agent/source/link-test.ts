@@ -1,10 +1,10 @@
 import type { LinkTestRequest, LinkTestResult } from '../../shared/api.js';
-import { MigrationError } from '../../shared/errors.js';
+import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { CLOSE_DONE } from '../../shared/protocol/close-codes.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import { systemTimers } from '../../shared/timers.js';
 import type { WriteLog } from '../guest/guest.js';
-import { fillRandom, type ScratchMemory, scratchMemory } from '../guest/scratch-memory.js';
+import { fillRandom, type ScratchMemory } from '../guest/scratch-memory.js';
 import type { SourceControl } from '../link/link.js';
 import { type PairHold } from '../lock/pair-lock.js';
 import { Conversation } from './conversation.js';
@@ -24,8 +24,8 @@ const NO_LOG: WriteLog = {
 };
 
 export interface LinkTestContext extends PagesContext {
-  /** Where files of memory go. */
-  readonly memoryDirectory: string;
+  /** Memory to send from. Throws target-out-of-memory where this node has none to spare. */
+  readonly scratchMemory: (request: LinkTestRequest) => Promise<ScratchMemory>;
   /** Both nodes, held: a test disturbs migrations as they disturb it. */
   readonly hold: PairHold;
   readonly control: SourceControl;
@@ -42,16 +42,19 @@ export async function testLink(
 ): Promise<LinkTestResult> {
   const { control, hold, id, from, to } = context;
   const stop = new AbortController();
-  const fail = (error: unknown) => stop.abort(error);
-  const onAbort = () => fail(signal.reason);
+  const conversation: Conversation = new Conversation(control, to.node, (error) => fail(error));
+  const fail = (error: MigrationError) => {
+    stop.abort(error);
+    conversation.end(error);
+  };
+  const onAbort = () => fail(toMigrationError(signal.reason, 'cancelled'));
   signal.addEventListener('abort', onAbort, { once: true });
-  const conversation = new Conversation(control, to.node, fail);
   let scratch: ScratchMemory | null = null;
   let pages: PagesToOpen | null = null;
   let sender: StreamedPageSender | null = null;
   try {
-    scratch = await scratchMemory(request.memory, request.bytes, context.memoryDirectory);
-    fillRandom(scratch);
+    scratch = await context.scratchMemory(request);
+    await fillRandom(scratch);
     signal.throwIfAborted();
     const guest = { regions: scratch.regions, writeLog: NO_LOG };
     pages = openPages(context, guest, request.streams, request.bandwidthBytesPerSecond);

@@ -76,7 +76,9 @@ const found = Buffer.alloc(SCAN_RANGES * 24);
 
 /**
  * Tells `take` the memory in a registered range that was written since the last scan of it (at the first: all that the
- * process has mapped so far), ascending; it is protected again, atomically per page. `pagemap` is an open /proc/PID/pagemap.
+ * process has mapped so far); it is protected again, atomically per page. `pagemap` is an open /proc/PID/pagemap. Mostly
+ * ascending: where there are many, the kernel names a place before the last of them as the end of its walk, and what was
+ * written behind that meanwhile is told too.
  * Throws SystemCallError: EPERM if part of the range is not registered, ESRCH if the process has ended.
  */
 export function takeWritten(pagemap: number, { start, end }: AddressRange, take: TakeRange): void {

@@ -63,7 +63,11 @@ class LaneThread {
     // An idle thread keeps no agent alive.
     this.#worker.unref();
     this.#worker.on('message', (report: LaneReport) => this.#hear(report));
-    this.#worker.on('error', (error) => this.#broken(toMigrationError(error)));
+    // It ends by that, and serves nobody any more.
+    this.#worker.on('error', (error) => {
+      onExit();
+      this.#broken(toMigrationError(error));
+    });
     this.#worker.on('exit', () => {
       onExit();
       this.#broken(new MigrationError('internal', 'the thread of a page stream has ended'));

@@ -38,6 +38,9 @@ export async function runBench(args: PlaceArgs, session: Session, bench: Bench):
     interrupted = true;
     interrupt(new MigrationError('cancelled', 'the benchmark was ended before it was done'));
   });
+  // The terminal is closed: what clears away listens for the end of the process.
+  const hangUp = () => process.exit(EXIT.cancelled);
+  process.once('SIGHUP', hangUp);
   try {
     const report = await Promise.race([
       interruption,
@@ -59,6 +62,7 @@ export async function runBench(args: PlaceArgs, session: Session, bench: Bench):
   } finally {
     (await opening?.catch(() => undefined))?.close();
     stopListening();
+    process.off('SIGHUP', hangUp);
   }
 }
 

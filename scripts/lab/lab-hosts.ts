@@ -21,7 +21,7 @@ else await runLab(values.link === 'none' ? null : parseRate(values.link));
 
 async function runLab(bytesPerSecond: number | null): Promise<void> {
   const ended = new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve());
   });
   const folders = new RunFolders('lab-hosts');
   let network: LabNetwork | undefined;

@@ -107,7 +107,12 @@ await t.test('starts, checks and cancels migrations', async (t) => {
   const limited = await limit({ bandwidthBytesPerSecond: 1_000_000 });
   t.match(limited.json(), { id: MIGRATION_ID, bandwidthBytesPerSecond: 1_000_000 });
   t.same(service.calls.at(-1), ['limitMigration', MIGRATION_ID, 1_000_000]);
-  for (const wrong of [{}, { bandwidthBytesPerSecond: -1 }, { bandwidthBytesPerSecond: 1, more: 1 }]) {
+  for (const wrong of [
+    {},
+    { bandwidthBytesPerSecond: -1 },
+    { bandwidthBytesPerSecond: 7999 },
+    { bandwidthBytesPerSecond: 8000, more: 1 },
+  ]) {
     t.match(await limit(wrong), { statusCode: 400 });
   }
   const cancelled = await app.inject({ method: 'POST', url: `/v1/migrations/${MIGRATION_ID}/cancel` });

@@ -144,18 +144,18 @@ await t.test('the bandwidth', async (t) => {
 
   await t.test('so low that nothing moves, until it is lifted while it runs', async (t) => {
     for (const streams of [1, 2]) {
-      const id = await lab.request('one', 'a', 'b', { streams, bandwidthBytesPerSecond: 1 });
+      const id = await lab.request('one', 'a', 'b', { streams, bandwidthBytesPerSecond: 8000 });
       await lab.copying('a', id);
-      t.match(await client.limitMigration(id, 2), { id, bandwidthBytesPerSecond: 2 });
+      t.match(await client.limitMigration(id, 8002), { id, bandwidthBytesPerSecond: 8002 });
       const { migrations } = await client.status();
       t.match(
         migrations.find((migration) => migration.id === id),
-        { phase: 'copying', bandwidthBytesPerSecond: 2, result: null },
+        { phase: 'copying', bandwidthBytesPerSecond: 8002, result: null },
       );
       t.match(await client.limitMigration(id, 0), { bandwidthBytesPerSecond: 0 });
       await lab.event('a', id, firstRound);
       t.match(await lab.result('a', id), { outcome: 'completed', error: null });
-      await t.rejects(client.limitMigration(id, 5), {
+      await t.rejects(client.limitMigration(id, 8005), {
         code: 'wrong-state',
         message: /has ended: it is completed/,
       });
@@ -165,22 +165,22 @@ await t.test('the bandwidth', async (t) => {
   await t.test('lowered while it runs, and cancelled so', async (t) => {
     const id = await lab.request('one', 'a', 'b', { bandwidthBytesPerSecond: MIB });
     await lab.copying('a', id);
-    t.match(await client.limitMigration(id, 1), { bandwidthBytesPerSecond: 1 });
+    t.match(await client.limitMigration(id, 8000), { bandwidthBytesPerSecond: 8000 });
     t.match(await client.cancelMigration(id), { result: { outcome: 'cancelled' } });
     t.strictSame(await lab.whereIs('one', ['a']), { a: 'running' });
   });
   await t.test('changed while it waits for its nodes', async (t) => {
     await lab.boot('a', { name: 'two', ...WRITER });
-    const first = await lab.request('one', 'a', 'b', { bandwidthBytesPerSecond: 1 });
+    const first = await lab.request('one', 'a', 'b', { bandwidthBytesPerSecond: 8000 });
     await lab.copying('a', first);
-    const second = await lab.request('two', 'a', 'b', { bandwidthBytesPerSecond: 1 });
+    const second = await lab.request('two', 'a', 'b', { bandwidthBytesPerSecond: 8000 });
     await lab.waiting('a', second);
     t.match(await client.limitMigration(second, 0), { phase: 'queued', bandwidthBytesPerSecond: 0 });
     await client.cancelMigration(first);
     t.match(await lab.result('a', second), { outcome: 'completed' });
   });
   await t.test('of no migration that is known, and of no sense', async (t) => {
-    await t.rejects(client.limitMigration('m-000000000000', 1), { code: 'not-found' });
+    await t.rejects(client.limitMigration('m-000000000000', 8000), { code: 'not-found' });
     for (const wrong of [-1, 0.5, 1e13]) {
       await t.rejects(client.limitMigration('m-000000000000', wrong), { code: 'invalid-request' });
     }
@@ -215,7 +215,7 @@ await t.test('tests of the link', async (t) => {
     await cleared();
   });
   await t.test('one while a migration runs waits for its end', async (t) => {
-    const id = await lab.request('one', 'a', 'b', { bandwidthBytesPerSecond: 1 });
+    const id = await lab.request('one', 'a', 'b', { bandwidthBytesPerSecond: 8000 });
     await lab.copying('a', id);
     const testing = client.testLink({ to: 'b', bytes: MIB, rounds: 2 });
     while (!(await client.queue()).some(({ vm }) => vm === 'link-test')) await setImmediate();
@@ -236,7 +236,7 @@ await t.test('tests of the link', async (t) => {
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify({
           ...{ to: 'b', bytes: 16 * MIB, rounds: 100, memory },
-          ...{ bandwidthBytesPerSecond: 1, streams: 2 },
+          ...{ bandwidthBytesPerSecond: 8000, streams: 2 },
         }),
         signal,
       });
@@ -275,7 +275,7 @@ await t.test('tests of the link', async (t) => {
         memory: 'qemu',
         bytes: MIB,
         rounds: 100,
-        bandwidthBytesPerSecond: 1,
+        bandwidthBytesPerSecond: 8000,
       } as const;
       const failed = t.rejects(client.testLink(request), {
         code: 'shutting-down',

@@ -116,14 +116,14 @@ void t.test('the rate can be changed while somebody waits', async (t) => {
   const timers = new VirtualTimers();
   const pacer = new Pacer(1000, timers);
   t.equal(pacer.limited, true);
-  await pacer.take(10_000);
+  await pacer.take(4000);
   let passed = false;
   const waiting = pacer.take(1).then(() => (passed = true));
   await timers.advance(1000);
-  t.equal(passed, false, 'nine seconds are owed');
+  t.equal(passed, false, 'three seconds are owed');
   pacer.change(100_000);
-  await timers.advance(89);
-  t.equal(passed, false, 'what is owed is paid at the new rate: 90 ms');
+  await timers.advance(29);
+  t.equal(passed, false, 'what is owed is paid at the new rate: 30 ms');
   await timers.advance(1);
   t.equal(passed, true);
   await timers.advance(1);
@@ -134,4 +134,19 @@ void t.test('the rate can be changed while somebody waits', async (t) => {
   t.equal(pacer.limited, false);
   t.equal(pacer.pieceBytes, Infinity);
   await waiting;
+});
+
+void t.test('a lower rate holds nobody up for longer than a piece of it takes', async (t) => {
+  for (const before of [0, 125_000_000]) {
+    const timers = new VirtualTimers();
+    const pacer = new Pacer(before, timers);
+    const pieceBytes = Math.min(pacer.pieceBytes, 2 ** 20);
+    await pacer.take(pieceBytes);
+    pacer.change(8000);
+    // Cut when the rate was another.
+    const taken = pacer.take(pieceBytes).then(() => pacer.take(4096));
+    await timers.advance((2 * 1000 * (4096 + 64)) / 8000);
+    await taken;
+    t.equal(timers.pending, 0, `from ${before} bytes/s`);
+  }
 });

@@ -80,6 +80,21 @@ void t.test('a list joins what touches, and what is near where there would be to
   t.end();
 });
 
+void t.test('a list refuses what does not come after what it has', (t) => {
+  const list = new RunList();
+  list.add(1, 10, 5);
+  list.add(1, 15, 1);
+  for (const [region, page] of [
+    [1, 15],
+    [1, 3],
+    [0, 99],
+  ] as const) {
+    t.throws(() => list.add(region, page, 1), RangeError, `page ${page} of region ${region}`);
+  }
+  t.strictSame(list.runs, [{ region: 1, firstPage: 10, pageCount: 6 }]);
+  t.end();
+});
+
 void t.test('a list loses no page, has no more runs than it may, and is in order', (t) => {
   fc.assert(
     fc.property(

@@ -50,7 +50,7 @@ export async function loadState(
     const outcome = control.guard(loaded);
     const fed = feed(socket, stream, signal);
     const finished = fed.then(async () => {
-      limit();
+      if (!signal.aborted) limit();
       return await outcome;
     });
     const event = await Promise.race([outcome, finished]);

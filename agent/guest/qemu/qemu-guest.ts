@@ -118,7 +118,7 @@ export class QemuGuest implements HostedGuest {
   }
 
   populated(): Promise<Run[]> {
-    return Promise.resolve(this.#memory.populated());
+    return this.#memory.populated();
   }
 
   async pause(): Promise<void> {

@@ -1,9 +1,13 @@
+import { setImmediate } from 'node:timers/promises';
 import type { QemuDefinition } from '../../../shared/guest-definition.js';
-import { PAGE_SIZE, type Run } from '../../../shared/page.js';
+import { PAGE_SIZE, type Run, unionRuns } from '../../../shared/page.js';
 import { MappedFile, MAX_WINDOW_BYTES } from '../../system/mapped-memory.js';
 import type { Region } from '../guest.js';
 import type { RamFile } from './process/ram-files.js';
 import type { TrackedRegion } from './write-log/tracked-region.js';
+
+/** Pages looked at before other work of the agent gets its turn: 128 MiB, or some 3 ms. */
+const SLICE_PAGES = 32_768;
 
 /**
  * The memory of a QEMU guest, mapped: QEMU's memory objects in their order, each in windows of a size that one array can
@@ -47,11 +51,18 @@ export class QemuMemory {
     );
   }
 
-  /** All that is not a hole. */
-  populated(): Run[] {
-    return this.tracked.flatMap((window, region) =>
-      window.populated(0, window.memory.length / PAGE_SIZE).map((range) => ({ region, ...range })),
-    );
+  /** All that is not a hole. Other work has its turn meanwhile. */
+  async populated(): Promise<Run[]> {
+    const runs: Run[] = [];
+    for (const [region, window] of this.tracked.entries()) {
+      const pages = window.memory.length / PAGE_SIZE;
+      for (let firstPage = 0; firstPage < pages; firstPage += SLICE_PAGES) {
+        const count = Math.min(SLICE_PAGES, pages - firstPage);
+        for (const range of window.populated(firstPage, count)) runs.push({ region, ...range });
+        await setImmediate();
+      }
+    }
+    return unionRuns(runs);
   }
 
   /** Unmaps it. Whoever still has a view of it reads zeros. */

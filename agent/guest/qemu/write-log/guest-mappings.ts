@@ -78,21 +78,27 @@ export function refuseNewMappings(
   );
 }
 
-/** The memory that `read` tells of each mapping, as runs: ascending, disjoint, of MAX_RUNS for each mapping at most. */
+/**
+ * The memory that `read` tells of each mapping, as runs: ascending, disjoint. Of MAX_RUNS at most for each mapping, as often as
+ * `read` begins anew at a lower address.
+ */
 export function runsIn(
   mappings: readonly GuestMapping[],
   read: (mapping: GuestMapping, take: TakeRange) => void,
 ): Run[] {
   const runs = mappings.flatMap((mapping) => {
     const { start, region, firstPage } = mapping;
-    const list = new RunList();
+    const lists: RunList[] = [];
+    let reached = Infinity;
     read(mapping, (from, to) => {
       // Parts of pages count.
       const first = firstPage + Math.floor((from - start) / PAGE_SIZE);
       const end = firstPage + Math.ceil((to - start) / PAGE_SIZE);
-      list.add(region, first, end - first);
+      if (first < reached) lists.push(new RunList());
+      lists.at(-1)!.add(region, first, end - first);
+      reached = end;
     });
-    return list.runs;
+    return lists.flatMap(({ runs }) => runs);
   });
   return unionRuns(runs);
 }

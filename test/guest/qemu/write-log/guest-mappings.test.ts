@@ -84,6 +84,14 @@ void test('runs of all mappings are in order, those of memory that is mapped twi
   t.end();
 });
 
+void test('what is told once more behind the end is there, and what was told before', (t) => {
+  t.same(runsOf([0x400000, 0x402000], [0x410000, 0x420000], [0x401000, 0x403000], [0x412000, 0x413000]), [
+    { region: 3, firstPage: 100, pageCount: 3 },
+    { region: 3, firstPage: 116, pageCount: 16 },
+  ]);
+  t.end();
+});
+
 void test('of more runs than a list holds, those that are near each other become one', (t) => {
   const pages = 2 * MAX_RUNS + 2;
   const mapping = { start: 0, end: 2 * pages * PAGE_SIZE, region: 0, firstPage: 0 };
