@@ -78,7 +78,7 @@ export function limitsOf({ maxDowntime, maxTime }: GuestArgs): MoveLimits {
 
 /** Rates of the link in bytes/s; null: none. Throws invalid-request. */
 export function linksOf(list: string): (number | null)[] {
-  return items(list).map((each) => (each === 'none' ? null : inUnits('link', each, parseRate)));
+  return items('link', list).map((each) => (each === 'none' ? null : inUnits('link', each, parseRate)));
 }
 
 /** All of these kinds of guests with all of these workloads. Throws invalid-request. */
@@ -90,8 +90,8 @@ export function guestsOf(args: {
 }): BenchGuest[] {
   const memoryBytes = inUnits('memory', args.memory, parseBytes);
   const populatedBytes = inUnits('populated', args.populated, parseBytes);
-  const workloads = items(args.workload).map(parseWorkload);
-  return items(args.guest).flatMap((kind) => {
+  const workloads = items('workload', args.workload).map(parseWorkload);
+  return items('guest', args.guest).flatMap((kind) => {
     if (kind !== 'qemu' && kind !== 'embedded') {
       throw new MigrationError('invalid-request', `--guest: there is no kind '${kind}': qemu or embedded`);
     }
@@ -101,16 +101,20 @@ export function guestsOf(args: {
 
 /** Two URLs. Throws invalid-request. */
 export function agentUrls(list: string): Pair<string> {
-  const [first, second, ...more] = items(list);
+  const [first, second, ...more] = items('agents', list);
   if (first === undefined || second === undefined || more.length > 0) {
     throw new MigrationError('invalid-request', `--agents: '${list}' must be two URLs with a comma between`);
+  }
+  for (const url of [first, second]) {
+    if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) continue;
+    throw new MigrationError('invalid-request', `--agents: '${url}' must be a URL like http://10.0.0.1:7800`);
   }
   return [first, second];
 }
 
 /** Sizes in bytes. Throws invalid-request. */
 export function sizesOf(option: string, list: string): number[] {
-  return items(list).map((each) => inUnits(option, each, parseBytes));
+  return items(option, list).map((each) => inUnits(option, each, parseBytes));
 }
 
 /** Throws invalid-request unless it is a whole number above zero. */
@@ -119,9 +123,12 @@ export function countOf(option: string, value: number): number {
   throw new MigrationError('invalid-request', `--${option}: it must be a whole number above zero`);
 }
 
-export function items(list: string): string[] {
-  return list
+/** What an option lists with commas between, at least one. Throws invalid-request. */
+export function items(option: string, list: string): string[] {
+  const found = list
     .split(',')
     .map((each) => each.trim())
     .filter((each) => each !== '');
+  if (found.length > 0) return found;
+  throw new MigrationError('invalid-request', `--${option}: it names nothing; see --help`);
 }

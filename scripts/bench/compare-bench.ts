@@ -56,7 +56,7 @@ export const compareBench = {
     const guests = guestsOf({ ...args, guest: 'qemu' });
     const links = linksOf(args.link);
     const limits = limitsOf(args);
-    const methods = items(args.methods);
+    const methods = items('methods', args.methods);
     const unknown = methods.find((name) => !METHOD_NAMES.includes(name));
     if (unknown !== undefined) {
       const known = METHOD_NAMES.join(', ');

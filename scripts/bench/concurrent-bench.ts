@@ -58,7 +58,7 @@ export const concurrentBench = {
         'bench concurrent takes one --guest, --workload and --link',
       );
     }
-    const counts = items(args.guests).map((each) => countOf('guests', Number(each)));
+    const counts = items('guests', args.guests).map((each) => countOf('guests', Number(each)));
     const limits = limitsOf(args);
     const { memory, populated, workload, accel, maxDowntime, maxTime, runs } = args;
     return await runBench(args, session, {

@@ -73,6 +73,28 @@ interface Contender {
   measure(): Promise<number>;
 }
 
+const OPTIONS = {
+  bytes: 'size',
+  rounds: 'rounds',
+  streams: 'streams',
+  bandwidthBytesPerSecond: 'bandwidth',
+} as const;
+
+const RequestSchema = LinkTestSchema.pick({
+  bytes: true,
+  rounds: true,
+  streams: true,
+  bandwidthBytesPerSecond: true,
+});
+
+/** What a link test takes of the options, before anything is started. Throws invalid-request, naming the option. */
+function checked(request: Record<keyof typeof OPTIONS, unknown>) {
+  for (const [field, option] of Object.entries(OPTIONS) as [keyof typeof OPTIONS, string][]) {
+    validate(RequestSchema.shape[field], request[field], 'invalid-request', `--${option}`);
+  }
+  return validate(RequestSchema, request, 'invalid-request', 'the link test');
+}
+
 /** `vmferry bench link`: pages from memory to memory, agent to agent, beside iperf3 on the same way, in turns. */
 export const linkBench = {
   name: 'link',
@@ -81,13 +103,13 @@ export const linkBench = {
   run: async (args: LinkArgs, session: Session) => {
     const { link, memory, size, rounds, streams, bandwidth, runs } = args;
     const links = linksOf(link);
-    const request = {
+    const request = checked({
       bytes: inUnits('size', size, parseBytes),
       rounds: countOf('rounds', rounds),
       streams: /^\d+$/.test(streams) ? Number(streams) : streams,
       bandwidthBytesPerSecond: inUnits('bandwidth', bandwidth, parseRate),
-    };
-    const memories = items(memory).map((kind) => {
+    });
+    const memories = items('memory', memory).map((kind) => {
       const parsed = LinkTestMemorySchema.safeParse(kind);
       if (parsed.success) return parsed.data;
       throw new MigrationError('invalid-request', `--memory: there is no kind '${kind}': embedded or qemu`);

@@ -1,4 +1,4 @@
-import { MigrationError } from '../../shared/errors.js';
+import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import { formatBytes, formatRate, parseBytes, parseRate } from '../../shared/units.js';
 import type { Load } from '../lab/guests/linux/linux-guest.js';
@@ -28,7 +28,7 @@ export function parseWorkload(text: string): Workload {
       `the workload '${text}' is not understood: write it like ${WORKLOAD_SYNTAX}`,
     );
   }
-  const hotBytes = groups['hot'] === undefined ? 0 : parseBytes(groups['hot']);
+  const hotBytes = groups['hot'] === undefined ? 0 : inWorkload(text, groups['hot'], parseBytes);
   if (groups['hot'] !== undefined && (hotBytes === 0 || hotBytes % 2 ** 20 !== 0)) {
     throw new MigrationError('invalid-request', `the workload '${text}' must rewrite whole MiB`);
   }
@@ -36,8 +36,20 @@ export function parseWorkload(text: string): Workload {
     activity: (groups['plain'] ?? 'rewrite') as Workload['activity'],
     content: (groups['content'] ?? 'incompressible') as Workload['content'],
     hotBytes,
-    bytesPerSecond: groups['rate'] === undefined ? 0 : parseRate(groups['rate']),
+    bytesPerSecond: groups['rate'] === undefined ? 0 : inWorkload(text, groups['rate'], parseRate),
   };
+}
+
+/** Throws invalid-request, naming the workload. */
+function inWorkload(workload: string, text: string, parse: (text: string) => number): number {
+  try {
+    return parse(text);
+  } catch (error) {
+    throw new MigrationError(
+      'invalid-request',
+      `the workload '${workload}': ${toMigrationError(error).message}`,
+    );
+  }
 }
 
 /** 'rewrite 8 MiB', 'idle, zero-rich' */

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { EXIT } from '../../shared/api.js';
 import { parseRate } from '../../shared/units.js';
 import { startAgents } from './agent-process.js';
 import { LabNetwork } from './lab-network.js';
@@ -12,12 +13,16 @@ Makes two hosts on this machine, network namespaces joined by a link of that rat
 and removes all of it at its end (Ctrl-C). Needs root.
 `;
 
-const { values } = parseArgs({
-  options: { link: { type: 'string', default: 'none' }, help: { type: 'boolean', default: false } },
-});
-
-if (values.help) process.stdout.write(HELP);
-else await runLab(values.link === 'none' ? null : parseRate(values.link));
+try {
+  const { values } = parseArgs({
+    options: { link: { type: 'string', default: 'none' }, help: { type: 'boolean', default: false } },
+  });
+  if (values.help) process.stdout.write(HELP);
+  else await runLab(values.link === 'none' ? null : parseRate(values.link));
+} catch (error) {
+  process.stderr.write(`lab-hosts: ${(error as Error).message}\n`);
+  process.exitCode = EXIT.failed;
+}
 
 async function runLab(bytesPerSecond: number | null): Promise<void> {
   const ended = new Promise<void>((resolve) => {

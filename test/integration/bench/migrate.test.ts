@@ -94,6 +94,14 @@ await t.test('what a benchmark can not do', async (t) => {
     [['compare', '--methods', 'teleport'], /QEMU has no 'teleport'/],
     [['compare', '--memory', '64MiB', '--populated', '48MiB'], /no room/],
     [['concurrent', '--runs', '0'], /--runs/],
+    [['concurrent', '--guests', ''], /--guests: it names nothing/],
+    [['scale', '--memory', ''], /--memory: it names nothing/],
+    [['migrate', '--workload', 'rewrite:8XB'], /the workload 'rewrite:8XB': size '8XB'/],
+    [['link', '--size', '2GiB'], /--size is not valid/],
+    [['link', '--streams', 'many'], /--streams is not valid/],
+    [['link', '--rounds', '1'], /--rounds is not valid/],
+    [['link', '--bandwidth', '1kbit'], /--bandwidth is not valid: it must be 0 .* or at least 8000/],
+    [['link', '--agents', 'nonsense,http://127.0.0.1:1'], /'nonsense' must be a URL/],
   ] as const) {
     const { exitCode, stderr } = await runCommand(['bench', ...options]);
     t.equal(exitCode, 2, stderr);
