@@ -17,6 +17,11 @@ export interface Connection {
   close(code: number, reason: string): void;
   /** Stops (true) or continues reading from the peer, so that a slow receiver is felt by the sender. */
   setReadPaused(paused: boolean): void;
+  /**
+   * Gives the socket away: a descriptor of it that whoever gets it closes. To be called with nothing under way but what was
+   * sent before this object was made. Null, with nothing changed, where there is none to be had; absent likewise.
+   */
+  detach?(): Promise<number | null>;
 }
 
 export interface ConnectionEnd {

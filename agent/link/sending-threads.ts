@@ -1,15 +1,12 @@
-import { once } from 'node:events';
-import { Worker } from 'node:worker_threads';
 import { MigrationError } from '../../shared/errors.js';
 import { CLOSE_BROKEN } from '../../shared/protocol/close-codes.js';
 import type { Region, RegionHandle } from '../guest/guest.js';
 import { connectionError } from './connection-end.js';
 import type { Connection, ConnectionEnd } from './connection.js';
-import type { TcpConnection } from './tcp-connection.js';
-import { ThreadPool } from './thread-pool.js';
+import { AgentThread } from '../threads/agent-thread.js';
+import { ThreadPool } from '../threads/thread-pool.js';
 
-/** Heap of a sending thread in MiB; guest memory is not part of it. Bounds what a defect can take. */
-const HEAP_MIB = 32;
+const TRAITS = { name: 'page sender', heapMiB: 32 };
 
 /** To a sending thread. `fd`: an open socket, the thread's to close. */
 export type SendingCommand =
@@ -52,8 +49,8 @@ export class SendingThreads {
    */
   async adopt(connection: Connection, regions: readonly Region[], peer: string): Promise<Connection> {
     const handles = regions.flatMap(({ handle }) => handle ?? []);
-    if (handles.length < regions.length || !('detach' in connection)) return connection;
-    const fd = await (connection as TcpConnection).detach();
+    if (handles.length < regions.length) return connection;
+    const fd = (await connection.detach?.()) ?? null;
     if (fd === null) return connection;
     const thread = this.#pool.take();
     return thread.open({ fd, peer, regions: handles }, regions, () => this.#pool.give(thread));
@@ -66,29 +63,11 @@ export class SendingThreads {
 
 /** One thread, from the agent's side. */
 class SendingThread {
-  readonly #worker: Worker;
-  #hear: (report: SendingReport) => void = () => undefined;
-  #broken: (reason: string) => void = () => undefined;
+  readonly #thread: AgentThread<SendingCommand, SendingReport>;
 
   /** `onExit`: it is no more. */
   constructor(onExit: () => void) {
-    this.#worker = new Worker(new URL('./sending-thread-worker.js', import.meta.url), {
-      resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB },
-      name: 'page sender',
-      execArgv: [],
-    });
-    // An idle thread keeps no agent alive.
-    this.#worker.unref();
-    this.#worker.on('message', (report: SendingReport) => this.#hear(report));
-    // It ends by that, and serves nobody any more.
-    this.#worker.on('error', (error) => {
-      onExit();
-      this.#broken(error instanceof Error ? error.message : String(error));
-    });
-    this.#worker.on('exit', () => {
-      onExit();
-      this.#broken('its thread has ended');
-    });
+    this.#thread = new AgentThread(new URL('./sending-thread-worker.js', import.meta.url), TRAITS, onExit);
   }
 
   open(
@@ -96,25 +75,20 @@ class SendingThread {
     regions: readonly Region[],
     onEnded: () => void,
   ): Connection {
-    const connection = new ThreadedConnection(
-      (command) => this.#worker.postMessage(command),
-      regions,
-      request.peer,
-    );
-    this.#hear = (report) => {
+    const thread = this.#thread;
+    const connection = new ThreadedConnection((command) => thread.say(command), regions, request.peer);
+    thread.hear = (report) => {
       connection.hear(report);
       if (report.say === 'ended') onEnded();
     };
-    this.#broken = (reason) =>
-      connection.hear({ say: 'ended', end: { code: CLOSE_BROKEN, reason, local: false } });
-    this.#worker.postMessage({ do: 'open', ...request } satisfies SendingCommand);
+    thread.broken = ({ message }) =>
+      connection.hear({ say: 'ended', end: { code: CLOSE_BROKEN, reason: message, local: false } });
+    thread.say({ do: 'open', ...request });
     return connection;
   }
 
-  async end(): Promise<void> {
-    const exited = once(this.#worker, 'exit');
-    void this.#worker.terminate();
-    await exited;
+  end(): Promise<void> {
+    return this.#thread.end();
   }
 }
 

@@ -79,10 +79,6 @@ export class TcpConnection implements Connection {
     }
   }
 
-  /**
-   * Gives the socket away: a descriptor of it that whoever gets it closes. To be called with nothing under way but what was
-   * sent before this object was made. Null, with nothing changed, where there is none to be had.
-   */
   async detach(): Promise<number | null> {
     if (this.#end || this.#ownEnd) return null;
     await new Promise<void>((resolve) => this.#socket.write('', () => resolve()));

@@ -1,11 +1,9 @@
-import { once } from 'node:events';
-import { Worker } from 'node:worker_threads';
 import { type ErrorBody, MigrationError, toMigrationError } from '../../shared/errors.js';
-import { ThreadPool } from '../link/thread-pool.js';
+import { AgentThread } from '../threads/agent-thread.js';
+import { ThreadPool } from '../threads/thread-pool.js';
 import type { LaneCommand, LaneReport, LaneRequest, PageLane } from './page-lane.js';
 
-/** Heap of a lane's thread in MiB; guest memory is not part of it. Bounds what a defect can take. */
-const LANE_HEAP_MIB = 32;
+const TRAITS = { name: 'page lane', heapMiB: 32 };
 
 export interface LaneEvents {
   roundEnd(stream: number, round: number, pagesApplied: number): void;
@@ -49,29 +47,11 @@ export class LaneThreads {
 
 /** One thread, from the agent's side. */
 class LaneThread {
-  readonly #worker: Worker;
-  #hear: (report: LaneReport) => void = () => undefined;
-  #broken: (error: MigrationError) => void = () => undefined;
+  readonly #thread: AgentThread<LaneCommand, LaneReport>;
 
   /** `onExit`: it is no more. */
   constructor(onExit: () => void) {
-    this.#worker = new Worker(new URL('./page-lane-worker.js', import.meta.url), {
-      resourceLimits: { maxOldGenerationSizeMb: LANE_HEAP_MIB },
-      name: 'page lane',
-      execArgv: [],
-    });
-    // An idle thread keeps no agent alive.
-    this.#worker.unref();
-    this.#worker.on('message', (report: LaneReport) => this.#hear(report));
-    // It ends by that, and serves nobody any more.
-    this.#worker.on('error', (error) => {
-      onExit();
-      this.#broken(toMigrationError(error));
-    });
-    this.#worker.on('exit', () => {
-      onExit();
-      this.#broken(new MigrationError('internal', 'the thread of a page stream has ended'));
-    });
+    this.#thread = new AgentThread(new URL('./page-lane-worker.js', import.meta.url), TRAITS, onExit);
   }
 
   /** `onClosed`: the lane was closed and the thread is free again. */
@@ -90,17 +70,17 @@ class LaneThread {
               return;
             }
             sealed = { resolve, reject };
-            this.#say({ do: 'seal' });
+            this.#thread.say({ do: 'seal' });
           }),
         close: () => {
           if (over) return;
           over = new MigrationError('link-lost', `page stream ${stream} was closed`);
           sealed?.reject(over);
           sealed = null;
-          this.#say({ do: 'close' });
+          this.#thread.say({ do: 'close' });
         },
       };
-      this.#broken = (error) => {
+      this.#thread.broken = (error) => {
         if (!opened) reject(error);
         sealed?.reject(error);
         if (opened && !over) events.ended(error);
@@ -133,12 +113,12 @@ class LaneThread {
             break;
           case 'closed':
             over ??= new MigrationError('cancelled', `page stream ${stream} was not needed any more`);
-            this.#broken = () => undefined;
+            this.#thread.broken = () => undefined;
             onClosed();
             break;
         }
       };
-      this.#hear = (report) => {
+      this.#thread.hear = (report) => {
         try {
           hear(report);
         } catch (thrown) {
@@ -146,23 +126,17 @@ class LaneThread {
           events.ended(toMigrationError(thrown));
         }
       };
-      this.#say({ do: 'open', request });
+      this.#thread.say({ do: 'open', request });
     });
   }
 
   /** The lane that is being opened is not needed. */
   giveUp(): void {
-    this.#say({ do: 'close' });
+    this.#thread.say({ do: 'close' });
   }
 
-  async end(): Promise<void> {
-    const exited = once(this.#worker, 'exit');
-    void this.#worker.terminate();
-    await exited;
-  }
-
-  #say(command: LaneCommand): void {
-    this.#worker.postMessage(command);
+  end(): Promise<void> {
+    return this.#thread.end();
   }
 }
 

@@ -34,7 +34,7 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
         .option('bandwidth', {
           type: 'string',
           requiresArg: true,
-          describe: 'send no faster than this, like 1gbit or 100MB',
+          describe: 'send no faster than this, like 1gbit or 100MB; 64kbit or more',
         })
         .option('verify', {
           choices: VerifyModeSchema.options,

@@ -393,7 +393,7 @@ void t.test('a thread that dies takes its lane with it, and is replaced', async 
   const told = new Told();
   const lane = await threads.open(request(source.url, region), told, NEVER);
   void workers[0]!.terminate();
-  t.match(await told.end(), { code: 'internal', message: /thread of a page stream has ended/ });
+  t.match(await told.end(), { code: 'internal', message: /the thread 'page lane' has ended/ });
   await t.rejects(lane.seal(), { code: 'internal' }, 'that all is there is not said of it');
   lane.close();
   await source.connectionsLeft(0);
