@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { open, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MigrationError } from '../../../../shared/errors.js';
 import type { QemuDefinition } from '../../../../shared/guest-definition.js';
@@ -37,9 +37,20 @@ export async function planRamFiles(
   );
 }
 
+const SCRATCH = 'vmferry-scratch-';
+
 /** A name for a file of memory that belongs to no guest. */
 export function scratchFile(directory: string, bytes: number): RamFile {
-  return { path: join(directory, `vmferry-scratch-${randomBytes(8).toString('hex')}.ram`), bytes };
+  const unique = `${process.pid}-${randomBytes(8).toString('hex')}`;
+  return { path: join(directory, `${SCRATCH}${unique}.ram`), bytes };
+}
+
+/** Removes the files of memory of no guest that agents have left which are no more. */
+export async function removeLostScratchFiles(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    const pid = name.startsWith(SCRATCH) ? Number.parseInt(name.slice(SCRATCH.length), 10) : NaN;
+    if (!Number.isNaN(pid) && !existsSync(`/proc/${pid}`)) await rm(join(directory, name), { force: true });
+  }
 }
 
 /** Creates the files, all holes. Throws target-out-of-memory. */
