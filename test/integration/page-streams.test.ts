@@ -188,7 +188,9 @@ await t.test('the bandwidth', async (t) => {
 });
 
 await t.test('tests of the link', async (t) => {
-  const lab = await AgentLab.start(t, ['a', 'b'], { guestMemory: '64MiB' });
+  const lab = await AgentLab.start(t, ['a', 'b'], (node) => ({
+    guestMemory: node === 'a' ? '192MiB' : '64MiB',
+  }));
   await lab.boot('a', { name: 'one', ...WRITER });
   const client = lab.client('a');
   const scratch = () => readdirSync('/dev/shm').filter((name) => name.startsWith('vmferry-scratch-'));
@@ -257,10 +259,15 @@ await t.test('tests of the link', async (t) => {
     t.match(await client.testLink({ to: 'b', bytes: MIB, rounds: 2 }), { to: 'b' });
   });
   await t.test('what can not be', async (t) => {
-    await t.rejects(client.testLink({ to: 'b', bytes: 128 * MIB, rounds: 2 }), {
-      code: 'target-out-of-memory',
-      message: /node b has no 128 MiB of guest memory free for a link test/,
-    });
+    for (const [node, mib] of [
+      ['b', 128],
+      ['a', 256],
+    ] as const) {
+      await t.rejects(client.testLink({ to: 'b', bytes: mib * MIB, rounds: 2 }), {
+        code: 'target-out-of-memory',
+        message: new RegExp(`node ${node} has no ${mib} MiB of guest memory free for a link test`),
+      });
+    }
     await t.rejects(client.testLink({ to: 'a' }), { code: 'same-node' });
     await t.rejects(client.testLink({ to: 'z' }), { code: 'unknown-node' });
     for (const wrong of [{ bytes: 4095 }, { rounds: 1 }, { rounds: 101 }, { streams: 0 }]) {
