@@ -37,21 +37,16 @@ import { processFigures } from './process-figures.js';
 import { askOpenQuestions, holdOpenQuestions } from './source/open-questions.js';
 import { holdPair } from './source/hold-pair.js';
 import { testLink } from './source/link-test.js';
-import { type OutgoingContext, OutgoingMigration } from './source/outgoing-migration.js';
+import type { OutgoingContext } from './source/outgoing-migration.js';
+import { OutgoingMigrations } from './source/outgoing-migrations.js';
 import { PageOffers } from './source/page-offers.js';
 import { PeerDialer } from './source/peer-dialer.js';
 import { MAX_AUTO_STREAMS, streamsToOpen } from './source/stream-choice.js';
 import { IncomingMigrations } from './target/incoming-migrations.js';
 import { LaneThreads } from './target/lane-threads.js';
 
-/** Migrations from this node that are remembered after their end, with their events. */
-const MAX_ENDED = 100;
-
 /** Threads for page streams, of each of both directions: the agent's own thread has the first stream. */
 const KEPT_THREADS = Math.min(MAX_AUTO_STREAMS, availableParallelism()) - 1;
-
-/** Migrations from this node that may wait or run: bounds what a client can make the agent keep. */
-const MAX_WAITING = 1024;
 
 const LOCK_DISABLED: PreflightFinding = {
   level: 'warning',
@@ -76,8 +71,7 @@ export class Agent implements AgentService {
   readonly #incoming: IncomingMigrations;
   readonly #server: FastifyInstance;
   readonly #link: LinkServer;
-  /** Newest last. */
-  readonly #outgoing = new Map<string, OutgoingMigration>();
+  readonly #outgoing: OutgoingMigrations;
   /** Ends what is asked of other nodes beside migrations. */
   readonly #endQuestions = new AbortController();
   #closing: Promise<void> | null = null;
@@ -148,6 +142,7 @@ export class Agent implements AgentService {
       sendingThreads: this.#sendingThreads,
       logger,
     };
+    this.#outgoing = new OutgoingMigrations(this.#outgoingContext);
     this.#incoming = new IncomingMigrations({
       node,
       guests,
@@ -275,9 +270,7 @@ export class Agent implements AgentService {
 
   async startMigration(request: MigrationRequest): Promise<MigrationInfo> {
     this.#refuseWhileClosing();
-    if ([...this.#outgoing.values()].filter((migration) => !migration.result).length >= MAX_WAITING) {
-      throw new MigrationError('limit-exceeded', `${MAX_WAITING} migrations from this node wait already`);
-    }
+    this.#outgoing.checkRoom();
     const requestedAt = Date.now();
     const target = this.#target(request.to);
     const { definition } = this.#guests.checkOutgoing(request.vm);
@@ -290,17 +283,7 @@ export class Agent implements AgentService {
       const refusal = findings.find(({ level }) => level === 'refusal');
       if (refusal) throw refusalError(refusal);
       this.#refuseWhileClosing();
-      const migration = new OutgoingMigration(this.#outgoingContext, {
-        id,
-        definition,
-        target,
-        traits,
-        options,
-        requestedAt,
-      });
-      this.#outgoing.set(id, migration);
-      this.#forgetOld();
-      return migration.info();
+      return this.#outgoing.start({ id, definition, target, traits, options, requestedAt }).info();
     } catch (error) {
       await this.#guests.endOutgoing(request.vm, null);
       throw error;
@@ -358,28 +341,29 @@ export class Agent implements AgentService {
   }
 
   migrations(): MigrationInfo[] {
-    const outgoing = [...this.#outgoing.values()].reverse().map((migration) => migration.info());
-    return [...outgoing, ...this.#incoming.list()].sort((a, b) => (a.requestedAt < b.requestedAt ? 1 : -1));
+    return [...this.#outgoing.list(), ...this.#incoming.list()].sort((a, b) =>
+      a.requestedAt < b.requestedAt ? 1 : -1,
+    );
   }
 
   migration(id: string): MigrationInfo {
-    return this.#migration(id).info();
+    return this.#outgoing.get(id).info();
   }
 
   async cancelMigration(id: string): Promise<MigrationInfo> {
-    const migration = this.#migration(id);
+    const migration = this.#outgoing.get(id);
     await migration.cancel();
     return migration.info();
   }
 
   limitMigration(id: string, bandwidthBytesPerSecond: number): MigrationInfo {
-    const migration = this.#migration(id);
+    const migration = this.#outgoing.get(id);
     migration.limit(bandwidthBytesPerSecond);
     return migration.info();
   }
 
   migrationEvents(id: string, after: number, signal: AbortSignal) {
-    return this.#migration(id).events.since(after, signal);
+    return this.#outgoing.get(id).events.since(after, signal);
   }
 
   // --
@@ -413,16 +397,6 @@ export class Agent implements AgentService {
     await operation();
     this.#logger.info({ vm: name }, done);
     return this.#guests.get(name);
-  }
-
-  #migration(id: string): OutgoingMigration {
-    const migration = this.#outgoing.get(id);
-    if (migration) return migration;
-    const here = this.#config.node;
-    throw new MigrationError(
-      'not-found',
-      `no migration ${id} started on node ${here}: ask the agent of the node that it started from`,
-    );
   }
 
   #target(node: string): NodeAddress {
@@ -472,11 +446,6 @@ export class Agent implements AgentService {
       throw new MigrationError('shutting-down', `node ${this.#config.node} is shutting down`);
   }
 
-  #forgetOld(): void {
-    const ended = [...this.#outgoing.values()].filter(({ result }) => result && result.outcome !== 'unknown');
-    for (const { id } of ended.slice(0, Math.max(0, ended.length - MAX_ENDED))) this.#outgoing.delete(id);
-  }
-
   async #close(): Promise<void> {
     const { migrations: policy, timeout } = this.#config.shutdown;
     this.#logger.info({ policy }, 'shutting down');
@@ -484,7 +453,7 @@ export class Agent implements AgentService {
       new MigrationError('shutting-down', `node ${this.#config.node} is shutting down`),
     );
     await Promise.all([
-      ...[...this.#outgoing.values()].map((migration) => this.#endOutgoing(migration, policy, timeout)),
+      this.#outgoing.close(policy, timeout),
       // A guest that this agent ends with itself is better off where it is.
       this.#incoming.close(),
     ]);
@@ -496,32 +465,6 @@ export class Agent implements AgentService {
     await this.#server.close();
     await this.#stateLock.release();
     this.#logger.info('agent has shut down');
-  }
-
-  /** Finishes or cancels one migration, and says which. */
-  async #endOutgoing(
-    migration: OutgoingMigration,
-    policy: 'finish' | 'cancel',
-    timeoutMs: number,
-  ): Promise<void> {
-    if (!migration.result) {
-      let timer: NodeJS.Timeout | undefined;
-      if (policy === 'finish' && migration.phase !== 'queued') {
-        const timeout = new Promise((resolve) => (timer = setTimeout(resolve, timeoutMs)));
-        await Promise.race([migration.ended, timeout]);
-        clearTimeout(timer);
-      }
-      // One that is past its commit is not cancelled but waited for.
-      if (!migration.result) await migration.cancel().catch(() => undefined);
-      await migration.ended;
-      const { result } = migration.info();
-      const outcome = result?.outcome;
-      this.#logger.info(
-        { migration: migration.id, vm: migration.vm, outcome },
-        'migration ended before the shutdown',
-      );
-    }
-    migration.dispose();
   }
 }
 

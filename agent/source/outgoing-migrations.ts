@@ -1,0 +1,74 @@
+import type { MigrationInfo } from '../../shared/api.js';
+import { MigrationError } from '../../shared/errors.js';
+import { type OutgoingContext, OutgoingMigration, type OutgoingRequest } from './outgoing-migration.js';
+
+/** Migrations that may wait or run: bounds what a client can make the agent keep. */
+const MAX_WAITING = 1024;
+
+/** Migrations that are remembered after their end, with their events. */
+const MAX_ENDED = 100;
+
+/** All migrations from this node: those that wait, those that run, and the last that have ended. */
+export class OutgoingMigrations {
+  readonly #context: OutgoingContext;
+  /** Newest last. */
+  readonly #all = new Map<string, OutgoingMigration>();
+
+  constructor(context: OutgoingContext) {
+    this.#context = context;
+  }
+
+  /** Throws limit-exceeded if there can be no more. */
+  checkRoom(): void {
+    if ([...this.#all.values()].filter(({ result }) => !result).length < MAX_WAITING) return;
+    throw new MigrationError('limit-exceeded', `${MAX_WAITING} migrations from this node wait already`);
+  }
+
+  start(request: OutgoingRequest): OutgoingMigration {
+    const migration = new OutgoingMigration(this.#context, request);
+    this.#all.set(request.id, migration);
+    const ended = [...this.#all.values()].filter(({ result }) => result && result.outcome !== 'unknown');
+    for (const { id } of ended.slice(0, Math.max(0, ended.length - MAX_ENDED))) this.#all.delete(id);
+    return migration;
+  }
+
+  /** Throws not-found. */
+  get(id: string): OutgoingMigration {
+    const migration = this.#all.get(id);
+    if (migration) return migration;
+    throw new MigrationError(
+      'not-found',
+      `no migration ${id} started on node ${this.#context.node}: ask the agent of the node that it started from`,
+    );
+  }
+
+  /** Newest first. */
+  list(): MigrationInfo[] {
+    return [...this.#all.values()].reverse().map((migration) => migration.info());
+  }
+
+  /** Cancels those that wait, finishes (for so long at most) or cancels those that run, and says of each what became of it. */
+  async close(policy: 'finish' | 'cancel', timeoutMs: number): Promise<void> {
+    await Promise.all([...this.#all.values()].map((migration) => this.#end(migration, policy, timeoutMs)));
+  }
+
+  async #end(migration: OutgoingMigration, policy: 'finish' | 'cancel', timeoutMs: number): Promise<void> {
+    if (!migration.result) {
+      let timer: NodeJS.Timeout | undefined;
+      if (policy === 'finish' && migration.phase !== 'queued') {
+        const timeout = new Promise((resolve) => (timer = setTimeout(resolve, timeoutMs)));
+        await Promise.race([migration.ended, timeout]);
+        clearTimeout(timer);
+      }
+      // One that is past its commit is not cancelled but waited for.
+      if (!migration.result) await migration.cancel().catch(() => undefined);
+      await migration.ended;
+      const outcome = migration.info().result?.outcome;
+      this.#context.logger.info(
+        { migration: migration.id, vm: migration.vm, outcome },
+        'migration ended before the shutdown',
+      );
+    }
+    migration.dispose();
+  }
+}
