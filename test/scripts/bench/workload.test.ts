@@ -5,6 +5,7 @@ import { guestsOfSizes } from '../../../scripts/bench/scale-bench.js';
 import { embeddedProgram, linuxLoad, parseWorkload, workloadLabel } from '../../../scripts/bench/workload.js';
 
 const MIB = 2 ** 20;
+const GIB = 2 ** 30;
 
 void t.test('workloads as they are written, and as they are shown', (t) => {
   for (const [text, label] of [
@@ -65,7 +66,10 @@ void t.test('guests × workloads, links, sizes', (t) => {
   t.throws(() => linksOf('fast'), { code: 'invalid-request', message: /^--link: / });
   t.same(sizesOf('memory', '1MiB,2MiB'), [MIB, 2 * MIB]);
   t.same(
-    guestsOfSizes([4, 8], [1, 2, 3]).map(({ memoryBytes, populatedBytes }) => [memoryBytes, populatedBytes]),
+    guestsOfSizes([4 * GIB, 8 * GIB], [GIB, 2 * GIB, 3 * GIB]).map((guest) => [
+      guest.memoryBytes / GIB,
+      guest.populatedBytes / GIB,
+    ]),
     [
       [4, 1],
       [8, 1],
@@ -73,6 +77,9 @@ void t.test('guests × workloads, links, sizes', (t) => {
       [8, 3],
     ],
   );
+  const impossible = { guest: 'embedded', memory: '16MiB', populated: '8MiB', workload: 'idle,read' };
+  t.throws(() => guestsOf(impossible), { code: 'invalid-request', message: /use --guest qemu/ });
+  t.throws(() => guestsOfSizes([GIB], [GIB, 2 * GIB]), { code: 'invalid-request', message: /no room/ });
   t.end();
 });
 
