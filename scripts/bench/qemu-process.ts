@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
 import { qemuArguments } from '../../agent/guest/qemu/process/command-line.js';
 import { complaints } from '../../agent/guest/qemu/process/complaints.js';
@@ -63,7 +64,7 @@ export class QemuProcess {
       );
     const [program, ...rest] = [...launcher, 'qemu-system-x86_64', ...parameters];
     const child = spawn(program!, rest, { stdio: ['ignore', 'ignore', 'pipe'] });
-    child.stderr.setEncoding('utf8').on('data', (said: string) => process.stderr.write(complaints(said)));
+    createInterface(child.stderr).on('line', (said) => process.stderr.write(complaints(`${said}\n`)));
     await once(child, 'spawn');
     try {
       const monitor = await connected(child, qmpSocket);
