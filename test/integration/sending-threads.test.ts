@@ -221,7 +221,11 @@ void t.test(
     const gone = received(first.target).catch((error: unknown) => error);
     await adopted.send(encodeRoundEnd(0));
     void workers[0]!.terminate();
-    t.match(await ended(adopted), { code: CLOSE_BROKEN, reason: /thread 'page sender' has ended/, local: false });
+    t.match(await ended(adopted), {
+      code: CLOSE_BROKEN,
+      reason: /thread 'page sender' has ended/,
+      local: false,
+    });
     await t.rejects(adopted.send(new Uint8Array(1)), { code: 'link-lost' });
     await gone;
     first.target.destroy();
