@@ -5,6 +5,7 @@ import type { Test } from 'tap';
 import type {
   BenchSetting,
   ConcurrentReport,
+  LinkReport,
   MoveReport,
   MoveSeries,
   ScaleReport,
@@ -20,6 +21,7 @@ interface Reports {
   compare: MoveReport;
   concurrent: ConcurrentReport;
   scale: ScaleReport;
+  link: LinkReport;
 }
 
 /** Runs `vmferry bench ...` with --json, and checks what all reports have in common and that nothing of it is left. */
