@@ -99,15 +99,15 @@ export class SourceSteps {
 
   /** The guest's writes are followed, and what there is to copy is found, while the target prepares. */
   async #prepare(): Promise<SourceEvent> {
-    const { guest, journal, image, fail } = this.#context;
-    // Nothing waits for the disk: what is decided later waits for its turn in the journal.
-    journal.stage(this.#commitSent()).catch((error: unknown) => fail(toMigrationError(error)));
+    const { guest, journal, image } = this.#context;
     const preparations = [
       this.#openStreams(),
+      journal.stage(this.#commitSent()),
       guest.writeLog.start().then(async () => (this.#pending = await guest.populated())),
     ];
     // What fails ends the others, and all have ended when this does: nothing goes on behind an abort.
-    for (const each of preparations) each.catch((error: unknown) => fail(toMigrationError(error)));
+    for (const each of preparations)
+      each.catch((error: unknown) => this.#context.fail(toMigrationError(error)));
     await Promise.allSettled(preparations);
     await Promise.all(preparations);
     if (image) await this.#pages.blob('program-image', 0, image);

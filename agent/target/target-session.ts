@@ -363,8 +363,7 @@ export class TargetSession {
       (guest) => this.#watch(guest),
       (error: unknown) => this.fail(toMigrationError(error, 'guest-failed')),
     );
-    // Nothing waits for the disk: what is decided later waits for its turn in the journal.
-    journal.stage(this.#decision('committed')).catch((error: unknown) => this.fail(toMigrationError(error)));
+    await journal.stage(this.#decision('committed'));
     this.#memory = new ReceivedMemory(incoming.regions, message.verify);
     this.#rounds = new RoundBarrier(message.streams);
     if (message.imageBytes > 0) this.#image = new BlobBuffer('the program image', message.imageBytes);
