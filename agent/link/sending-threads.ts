@@ -76,7 +76,7 @@ class SendingThread {
     onEnded: () => void,
   ): Connection {
     const thread = this.#thread;
-    const connection = new ThreadedConnection((command) => thread.say(command), regions, request.peer);
+    const connection = new ThreadedConnection(thread, regions, request.peer);
     thread.hear = (report) => {
       connection.hear(report);
       if (report.say === 'ended') onEnded();
@@ -94,7 +94,7 @@ class SendingThread {
 
 /** A connection whose socket belongs to a sending thread. */
 class ThreadedConnection implements Connection {
-  readonly #say: (command: SendingCommand) => void;
+  readonly #thread: AgentThread<SendingCommand, SendingReport>;
   readonly #peer: string;
   readonly #regions: readonly Region[];
   /** What was passed to the thread and is not taken yet, in order. */
@@ -104,8 +104,8 @@ class ThreadedConnection implements Connection {
   #closing = false;
   #end: ConnectionEnd | null = null;
 
-  constructor(say: (command: SendingCommand) => void, regions: readonly Region[], peer: string) {
-    this.#say = say;
+  constructor(thread: AgentThread<SendingCommand, SendingReport>, regions: readonly Region[], peer: string) {
+    this.#thread = thread;
     this.#regions = regions;
     this.#peer = peer;
   }
@@ -118,11 +118,13 @@ class ThreadedConnection implements Connection {
       }
       this.#pending.push({ resolve, reject });
       const region = this.#regions.findIndex(({ memory }) => memory.buffer === data.buffer);
-      // Of a view of something larger all would be copied.
-      if (region < 0) this.#say({ do: 'send-content', content: data.slice() });
-      else {
+      if (region < 0) {
+        // Of a view of something larger all would be copied.
+        const content = new Uint8Array(data);
+        this.#thread.say({ do: 'send-content', content }, [content.buffer]);
+      } else {
         const offset = data.byteOffset - this.#regions[region]!.memory.byteOffset;
-        this.#say({ do: 'send', region, offset, bytes: data.length });
+        this.#thread.say({ do: 'send', region, offset, bytes: data.length });
       }
     });
   }
@@ -140,7 +142,7 @@ class ThreadedConnection implements Connection {
   close(code: number, reason: string): void {
     if (this.#end || this.#closing) return;
     this.#closing = true;
-    this.#say({ do: 'close', code, reason });
+    this.#thread.say({ do: 'close', code, reason });
   }
 
   setReadPaused(): void {

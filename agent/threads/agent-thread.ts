@@ -37,8 +37,9 @@ export class AgentThread<Command, Report> {
     });
   }
 
-  say(command: Command): void {
-    this.#worker.postMessage(command);
+  /** `passed`: what of the command is the thread's from now on, and is not copied. */
+  say(command: Command, passed: readonly ArrayBuffer[] = []): void {
+    this.#worker.postMessage(command, passed);
   }
 
   async end(): Promise<void> {

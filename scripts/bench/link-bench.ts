@@ -1,4 +1,5 @@
 import type { Argv } from 'yargs';
+import type { z } from 'zod';
 import { LinkTestSchema, type LinkTestResult } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
 import { LinkTestMemorySchema } from '../../shared/protocol/messages.js';
@@ -73,26 +74,13 @@ interface Contender {
   measure(): Promise<number>;
 }
 
-const OPTIONS = {
-  bytes: 'size',
-  rounds: 'rounds',
-  streams: 'streams',
-  bandwidthBytesPerSecond: 'bandwidth',
-} as const;
-
-const RequestSchema = LinkTestSchema.pick({
-  bytes: true,
-  rounds: true,
-  streams: true,
-  bandwidthBytesPerSecond: true,
-});
-
-/** What a link test takes of the options, before anything is started. Throws invalid-request, naming the option. */
-function checked(request: Record<keyof typeof OPTIONS, unknown>) {
-  for (const [field, option] of Object.entries(OPTIONS) as [keyof typeof OPTIONS, string][]) {
-    validate(RequestSchema.shape[field], request[field], 'invalid-request', `--${option}`);
-  }
-  return validate(RequestSchema, request, 'invalid-request', 'the link test');
+/** What a link test takes of an option. Throws invalid-request, naming it. */
+function ofOption<Schema extends z.ZodType>(
+  schema: Schema,
+  option: string,
+  value: unknown,
+): z.output<Schema> {
+  return validate(schema, value, 'invalid-request', `--${option}`);
 }
 
 /** `vmferry bench link`: pages from memory to memory, agent to agent, beside iperf3 on the same way, in turns. */
@@ -103,12 +91,18 @@ export const linkBench = {
   run: async (args: LinkArgs, session: Session) => {
     const { link, memory, size, rounds, streams, bandwidth, runs } = args;
     const links = linksOf(link);
-    const request = checked({
-      bytes: inUnits('size', size, parseBytes),
-      rounds: countOf('rounds', rounds),
-      streams: /^\d+$/.test(streams) ? Number(streams) : streams,
-      bandwidthBytesPerSecond: inUnits('bandwidth', bandwidth, parseRate),
-    });
+    const { shape } = LinkTestSchema;
+    // Before anything is started.
+    const request = {
+      bytes: ofOption(shape.bytes, 'size', inUnits('size', size, parseBytes)),
+      rounds: ofOption(shape.rounds, 'rounds', countOf('rounds', rounds)),
+      streams: ofOption(shape.streams, 'streams', /^\d+$/.test(streams) ? Number(streams) : streams),
+      bandwidthBytesPerSecond: ofOption(
+        shape.bandwidthBytesPerSecond,
+        'bandwidth',
+        inUnits('bandwidth', bandwidth, parseRate),
+      ),
+    };
     const memories = items('memory', memory).map((kind) => {
       const parsed = LinkTestMemorySchema.safeParse(kind);
       if (parsed.success) return parsed.data;

@@ -6,8 +6,8 @@ import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
 import { qemuArguments } from '../../agent/guest/qemu/process/command-line.js';
 import { complaints } from '../../agent/guest/qemu/process/complaints.js';
-import { QmpConnection } from '../../agent/guest/qemu/qmp/qmp-connection.js';
-import { QmpConnectionError } from '../../agent/guest/qemu/qmp/qmp-errors.js';
+import { connectStarting } from '../../agent/guest/qemu/qmp/connect-starting.js';
+import type { QmpConnection } from '../../agent/guest/qemu/qmp/qmp-connection.js';
 import type { QemuDefinition } from '../../shared/guest-definition.js';
 import { isReady } from './bench-guest.js';
 import type { RunFolders } from '../lab/run-folders.js';
@@ -67,7 +67,10 @@ export class QemuProcess {
     createInterface(child.stderr).on('line', (said) => process.stderr.write(complaints(`${said}\n`)));
     await once(child, 'spawn');
     try {
-      const monitor = await connected(child, qmpSocket);
+      const ended = once(child, 'exit').then(([code]): never => {
+        throw new Error(`QEMU ended with exit code ${code}`);
+      });
+      const monitor = await connectStarting(qmpSocket, ended);
       return new QemuProcess(child, monitor, ramFile, consoleLog, privateRam);
     } catch (error) {
       child.kill('SIGKILL');
@@ -143,17 +146,4 @@ export class QemuProcess {
     }
     await rm(this.ramFile, { force: true });
   }
-}
-
-/** Its monitor, once it listens. */
-async function connected(child: ChildProcess, socket: string): Promise<QmpConnection> {
-  while (child.exitCode === null) {
-    try {
-      return await QmpConnection.connect(socket);
-    } catch (error) {
-      if (!(error instanceof QmpConnectionError) || error.end !== 'absent') throw error;
-      await setTimeout(POLL_MS);
-    }
-  }
-  throw new Error(`QEMU ended with exit code ${child.exitCode}`);
 }

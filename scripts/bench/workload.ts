@@ -1,6 +1,7 @@
-import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import { MigrationError } from '../../shared/errors.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import { formatBytes, formatRate, parseBytes, parseRate } from '../../shared/units.js';
+import { parsed } from '../cli/units-option.js';
 import type { Load } from '../lab/guests/linux/linux-guest.js';
 
 /** What a guest does while it is moved, and what its memory is filled with: see scripts/lab/guests/linux/workload.c. */
@@ -28,28 +29,17 @@ export function parseWorkload(text: string): Workload {
       `the workload '${text}' is not understood: write it like ${WORKLOAD_SYNTAX}`,
     );
   }
-  const hotBytes = groups['hot'] === undefined ? 0 : inWorkload(text, groups['hot'], parseBytes);
+  const what = `the workload '${text}'`;
+  const hotBytes = groups['hot'] === undefined ? 0 : parsed(what, groups['hot'], parseBytes);
   if (groups['hot'] !== undefined && (hotBytes === 0 || hotBytes % 2 ** 20 !== 0)) {
-    throw new MigrationError('invalid-request', `the workload '${text}' must rewrite whole MiB`);
+    throw new MigrationError('invalid-request', `${what} must rewrite whole MiB`);
   }
   return {
     activity: (groups['plain'] ?? 'rewrite') as Workload['activity'],
     content: (groups['content'] ?? 'incompressible') as Workload['content'],
     hotBytes,
-    bytesPerSecond: groups['rate'] === undefined ? 0 : inWorkload(text, groups['rate'], parseRate),
+    bytesPerSecond: groups['rate'] === undefined ? 0 : parsed(what, groups['rate'], parseRate),
   };
-}
-
-/** Throws invalid-request, naming the workload. */
-function inWorkload(workload: string, text: string, parse: (text: string) => number): number {
-  try {
-    return parse(text);
-  } catch (error) {
-    throw new MigrationError(
-      'invalid-request',
-      `the workload '${workload}': ${toMigrationError(error).message}`,
-    );
-  }
 }
 
 /** 'rewrite 8 MiB', 'idle, zero-rich' */

@@ -11,10 +11,14 @@ export function inUnits(
   text: string | undefined,
   parse: (text: string) => number,
 ): number | undefined {
-  if (text === undefined) return undefined;
+  return text === undefined ? undefined : parsed(`--${option}`, text, parse);
+}
+
+/** What `parse` makes of a text. Throws invalid-request, naming what the text is part of. */
+export function parsed(what: string, text: string, parse: (text: string) => number): number {
   try {
     return parse(text);
   } catch (thrown) {
-    throw new MigrationError('invalid-request', `--${option}: ${toMigrationError(thrown).message}`);
+    throw new MigrationError('invalid-request', `${what}: ${toMigrationError(thrown).message}`);
   }
 }

@@ -1,13 +1,9 @@
-import { setImmediate } from 'node:timers/promises';
 import type { QemuDefinition } from '../../../shared/guest-definition.js';
-import { PAGE_SIZE, type Run, unionRuns } from '../../../shared/page.js';
+import { type Run, unionRuns } from '../../../shared/page.js';
 import { MappedFile, MAX_WINDOW_BYTES } from '../../system/mapped-memory.js';
 import type { Region } from '../guest.js';
 import type { RamFile } from './process/ram-files.js';
-import type { TrackedRegion } from './write-log/tracked-region.js';
-
-/** Pages looked at before other work of the agent gets its turn: 128 MiB, or some 3 ms. */
-const SLICE_PAGES = 32_768;
+import { populatedSlices, type TrackedRegion } from './write-log/tracked-region.js';
 
 /**
  * The memory of a QEMU guest, mapped: QEMU's memory objects in their order, each in windows of a size that one array can
@@ -55,11 +51,8 @@ export class QemuMemory {
   async populated(): Promise<Run[]> {
     const runs: Run[] = [];
     for (const [region, window] of this.tracked.entries()) {
-      const pages = window.memory.length / PAGE_SIZE;
-      for (let firstPage = 0; firstPage < pages; firstPage += SLICE_PAGES) {
-        const count = Math.min(SLICE_PAGES, pages - firstPage);
-        for (const range of window.populated(firstPage, count)) runs.push({ region, ...range });
-        await setImmediate();
+      for await (const { populated } of populatedSlices(window)) {
+        for (const range of populated) runs.push({ region, ...range });
       }
     }
     return unionRuns(runs);

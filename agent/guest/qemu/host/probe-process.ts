@@ -3,16 +3,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MigrationError } from '../../../../shared/errors.js';
-import { delay, systemTimers } from '../../../../shared/timers.js';
-import { qmpSocketArgument } from '../process/command-line.js';
+import { systemTimers } from '../../../../shared/timers.js';
+import { monitorArguments } from '../process/command-line.js';
 import { complaints } from '../process/complaints.js';
-import { QmpConnection } from '../qmp/qmp-connection.js';
+import { connectStarting } from '../qmp/connect-starting.js';
+import type { QmpConnection } from '../qmp/qmp-connection.js';
 import { QmpConnectionError } from '../qmp/qmp-errors.js';
 
 /** For a QEMU that is asked about itself, from its start to its end: loading it from a slow disk included. ms */
 const PROBE_MS = 20_000;
-/** Between two tries to connect to it. ms */
-const TRY_MS = 3;
 /** Of what a QEMU says: kept, and told as it fails. */
 const MAX_HEARD = 4096;
 const MAX_WORDS = 300;
@@ -47,21 +46,12 @@ export async function askQemu<Answer>(
   const directory = await mkdtemp(join(tmpdir(), 'vmferry-probe-'));
   const path = join(directory, 'qmp');
   const fixed = ['-S', '-nodefaults', '-no-user-config', '-display', 'none'];
-  const probe = start(binary, [
-    ...fixed,
-    '-chardev',
-    qmpSocketArgument(path),
-    '-mon',
-    'chardev=qmp,mode=control',
-    ...parameters,
-  ]);
+  const probe = start(binary, [...fixed, ...monitorArguments(path), ...parameters]);
   const ended = probe.end.then(({ words }): never => {
     throw new MigrationError('unsupported-guest', `${binary} ${words}`);
   });
-  // Its own handler: it ends after the last question too.
-  ended.catch(() => undefined);
   try {
-    const qmp = await connect(path, ended);
+    const qmp = await connectStarting(path, ended, { timeoutMs: PROBE_MS });
     try {
       return await ask(qmp);
     } catch (error) {
@@ -74,17 +64,6 @@ export async function askQemu<Answer>(
     probe.kill();
     await probe.end.catch(() => undefined);
     await rm(directory, { recursive: true, force: true });
-  }
-}
-
-async function connect(path: string, ended: Promise<never>): Promise<QmpConnection> {
-  for (;;) {
-    try {
-      return await QmpConnection.connect(path, { timeoutMs: PROBE_MS });
-    } catch (error) {
-      if (!(error instanceof QmpConnectionError) || error.end === 'protocol') throw error;
-      await Promise.race([ended, delay(systemTimers, TRY_MS)]);
-    }
   }
 }
 

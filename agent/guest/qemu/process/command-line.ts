@@ -35,8 +35,7 @@ export function qemuArguments(launch: Launch): string[] {
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-vga', 'none'],
     // A guest that powers itself off stays to be looked at.
     ...['-no-shutdown', '-S'],
-    ...['-chardev', qmpSocketArgument(launch.qmpSocket)],
-    ...['-mon', 'chardev=qmp,mode=control'],
+    ...monitorArguments(launch.qmpSocket),
     ...(definition.serial ? consoleArguments(launch) : []),
     ...(boot ? ['-kernel', boot.kernel] : []),
     ...(boot?.initrd === undefined ? [] : ['-initrd', boot.initrd]),
@@ -49,6 +48,11 @@ export function qemuArguments(launch: Launch): string[] {
     ...(incoming ? ['-incoming', 'defer'] : []),
     ...definition.arguments,
   ];
+}
+
+/** A monitor at that socket. */
+export function monitorArguments(path: string): string[] {
+  return ['-chardev', qmpSocketArgument(path), '-mon', 'chardev=qmp,mode=control'];
 }
 
 /**

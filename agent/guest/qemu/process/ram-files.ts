@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MigrationError } from '../../../../shared/errors.js';
 import type { QemuDefinition } from '../../../../shared/guest-definition.js';
+import { isAlive } from '../../../system/process-status.js';
 import { formatBytes } from '../../../../shared/units.js';
 
 /** A guest's memory objects: where each one's file is to be, and its size in bytes. */
@@ -49,7 +49,7 @@ export function scratchFile(directory: string, bytes: number): RamFile {
 export async function removeLostScratchFiles(directory: string): Promise<void> {
   for (const name of await readdir(directory)) {
     const pid = name.startsWith(SCRATCH) ? Number.parseInt(name.slice(SCRATCH.length), 10) : NaN;
-    if (!Number.isNaN(pid) && !existsSync(`/proc/${pid}`)) await rm(join(directory, name), { force: true });
+    if (!Number.isNaN(pid) && !isAlive(pid)) await rm(join(directory, name), { force: true });
   }
 }
 

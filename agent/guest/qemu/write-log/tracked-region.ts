@@ -1,3 +1,5 @@
+import { setImmediate } from 'node:timers/promises';
+import { PAGE_SIZE } from '../../../../shared/page.js';
 import type { PageRange } from '../../guest.js';
 
 /** A region of the guest, with where it is in which file: what a write-log needs to know of it. */
@@ -12,4 +14,26 @@ export interface TrackedRegion {
   populated(firstPage: number, pageCount: number): PageRange[];
   /** Pages of all of its file that are no holes. */
   allocatedPages(): number;
+}
+
+/** Pages looked at before other work of the agent gets its turn: 128 MiB, or some 3 ms. */
+const SLICE_PAGES = 32_768;
+
+/** A slice of a region, with the parts of it that are no holes, ascending. */
+export interface PopulatedSlice {
+  readonly firstPage: number;
+  readonly endPage: number;
+  readonly populated: readonly PageRange[];
+}
+
+/** All of a region, slice by slice; other work has its turn between two of them, and after the last. */
+export async function* populatedSlices(
+  region: Pick<TrackedRegion, 'memory' | 'populated'>,
+): AsyncGenerator<PopulatedSlice, void> {
+  const pages = region.memory.length / PAGE_SIZE;
+  for (let firstPage = 0; firstPage < pages; firstPage += SLICE_PAGES) {
+    const endPage = Math.min(firstPage + SLICE_PAGES, pages);
+    yield { firstPage, endPage, populated: region.populated(firstPage, endPage - firstPage) };
+    await setImmediate();
+  }
 }

@@ -1,9 +1,5 @@
-import { setImmediate } from 'node:timers/promises';
 import { PAGE_SIZE, type Run, RunList } from '../../../../shared/page.js';
-import type { TrackedRegion } from './tracked-region.js';
-
-/** Pages looked at before other work of the agent gets its turn: 128 MiB, or some 3 ms. */
-const SLICE_PAGES = 32_768;
+import { populatedSlices, type TrackedRegion } from './tracked-region.js';
 
 /** One file, with its windows. */
 interface TrackedFile {
@@ -103,24 +99,22 @@ function mark(present: Uint8Array, firstPage: number, pageCount: number): number
 async function lookAt(file: TrackedFile): Promise<Run[]> {
   const vanished = new RunList();
   for (const { index, region, present } of file.windows) {
-    for (let firstPage = 0; firstPage < present.length; firstPage += SLICE_PAGES) {
-      const end = Math.min(firstPage + SLICE_PAGES, present.length);
-      const takeHoles = (from: number, to: number): void => {
-        for (let page = from; page < to; page += 1) {
-          if (present[page] === 0) continue;
-          present[page] = 0;
-          file.presentPages -= 1;
-          vanished.add(index, page, 1);
-        }
-      };
-      let page = firstPage;
-      for (const populated of region.populated(firstPage, end - firstPage)) {
-        takeHoles(page, populated.firstPage);
-        file.presentPages += mark(present, populated.firstPage, populated.pageCount);
-        page = populated.firstPage + populated.pageCount;
+    const takeHoles = (from: number, to: number): void => {
+      for (let page = from; page < to; page += 1) {
+        if (present[page] === 0) continue;
+        present[page] = 0;
+        file.presentPages -= 1;
+        vanished.add(index, page, 1);
       }
-      takeHoles(page, end);
-      await setImmediate();
+    };
+    for await (const { firstPage, endPage, populated } of populatedSlices(region)) {
+      let page = firstPage;
+      for (const range of populated) {
+        takeHoles(page, range.firstPage);
+        file.presentPages += mark(present, range.firstPage, range.pageCount);
+        page = range.firstPage + range.pageCount;
+      }
+      takeHoles(page, endPage);
     }
   }
   return vanished.runs;

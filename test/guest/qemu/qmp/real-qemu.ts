@@ -2,16 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { qmpSocketArgument } from '../../../../agent/guest/qemu/process/command-line.js';
+import { monitorArguments } from '../../../../agent/guest/qemu/process/command-line.js';
 import { complaints } from '../../../../agent/guest/qemu/process/complaints.js';
-import { QmpConnection } from '../../../../agent/guest/qemu/qmp/qmp-connection.js';
-import { QmpConnectionError } from '../../../../agent/guest/qemu/qmp/qmp-errors.js';
-import { delay, systemTimers } from '../../../../shared/timers.js';
+import { connectStarting } from '../../../../agent/guest/qemu/qmp/connect-starting.js';
+import type { QmpConnection } from '../../../../agent/guest/qemu/qmp/qmp-connection.js';
 
 export const QEMU = 'qemu-system-x86_64';
-
-/** Between two tries to connect to one that starts. ms */
-const TRY_MS = 3;
 
 /** A QEMU of a test, stopped before its first instruction, with a directory of its own. */
 export class RealQemu {
@@ -30,8 +26,14 @@ export class RealQemu {
   private constructor(directory: string, parameters: string[]) {
     this.#directory = directory;
     this.path = join(directory, 'qmp');
-    const monitor = ['-chardev', qmpSocketArgument(this.path), '-mon', 'chardev=qmp,mode=control'];
-    const fixed = ['-S', '-nodefaults', '-no-user-config', '-display', 'none', ...monitor];
+    const fixed = [
+      '-S',
+      '-nodefaults',
+      '-no-user-config',
+      '-display',
+      'none',
+      ...monitorArguments(this.path),
+    ];
     this.#child = spawn(QEMU, [...fixed, ...parameters], { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#child.stderr!.on('data', (text: Buffer) => (this.#said += text.toString()));
     this.#exit = new Promise((resolve) => this.#child.once('close', resolve));
@@ -49,15 +51,7 @@ export class RealQemu {
     const ended = this.#exit.then((): never => {
       throw new Error(`${QEMU} ${this.pid} ended: ${complaints(this.#said)}`);
     });
-    ended.catch(() => undefined);
-    for (;;) {
-      try {
-        return await QmpConnection.connect(this.path);
-      } catch (error) {
-        if (!(error instanceof QmpConnectionError && error.end === 'absent')) throw error;
-        await Promise.race([ended, delay(systemTimers, TRY_MS)]);
-      }
-    }
+    return await connectStarting(this.path, ended);
   }
 
   kill(): void {
