@@ -1,15 +1,14 @@
 import { Socket } from 'node:net';
-import { parentPort } from 'node:worker_threads';
 import { toMigrationError } from '../../shared/errors.js';
 import { errorToCloseCode } from '../../shared/protocol/close-codes.js';
 import { openRegions, type SharedRegions } from '../guest/region-handle.js';
 import type { SendingCommand, SendingReport } from './sending-threads.js';
 import { TcpConnection } from './tcp-connection.js';
+import { reportToAgent, serveAgent } from '../threads/serve-agent.js';
 
 /** The thread of a page stream's sending end: writes to the socket what it is told to, and says what was taken. */
 
-const port = parentPort!;
-const say = (report: SendingReport) => port.postMessage(report);
+const say = (report: SendingReport) => reportToAgent(report);
 
 class Sending {
   readonly #connection: TcpConnection;
@@ -68,7 +67,7 @@ class Sending {
 
 let sending: Sending | null = null;
 
-port.on('message', (command: SendingCommand) => {
+serveAgent((command: SendingCommand) => {
   switch (command.do) {
     case 'open':
       sending = new Sending(command);

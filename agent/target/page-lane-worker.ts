@@ -1,17 +1,16 @@
-import { parentPort } from 'node:worker_threads';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { openRegions, type SharedRegions } from '../guest/region-handle.js';
 import type { PageSink } from '../link/link.js';
 import { type LaneCommand, type LaneReport, type LaneRequest, openLane, type PageLane } from './page-lane.js';
 import { ReceivedMemory } from './received-memory.js';
+import { reportToAgent, serveAgent } from '../threads/serve-agent.js';
 
 /** The thread of a page lane: reads one page stream into the guest's memory, and tells the agent how it goes. */
 
 /** How often it says that it gets on, at most. ms */
 const HEARD_EVERY_MS = 5000;
 
-const port = parentPort!;
-const say = (report: LaneReport) => port.postMessage(report);
+const say = (report: LaneReport) => reportToAgent(report);
 
 class Reading {
   readonly #request: LaneRequest;
@@ -112,7 +111,7 @@ class Reading {
 
 let reading: Reading | null = null;
 
-port.on('message', (command: LaneCommand) => {
+serveAgent((command: LaneCommand) => {
   switch (command.do) {
     case 'open':
       reading = new Reading(command.request);

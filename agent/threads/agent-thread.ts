@@ -1,6 +1,14 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import { systemTimers } from '../../shared/timers.js';
+
+/** Tells a thread to end; anything else is a command of its own. */
+export const END = 'end';
+export type AgentCommand<Command> = Command | typeof END;
+
+/** How long a thread may take for what it is at, before it is stopped in the middle. */
+const END_TIMEOUT_MS = 5000;
 
 export interface ThreadTraits {
   /** As debuggers and profilers show it. */
@@ -12,6 +20,7 @@ export interface ThreadTraits {
 /** A worker thread from the agent's side: it takes commands, and reports. */
 export class AgentThread<Command, Report> {
   readonly #worker: Worker;
+  #end: Promise<void> | null = null;
   /** Takes what it reports. */
   hear: (report: Report) => void = () => undefined;
   /** Is told that it has failed or ended; nothing more is heard of it. */
@@ -42,9 +51,18 @@ export class AgentThread<Command, Report> {
     this.#worker.postMessage(command, passed);
   }
 
+  /** Resolves once it has taken the commands that were said before, and is no more. */
   async end(): Promise<void> {
+    this.#end ??= this.#endOnce();
+    await this.#end;
+  }
+
+  async #endOnce(): Promise<void> {
+    if (this.#worker.threadId < 0) return;
     const exited = once(this.#worker, 'exit');
-    void this.#worker.terminate();
+    this.#worker.postMessage(END);
+    const cancel = systemTimers.after(END_TIMEOUT_MS, () => void this.#worker.terminate());
     await exited;
+    cancel();
   }
 }
