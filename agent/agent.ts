@@ -12,6 +12,7 @@ import {
   MigrationOptionsSchema,
   type NodeInfo,
   type PreflightReport,
+  type ResolveRequest,
 } from '../shared/api.js';
 import type { AgentConfig } from '../shared/config.js';
 import { MigrationError, refusalError, toMigrationError } from '../shared/errors.js';
@@ -19,6 +20,7 @@ import type { GuestDefinition } from '../shared/guest-definition.js';
 import { type PreflightFinding, PROTOCOL_VERSIONS } from '../shared/protocol/messages.js';
 import { formatBytes } from '../shared/units.js';
 import { validate } from '../shared/validate.js';
+import { systemTimers } from '../shared/timers.js';
 import { VERSION } from '../shared/version.js';
 import { createHttpServer } from './api/http-server.js';
 import type { AgentService, MigrationRequest } from './api/service.js';
@@ -34,7 +36,9 @@ import { LinkServer } from './link/link-server.js';
 import { SendingThreads } from './link/sending-threads.js';
 import { LEASE_GRACE_MS, NodeLock } from './lock/node-lock.js';
 import { processFigures } from './process-figures.js';
-import { askOpenQuestions, holdOpenQuestions } from './source/open-questions.js';
+import { Farewells } from './source/farewells.js';
+import { holdOpenQuestions, OpenQuestions } from './source/open-questions.js';
+import { reportOutcome, type ResolveContext, resolveOutcome } from './source/resolve-outcome.js';
 import { holdPair } from './source/hold-pair.js';
 import { testLink } from './source/link-test.js';
 import type { OutgoingContext } from './source/outgoing-migration.js';
@@ -68,6 +72,7 @@ export class Agent implements AgentService {
   readonly #laneThreads = new LaneThreads(KEPT_THREADS);
   readonly #sendingThreads = new SendingThreads(KEPT_THREADS);
   readonly #outgoingContext: OutgoingContext;
+  readonly #resolveContext: ResolveContext;
   readonly #incoming: IncomingMigrations;
   readonly #server: FastifyInstance;
   readonly #link: LinkServer;
@@ -92,7 +97,8 @@ export class Agent implements AgentService {
       const agent = new Agent(config, logger, { guests, journal, stateLock });
       holdOpenQuestions(journal, guests);
       await agent.#listen();
-      agent.#askOpenQuestions();
+      agent.#resolveContext.questions.start();
+      agent.#resolveContext.farewells.start();
       return agent;
     } catch (error) {
       await stateLock.release();
@@ -131,7 +137,16 @@ export class Agent implements AgentService {
     if (disabledForBenchmark === true) logger.warn(LOCK_DISABLED.message);
     const features = config.link.pages === 'auto' ? [TCP_PAGES_FEATURE] : [];
     this.#dialer = new PeerDialer({ node, agent: name, heartbeat, features });
+    const settling = {
+      ...{ node, guests, journal, logger, dialer: this.#dialer, timers: systemTimers },
+      signal: this.#endQuestions.signal,
+      address: (name: string) => this.#address(name),
+    };
+    const farewells = new Farewells(settling);
+    const questions = new OpenQuestions({ ...settling, farewells });
+    this.#resolveContext = { ...settling, farewells, questions };
     this.#outgoingContext = {
+      ...{ questions, farewells },
       node,
       guests,
       lock: this.#lock,
@@ -253,6 +268,14 @@ export class Agent implements AgentService {
     return await this.#operate(name, 'VM adopted', () => this.#guests.takeOver(name, socket));
   }
 
+  async guestOutcome(name: string) {
+    return await reportOutcome(this.#resolveContext, name);
+  }
+
+  async resolveGuest(name: string, request: ResolveRequest) {
+    return await resolveOutcome(this.#resolveContext, name, request);
+  }
+
   async doctor(): Promise<DoctorReport> {
     const findings = await this.#guests.doctor();
     if (this.#config.lock.disabledForBenchmark === true) findings.unshift(LOCK_DISABLED);
@@ -368,16 +391,9 @@ export class Agent implements AgentService {
 
   // --
 
-  /** Asks for the outcomes of commits that an earlier run sent. */
-  #askOpenQuestions(): void {
-    askOpenQuestions({
-      ...this.#outgoingContext,
-      address: (node) => {
-        const url = this.#config.peers[node];
-        return url === undefined ? undefined : { node, url };
-      },
-      signal: this.#endQuestions.signal,
-    });
+  #address(node: string): NodeAddress | undefined {
+    const url = this.#config.peers[node];
+    return url === undefined ? undefined : { node, url };
   }
 
   async #listen(): Promise<void> {
@@ -403,8 +419,8 @@ export class Agent implements AgentService {
     if (node === this.#config.node) {
       throw new MigrationError('same-node', `node ${node} is this node: name another one as the target`);
     }
-    const url = this.#config.peers[node];
-    if (url !== undefined) return { node, url };
+    const address = this.#address(node);
+    if (address) return address;
     const known = Object.keys(this.#config.peers).join(', ');
     throw new MigrationError(
       'unknown-node',

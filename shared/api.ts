@@ -331,6 +331,39 @@ export const AdoptGuestSchema = z.strictObject({
   qmp: z.string().min(1).max(107),
 });
 
+/** Who owns a VM whose migration's outcome is not known: `owner` is a node, one of the two. */
+export const ResolveSchema = z.strictObject({
+  owner: NameSchema,
+  /** Without the target's word, which can't be had. */
+  force: z.boolean().default(false),
+});
+export type ResolveRequest = z.output<typeof ResolveSchema>;
+
+/** What `vmferry vm resolve` prints of a VM. */
+export interface OutcomeReport {
+  vm: string;
+  /** Null where nothing is to be resolved. */
+  open: {
+    migration: string;
+    from: string;
+    to: string;
+    /** When the commit was sent, ISO 8601. */
+    since: string;
+    /** Whether the operator has taken it back already, and the target has not been heard of since, or had committed. */
+    takenBack: boolean;
+    /** What the target said when it was asked just now. */
+    known: string;
+    choices: { owner: string; risk: string; command: string }[];
+  } | null;
+}
+
+export interface Resolution {
+  vm: string;
+  owner: string;
+  /** The VM here; null where it is the target's. */
+  guest: GuestInfo | null;
+}
+
 export interface ConsoleChunk {
   /** Position of the first byte of `text` in all that the guest ever printed. */
   position: number;

@@ -6,6 +6,9 @@ import {
   type ConsoleChunk,
   type ConsoleEnd,
   type GuestInfo,
+  type OutcomeReport,
+  type Resolution,
+  ResolveSchema,
 } from '../../shared/api.js';
 import { validate } from '../../shared/validate.js';
 import { answer } from './answer.js';
@@ -61,6 +64,15 @@ export function guestRoutes(
     const guest = await service.adoptGuest(name, qmp);
     reply.status(201);
     return guest;
+  });
+
+  app.get('/guests/:name/outcome', async (request): Promise<OutcomeReport> => {
+    return await service.guestOutcome(guestName(request));
+  });
+  app.post('/guests/:name/resolve', async (request): Promise<Resolution> => {
+    const name = guestName(request);
+    const wanted = validate(ResolveSchema, request.body, 'invalid-request', 'the request to resolve a VM');
+    return await service.resolveGuest(name, wanted);
   });
 
   app.get('/guests/:name/console', async (request, reply): Promise<ConsoleChunk | undefined> => {

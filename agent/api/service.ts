@@ -9,8 +9,11 @@ import type {
   MigrationInfo,
   MigrationOptions,
   NodeInfo,
+  OutcomeReport,
   PreflightReport,
   QueueEntry,
+  Resolution,
+  ResolveRequest,
   StatusReport,
 } from '../../shared/api.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
@@ -40,6 +43,10 @@ export interface AgentService {
   resumeGuest(name: string): Promise<GuestInfo>;
   /** Makes a running machine that somebody else started a VM of this node, by its control socket. */
   adoptGuest(name: string, socket: string): Promise<GuestInfo>;
+  /** What is known of the outcome that the VM is held for, and what its operator can do. */
+  guestOutcome(name: string): Promise<OutcomeReport>;
+  /** Settles that outcome; throws outcome-unknown where that is unsafe and not forced. */
+  resolveGuest(name: string, request: ResolveRequest): Promise<Resolution>;
   /** Console output from `position` on (clamped to what is kept); with `follow`, on and on until it ends. */
   console(
     name: string,

@@ -47,6 +47,9 @@ export class GuestStore {
   /** Reads the definitions and takes up the guests that outlived an earlier run of the agent. */
   static async open(options: GuestStoreOptions): Promise<GuestStore> {
     const store = new GuestStore(options);
+    await options.files.settleArrivals(
+      (migration) => options.journal.get(migration)?.decision === 'committed',
+    );
     for (const { definition, image } of await options.files.load()) {
       store.#vms.set(definition.name, new HostedVm(definition, image));
     }
@@ -285,6 +288,12 @@ export class GuestStore {
     await this.#remove(vm.name);
   }
 
+  /** What its operator should know of it; null takes that back. */
+  warn(name: string, trouble: string | null): void {
+    const vm = this.#vms.get(name);
+    if (vm) vm.trouble = trouble;
+  }
+
   /** Lets a guest that was held for the outcome of a migration be again what its operator wanted. */
   async settle(name: string): Promise<void> {
     await this.#vms.get(name)?.guest?.settle();
@@ -342,6 +351,8 @@ export class GuestStore {
     this.#takeMemory(vm);
     this.#vms.set(vm.name, vm);
     try {
+      // Before there is anything to commit: a disk that is full must not be found by the commit.
+      await this.#files.stage(migration, definition);
       const incoming = await this.#kind(definition).incoming(definition, migration);
       vm.incoming = incoming;
       const machine = incoming.machine.then((guest) => {
@@ -354,36 +365,54 @@ export class GuestStore {
       return { regions: incoming.regions, machine };
     } catch (error) {
       this.#vms.delete(vm.name);
+      await this.#files.unstage(migration).catch(() => undefined);
       throw error;
     }
   }
 
-  /**
-   * The guest is this node's own now. What a later run of the agent must know of that is written in the background, since
-   * the guest is not to wait: the promise resolves with whether it is on disk.
-   */
-  adopt(name: string, image: Uint8Array | undefined): { kept: Promise<boolean> } {
+  /** The program image of a guest that is coming here, on disk ahead of its commit. */
+  async stageImage(name: string, migration: string, image: Uint8Array): Promise<void> {
     const vm = this.#vm(name);
+    await this.#files.stageImage(migration, name, image);
     vm.image = image;
+  }
+
+  /** Whether a later run of the agent will know that the VM is this node's, once that is certain; also where it is no more. */
+  async kept(name: string): Promise<boolean> {
+    return (await this.#vms.get(name)?.kept) ?? true;
+  }
+
+  /**
+   * The guest is this node's own now. What a later run of the agent must know of that lies staged, and takes its place in the
+   * background, since the guest is not to wait.
+   */
+  adopt(name: string): void {
+    const vm = this.#vm(name);
+    const { migration } = vm;
     vm.incoming = null;
     vm.migration = null;
     vm.hold = null;
-    const kept = Promise.all([this.#save(vm), vm.guest?.own?.()]).then(
+    const promoted = this.#queue(name, () => this.#files.promote(migration!));
+    vm.kept = Promise.all([promoted, vm.guest?.own?.()]).then(
       () => true,
       (error: unknown) => {
-        const text = `what belongs to VM ${name}, which moved here, could not be saved: free the disk, then stop and start it`;
+        const text = `what belongs to VM ${name}, which moved here, could not be saved: mend the disk and restart the agent`;
         this.#logger.error({ vm: name, err: error }, text);
         return false;
       },
     );
-    return { kept };
   }
 
   /** Destroys an incoming guest that was not committed. */
   async discardIncoming(name: string, migration: string): Promise<void> {
     const vm = this.#vms.get(name);
     if (vm?.migration !== migration || vm.hold !== 'incoming') return;
-    await vm.drop().finally(() => this.#vms.delete(name));
+    try {
+      await vm.drop();
+    } finally {
+      this.#vms.delete(name);
+      await this.#files.unstage(migration);
+    }
   }
 
   /**
@@ -443,6 +472,7 @@ export class GuestStore {
         `agent, or end what there is of its machine with 'vmferry vm stop ${name}'`;
       logger.error({ err: error }, reason);
       if (!vm) return;
+      if (incoming !== null) vm.kept = Promise.resolve(false);
       if (vm.guest) {
         vm.trouble = `an earlier run of the agent has left it ${vm.guest.state}: ${message}`;
         return;

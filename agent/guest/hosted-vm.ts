@@ -24,6 +24,8 @@ export class HostedVm {
   stray: Stray | null = null;
   /** Why the guest is not as its operator wanted it, where an earlier run of the agent left it. */
   trouble: string | null = null;
+  /** Whether a later run of the agent will know that it came to this node, once that is certain. */
+  kept: Promise<boolean> = Promise.resolve(true);
   /** Its memory is counted: the guest exists, is being made or being ended. */
   memoryTaken = false;
   /** Id of the migration that it is part of. */

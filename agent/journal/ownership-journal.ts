@@ -1,21 +1,23 @@
-import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { MigrationError } from '../../shared/errors.js';
 import { MigrationIdSchema, NameSchema } from '../../shared/names.js';
 import { validate } from '../../shared/validate.js';
+import { openDirectory, syncDirectory } from '../system/sync-directory.js';
 
 /**
  * Who owns a guest, durably. One small file a migration, written with fsync and an atomic rename, and the
  * directory synced after it, so that a decision that was announced is still there after a power cut.
  *
  * Source: 'commit-sent' before the commit is sent. Target: 'committed' or 'aborted', whichever comes first; the
- * first decision is never overwritten.
+ * first decision is never overwritten. What became of a 'commit-sent' may take its place:
+ * - 'released': nothing of the guest is left here, and the target has not yet been told that its record is not asked for any more;
+ * - 'taken-back': the operator has declared the guest this node's without the target's word.
  */
 export const JournalEntrySchema = z.strictObject({
   migration: MigrationIdSchema,
-  decision: z.enum(['commit-sent', 'committed', 'aborted']),
+  decision: z.enum(['commit-sent', 'committed', 'aborted', 'released', 'taken-back']),
   vm: NameSchema,
   peer: NameSchema,
   at: z.iso.datetime(),
@@ -124,6 +126,26 @@ export class OwnershipJournal {
     });
   }
 
+  /** Puts what became of a 'commit-sent' in its place. Throws internal if that can't be written, and then it stands as it was. */
+  async supersede(migration: string, decision: 'released' | 'taken-back'): Promise<void> {
+    await this.#inTurn(migration, async () => {
+      const known = this.#entries.get(migration);
+      if (known?.decision !== 'commit-sent') {
+        const text = `the journal says that migration ${migration} is ${known?.decision ?? 'unknown'}, not commit-sent`;
+        throw new MigrationError('internal', text);
+      }
+      const path = this.#path(migration);
+      try {
+        await writeSynced(path + STAGED, { ...known, decision });
+        await rename(path + STAGED, path);
+        await syncDirectory(this.#directory);
+      } catch (error) {
+        throw unwritable(path, error);
+      }
+      this.#entries.set(migration, { ...known, decision });
+    });
+  }
+
   /**
    * Forgets a migration whose outcome both sides know. Harmless when repeated. Throws internal if its file can't be
    * removed, and then it is still on record.
@@ -167,13 +189,7 @@ export class OwnershipJournal {
   async #stage(entry: JournalEntry): Promise<void> {
     const path = this.#path(entry.migration) + STAGED;
     try {
-      const file = await open(path, 'w', 0o600);
-      try {
-        await file.writeFile(JSON.stringify(entry) + '\n');
-        await file.sync();
-      } finally {
-        await file.close();
-      }
+      await writeSynced(path, entry);
       const directory = await openDirectory(this.#directory);
       await this.#staged.get(entry.migration)?.directory.close();
       this.#staged.set(entry.migration, { entry, directory });
@@ -232,16 +248,13 @@ async function readEntry(path: string): Promise<JournalEntry> {
   return validate(JournalEntrySchema, value, 'internal', `${what} (${REMEDY})`);
 }
 
-async function openDirectory(path: string): Promise<FileHandle> {
-  return await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await openDirectory(path);
+async function writeSynced(path: string, entry: JournalEntry): Promise<void> {
+  const file = await open(path, 'w', 0o600);
   try {
-    await handle.sync();
+    await file.writeFile(JSON.stringify(entry) + '\n');
+    await file.sync();
   } finally {
-    await handle.close();
+    await file.close();
   }
 }
 

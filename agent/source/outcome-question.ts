@@ -1,36 +1,102 @@
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { delay, type Timers } from '../../shared/timers.js';
+import type { MigrationSubject } from './migration-report.js';
 import type { SourceContext } from './source-context.js';
 
 export type Outcome = 'committed' | 'aborted';
 
-type QuestionContext = Pick<SourceContext, 'subject' | 'askOutcome' | 'timeouts' | 'onWarning'>;
+type QuestionContext = Pick<
+  SourceContext,
+  'subject' | 'askOutcome' | 'timeouts' | 'onWarning' | 'onQuestion'
+>;
+
+/** A commit that was sent and not heard of since: what the target has said, and the way to settle it without its word. */
+export class OutcomeQuestion {
+  readonly subject: MigrationSubject;
+  /** Asked since then, by this run of the agent. */
+  readonly since = new Date();
+  /** Why the target could not be asked the last time; null before, and where it has answered. */
+  failure: MigrationError | null = null;
+  /** The target has answered that it is at work. */
+  pending = false;
+  readonly #settled = new AbortController();
+  #outcome: Outcome | null = null;
+  #overruled = false;
+
+  constructor(subject: MigrationSubject) {
+    this.subject = subject;
+  }
+
+  /** What was settled; null while nothing was. */
+  get outcome(): Outcome | null {
+    return this.#outcome;
+  }
+
+  /** Aborts once it is settled. */
+  get settled(): AbortSignal {
+    return this.#settled.signal;
+  }
+
+  /** The target's word; it comes too late where the operator is just being obeyed. */
+  answered(outcome: Outcome): void {
+    if (!this.#overruled) this.#settle(outcome);
+  }
+
+  /** The operator's word, once `record` has made it durable. Throws wrong-state where the target was first, and what `record` does. */
+  async overrule(outcome: Outcome, record: () => Promise<void>): Promise<void> {
+    if (this.#outcome ?? this.#overruled) {
+      const { id } = this.subject;
+      throw new MigrationError('wrong-state', `the outcome of migration ${id} is being settled already`);
+    }
+    this.#overruled = true;
+    try {
+      await record();
+    } catch (error) {
+      this.#overruled = false;
+      throw error;
+    }
+    this.#settle(outcome);
+  }
+
+  #settle(outcome: Outcome): void {
+    this.#outcome ??= outcome;
+    this.#settled.abort();
+  }
+}
 
 /**
- * Asks the target until it has an answer. `onUnanswered` is called after unknownAfterMs without one, or when
- * `dispose` aborts; after the latter nothing more is asked, and this rejects with the signal's reason.
+ * Asks the target until it has an answer, or the question is settled otherwise. `onUnanswered` is called after unknownAfterMs
+ * without one, or when `dispose` aborts; after the latter nothing more is asked, and this rejects with the signal's reason.
  */
 export async function askUntilAnswered(
-  { subject, askOutcome, timeouts, onWarning }: QuestionContext,
+  { subject, askOutcome, timeouts, onWarning, onQuestion }: QuestionContext,
   timers: Pick<Timers, 'after'>,
   dispose: AbortSignal,
   onUnanswered: () => void,
 ): Promise<Outcome> {
+  const question = new OutcomeQuestion(subject);
+  onQuestion?.(question);
+  const over = AbortSignal.any([dispose, question.settled]);
   // By a timer of its own: a question may hang for as long as it likes.
   const cancelUnanswered = timers.after(timeouts.unknownAfterMs, onUnanswered);
   let lastFailure = '';
   try {
-    while (!dispose.aborted) {
+    while (!over.aborted) {
       try {
         const outcome = await askOnce();
-        if (outcome !== 'pending') return outcome;
+        question.failure = null;
+        question.pending = outcome === 'pending';
+        if (outcome !== 'pending') question.answered(outcome);
       } catch (thrown) {
-        const { message } = toMigrationError(thrown);
-        if (message !== lastFailure) onWarning('the outcome could not be asked for', thrown);
-        lastFailure = message;
+        if (over.aborted) break;
+        const failure = toMigrationError(thrown);
+        question.failure = failure;
+        if (failure.message !== lastFailure) onWarning('the outcome could not be asked for', thrown);
+        lastFailure = failure.message;
       }
-      await delay(timers, timeouts.askEveryMs, dispose);
+      await delay(timers, timeouts.askEveryMs, over);
     }
+    if (question.outcome) return question.outcome;
     onUnanswered();
     throw toMigrationError(dispose.reason, 'shutting-down');
   } finally {
@@ -39,7 +105,7 @@ export async function askUntilAnswered(
 
   async function askOnce(): Promise<'pending' | Outcome> {
     const attempt = new AbortController();
-    const signal = AbortSignal.any([dispose, attempt.signal]);
+    const signal = AbortSignal.any([over, attempt.signal]);
     const cancelTimeout = timers.after(timeouts.askMs, () =>
       attempt.abort(
         new MigrationError('timeout', `node ${subject.to} did not answer within ${timeouts.askMs} ms`),

@@ -15,8 +15,10 @@ import type { SourceControl } from '../link/link.js';
 import type { StreamedPageSender } from '../link/page-sender.js';
 import type { SendingThreads } from '../link/sending-threads.js';
 import type { NodeLock } from '../lock/node-lock.js';
+import type { Farewells } from './farewells.js';
 import { type HeldPair, holdPair } from './hold-pair.js';
 import { MigrationEvents } from './migration-events.js';
+import type { OpenQuestions } from './open-questions.js';
 import { openPages } from './open-pages.js';
 import type { PageOffers } from './page-offers.js';
 import type { PeerDialer } from './peer-dialer.js';
@@ -32,6 +34,8 @@ export interface OutgoingContext {
   readonly dialer: PeerDialer;
   readonly offers: PageOffers;
   readonly sendingThreads: SendingThreads;
+  readonly questions: OpenQuestions;
+  readonly farewells: Farewells;
   readonly logger: Logger;
 }
 
@@ -236,6 +240,7 @@ export class OutgoingMigration {
         this.#logger.info({ round: number, pages, residualPages, ms: Math.round(round.ms) }, 'round copied');
         this.events.emit({ event: 'round', round, thresholdBytes });
       },
+      onQuestion: (question) => this.#context.questions.add(question),
       onWarning: (message, error) => this.#logger.warn({ err: error }, message),
     });
     const session = this.#session;
@@ -259,6 +264,8 @@ export class OutgoingMigration {
   async #handOver(result: MigrationResult): Promise<void> {
     const { target } = this.#request;
     await this.#context.guests.endOutgoing(this.vm, result.outcome === 'completed' ? target : null);
+    this.#context.questions.close(this.vm);
+    this.#context.farewells.start();
   }
 
   #withoutSession(error: MigrationError): MigrationResult {

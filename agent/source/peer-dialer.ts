@@ -72,6 +72,13 @@ export class PeerDialer {
     });
   }
 
+  /** Nothing of the guest is left here: the target need not remember its commit. Resolves once it does not. */
+  async sayGoodbye(target: NodeAddress, migrationId: string, signal: AbortSignal): Promise<void> {
+    await this.#question(target, migrationId, signal, (conversation) =>
+      conversation.ask({ type: 'settled' }, 'forgotten', QUESTION_TIMEOUT_MS),
+    );
+  }
+
   /** What the target has to say about taking a guest; nothing is changed there. */
   async preflight(
     target: NodeAddress,

@@ -5,6 +5,7 @@ import type { Guest } from '../guest/guest.js';
 import type { OwnershipJournal } from '../journal/ownership-journal.js';
 import type { PageSender, SourceControl } from '../link/link.js';
 import type { MigrationSubject } from './migration-report.js';
+import type { OutcomeQuestion } from './outcome-question.js';
 import type { SourceState } from './source-state.js';
 
 /** How long each answer of the target may take before the migration fails (or, after the commit, is asked for). ms */
@@ -15,6 +16,8 @@ export interface SourceTimeouts {
    * a packet that is lost comes again after 200 ms at the earliest. The guest runs on meanwhile.
    */
   readonly explanationMs: number;
+  /** The target's word that it has forgotten its record of the commit. */
+  readonly settledMs: number;
   /** Without one more frame taken by the page streams: a peer that is there and reads nothing. */
   readonly stallMs: number;
   /** The acknowledgement of a round, after its last byte was handed to the link. */
@@ -36,6 +39,7 @@ export const SOURCE_TIMEOUTS: SourceTimeouts = {
   roundAckMs: 60_000,
   finalizeMs: 60_000,
   commitMs: 10_000,
+  settledMs: 5_000,
   askEveryMs: 1_000,
   askMs: 10_000,
   unknownAfterMs: 30_000,
@@ -88,6 +92,8 @@ export interface SourceContext {
   readonly now: () => number;
   readonly onState: (state: SourceState, phase: MigrationPhase) => void;
   readonly onProgress: (progress: SourceProgress) => void;
+  /** The outcome is being asked for from here on, or settled by whoever gets this. */
+  readonly onQuestion?: (question: OutcomeQuestion) => void;
   readonly onRound: (round: RoundResult, thresholdBytes: number) => void;
   /** Something that went wrong and changes nothing about the outcome. */
   readonly onWarning: (message: string, error: unknown) => void;

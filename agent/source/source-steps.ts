@@ -321,7 +321,7 @@ export class SourceSteps {
   }
 
   async #release(): Promise<SourceEvent> {
-    const { guest, journal, options, report, subject, removeMoved, onWarning } = this.#context;
+    const { guest, options, report, subject, removeMoved, onWarning } = this.#context;
     try {
       await guest.writeLog.stop();
     } catch (error) {
@@ -341,12 +341,24 @@ export class SourceSteps {
     }
     try {
       await guest.destroy();
-      if (await removeMoved()) await journal.forget(subject.id);
+      if (await removeMoved()) await this.#sayGoodbye();
     } catch (error) {
       onWarning('the guest runs on the target, but its copy here could not be cleared away', error);
     }
     this.#sending?.close();
     return { type: 'released' };
+  }
+
+  /** Nothing is left here. A target that does not hear of it now is told later: it keeps its record until then. */
+  async #sayGoodbye(): Promise<void> {
+    const { conversation, journal, subject, timeouts } = this.#context;
+    try {
+      await conversation.ask({ type: 'settled' }, 'forgotten', timeouts.settledMs);
+    } catch {
+      await journal.supersede(subject.id, 'released');
+      return;
+    }
+    await journal.forget(subject.id);
   }
 
   /** The guest first: it must not stand still for what else there is to clear away. */
@@ -370,7 +382,8 @@ export class SourceSteps {
     }
     try {
       await journal.unstage(subject.id);
-      await journal.forget(subject.id);
+      // What was taken back without the target's word is remembered until that has come.
+      if (journal.get(subject.id)?.decision !== 'taken-back') await journal.forget(subject.id);
     } catch (failure) {
       onWarning('the journal entry could not be removed', failure);
     }

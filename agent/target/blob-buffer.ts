@@ -23,6 +23,11 @@ export class BlobBuffer {
     return this.#bytes.subarray(0, this.#received);
   }
 
+  /** As much as the limit allows is there. */
+  get complete(): boolean {
+    return this.#received === this.#limitBytes;
+  }
+
   /** Throws bad-frame for a piece that does not follow, limit-exceeded for too much. */
   add(offset: number, piece: Uint8Array): void {
     if (offset !== this.#received) {

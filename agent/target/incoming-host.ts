@@ -31,10 +31,12 @@ export function incomingHost(
     async create({ definition, regions }) {
       return await guests.createIncoming(definition, regions, migration);
     },
-    adopt(guest, image) {
-      const { kept } = guests.adopt(guest.definition.name, image);
+    async stageImage(vm, image) {
+      await guests.stageImage(vm, migration, image);
+    },
+    adopt(guest) {
+      guests.adopt(guest.definition.name);
       logger.info({ vm: guest.definition.name }, 'the guest is committed to this node');
-      return kept;
     },
     async discard(vm) {
       await guests.discardIncoming(vm, migration);

@@ -2,9 +2,10 @@ import type { Logger } from 'pino';
 import type { MigrationInfo, MigrationPhase } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { CLOSE_DONE, errorToCloseCode } from '../../shared/protocol/close-codes.js';
+import type { TargetMessage } from '../../shared/protocol/messages.js';
 import type { GuestStore } from '../guest/guest-store.js';
 import type { ScratchMemory } from '../guest/scratch-memory.js';
-import type { OwnershipJournal } from '../journal/ownership-journal.js';
+import type { JournalEntry, OwnershipJournal } from '../journal/ownership-journal.js';
 import { connectionError } from '../link/connection-end.js';
 import type { Connection } from '../link/connection.js';
 import { errorMessage } from '../link/error-message.js';
@@ -137,6 +138,10 @@ export class IncomingMigrations {
           control.send({ type: 'answer', outcome: this.#outcome(id, from) }).catch(() => undefined);
           return;
         }
+        if (message.type === 'settled') {
+          void this.#settled(id, from).then((answer) => control.send(answer).catch(() => undefined));
+          return;
+        }
         if (message.type === 'link-test') {
           this.#startTest(incoming, test, message, served);
           return;
@@ -153,10 +158,9 @@ export class IncomingMigrations {
       stopWatching();
       served.stop();
       void test.end();
-      const heardOfRunning = session.state.name === 'running';
       session.fail(connectionError(end, `node ${from}`));
-      // The source knows the outcome, and will not ask.
-      if (end.code === CLOSE_DONE) void this.#forget(id, from, session, heardOfRunning, logger);
+      // The source knows that it was not committed, and will not ask.
+      if (end.code === CLOSE_DONE) void this.#forgetAborted(id, from, session, logger);
     });
   }
 
@@ -302,12 +306,11 @@ export class IncomingMigrations {
 
   /** What became of a migration. One that is neither on record nor under way never will be committed here. */
   #outcome(id: string, from: string): 'pending' | 'committed' | 'aborted' {
-    const { journal, node } = this.#context;
+    const { journal } = this.#context;
     const known = journal.get(id);
     const active = this.#active.get(id);
-    // 'commit-sent' is about a guest that left: only this node itself asks for that.
-    if ((known?.peer ?? active?.from ?? from) !== from || known?.decision === 'commit-sent') {
-      throw new MigrationError('not-found', `migration ${id} did not come to node ${node} from ${from}`);
+    if ((known?.peer ?? active?.from ?? from) !== from || (known && !isOfTarget(known))) {
+      throw this.#notFrom(id, from);
     }
     if (known) return known.decision === 'committed' ? 'committed' : 'aborted';
     if (active) return 'pending';
@@ -315,20 +318,44 @@ export class IncomingMigrations {
     return 'aborted';
   }
 
-  /** Once the session is over: no commit may be forgotten that the source has not heard of. */
-  async #forget(id: string, from: string, session: TargetSession, heardOfRunning: boolean, logger: Logger) {
+  /** The source will not ask any more. What says no to it is an error, and the record stays. */
+  async #settled(id: string, from: string): Promise<TargetMessage> {
+    const { journal, guests, node } = this.#context;
+    try {
+      await this.#active.get(id)?.session.settled;
+      const known = journal.get(id);
+      if (known) {
+        if (known.peer !== from || !isOfTarget(known)) throw this.#notFrom(id, from);
+        // A later run of this agent must know the guest without the record.
+        if (known.decision === 'committed' && !(await guests.kept(known.vm))) {
+          const text = `VM ${known.vm} is not on the disk of node ${node} yet: the record of its commit is still needed`;
+          throw new MigrationError('wrong-state', text);
+        }
+        await journal.forget(id);
+      }
+      return { type: 'forgotten' };
+    } catch (error) {
+      return errorMessage(toMigrationError(error));
+    }
+  }
+
+  async #forgetAborted(id: string, from: string, session: TargetSession, logger: Logger): Promise<void> {
     const { journal } = this.#context;
     await session.settled;
     const known = journal.get(id);
-    if (!known || known.peer !== from) return;
-    if (known.decision !== 'aborted') {
-      if (known.decision !== 'committed' || !heardOfRunning || !(await session.kept)) return;
-    }
+    if (known?.decision !== 'aborted' || known.peer !== from) return;
     try {
       await journal.forget(id);
     } catch (error) {
       logger.warn({ err: error }, 'the journal entry could not be removed');
     }
+  }
+
+  #notFrom(id: string, from: string): MigrationError {
+    return new MigrationError(
+      'not-found',
+      `migration ${id} did not come to node ${this.#context.node} from ${from}`,
+    );
   }
 
   #info(incoming: Incoming): MigrationInfo {
@@ -347,4 +374,9 @@ export class IncomingMigrations {
       result: null,
     };
   }
+}
+
+/** Others are about guests that left: only this node itself asks for those. */
+function isOfTarget({ decision }: JournalEntry): boolean {
+  return decision === 'committed' || decision === 'aborted';
 }

@@ -36,15 +36,14 @@ export interface IncomingHost {
   /** Everything that speaks for or against taking that guest; changes nothing. */
   preflight(prepare: Prepare): Promise<PreflightFinding[]>;
   /**
-   * Creates the guest, paused and empty, and keeps its name and memory for it. Throws what preflight refuses. Its machine
-   * may fail to start later.
+   * Creates the guest, paused and empty, and keeps its name and memory for it, with its definition on disk. Throws what
+   * preflight refuses. Its machine may fail to start later.
    */
   create(prepare: Prepare): Promise<IncomingGuest>;
-  /**
-   * Makes the guest one of the node's own: it was committed. At once; the promise tells later whether that is on disk, and
-   * does not reject.
-   */
-  adopt(guest: Guest, image: Uint8Array | undefined): Promise<boolean>;
+  /** Writes the guest's program image ahead of its commit: a full disk must be found before. */
+  stageImage(vm: string, image: Uint8Array): Promise<void>;
+  /** Makes the guest one of the node's own: it was committed. At once; what is to be on disk follows in the background. */
+  adopt(guest: Guest): void;
   /** Destroys a guest of that name that was created and not committed, and frees its name and memory. */
   discard(vm: string): Promise<void>;
 }
@@ -103,7 +102,8 @@ export class TargetSession {
   /** Set once the guest is created; its machine may still be starting. */
   #incoming: IncomingGuest | null = null;
   #unwatchGuest: () => void = () => undefined;
-  #kept = Promise.resolve(false);
+  /** The program image is being written to disk. */
+  #imageStaged: Promise<void> | null = null;
   #memory: ReceivedMemory | null = null;
   #image: BlobBuffer | null = null;
   #deviceState = new ArrivingState();
@@ -129,14 +129,6 @@ export class TargetSession {
 
   get state(): TargetState {
     return this.#state;
-  }
-
-  /**
-   * Whether the node will know the guest as its own after a restart, once that is certain. Only then may the journal
-   * forget the commit, and only once the source will not ask any more.
-   */
-  get kept(): Promise<boolean> {
-    return this.#kept;
   }
 
   /** Grows with each piece that the page streams deliver. */
@@ -226,6 +218,13 @@ export class TargetSession {
     const buffer = kind === 'device-state' ? this.#deviceState : this.#image;
     if (!buffer) throw this.#unexpected('a program image that was not announced');
     buffer.add(offset, chunk);
+    if (buffer === this.#image && buffer.complete) this.#stageImage(buffer.bytes);
+  }
+
+  /** While pages come: nothing of it is left to do in the switchover. */
+  #stageImage(image: Uint8Array): void {
+    this.#imageStaged = this.#context.host.stageImage(this.#prepare!.definition.name, image);
+    this.#imageStaged.catch((error: unknown) => this.fail(toMigrationError(error)));
   }
 
   #roundEnd(stream: number, round: number): void {
@@ -444,6 +443,7 @@ export class TargetSession {
     }
     this.#deviceState.complete(message.stateDigest);
     await this.#startLoading();
+    await this.#imageStaged;
     await sealed;
     return { type: 'loaded', loadMs: this.#context.now() - startedAt };
   }
@@ -468,7 +468,7 @@ export class TargetSession {
       // First of all: it stands still for as long.
       const resuming = this.#finalize!.resume ? guest.resume() : Promise.resolve(null);
       resuming.catch(() => undefined);
-      this.#kept = host.adopt(guest, this.#image?.bytes);
+      host.adopt(guest);
       resumedAt = await resuming;
     } catch (error) {
       onWarning('the guest is committed to this node, but did not start: it is paused here', error);

@@ -9,8 +9,11 @@ import type {
   LinkTestSchema,
   MigrationEvent,
   MigrationInfo,
+  OutcomeReport,
   PreflightReport,
   QueueEntry,
+  Resolution,
+  ResolveRequest,
   StatusReport,
   StartMigrationSchema,
 } from '../../shared/api.js';
@@ -79,6 +82,14 @@ export class AgentClient {
 
   async changeGuest(name: string, action: 'start' | 'stop' | 'pause' | 'resume'): Promise<GuestInfo> {
     return await this.#json<GuestInfo>('POST', `${guestPath(name)}/${action}`);
+  }
+
+  async guestOutcome(name: string): Promise<OutcomeReport> {
+    return await this.#json<OutcomeReport>('GET', `${guestPath(name)}/outcome`);
+  }
+
+  async resolveGuest(name: string, request: ResolveRequest): Promise<Resolution> {
+    return await this.#json<Resolution>('POST', `${guestPath(name)}/resolve`, request);
   }
 
   /** What the console has kept from `position` on. */

@@ -4,6 +4,7 @@ import { EXIT } from '../../shared/api.js';
 import { consoleCommand } from './console-command.js';
 import { readDefinition } from './definition-file.js';
 import { guestTable, guestText } from './guest-text.js';
+import { resolveCommand } from './resolve-command.js';
 import type { GlobalOptions, Run } from './session.js';
 import { checkedName, withName } from './vm-name.js';
 
@@ -20,6 +21,7 @@ export function vmCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalOpt
     defineCommands(vm, run);
     changeCommands(vm, run);
     adoptCommand(vm, run);
+    resolveCommand(vm, run);
     lookCommands(vm, run);
     consoleCommand(vm, run);
     return vm.demandCommand(1, 'say what to do: define, start, stop, list, show, console, …');

@@ -137,6 +137,8 @@ export const SourceMessageSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('commit') }),
   z.strictObject({ type: z.literal('abort'), code: ErrorCodeSchema, message: Text }),
   z.strictObject({ type: z.literal('ask') }),
+  /** Nothing of the guest is left at the source, which will not ask any more: the record of the commit may go. */
+  z.strictObject({ type: z.literal('settled') }),
 ]);
 
 export const PreflightFindingSchema = z.strictObject({
@@ -208,6 +210,8 @@ export const TargetMessageSchema = z.discriminatedUnion('type', [
     failure: Text.nullable(),
   }),
   z.strictObject({ type: z.literal('aborted') }),
+  /** To `settled`: no record of the migration is left. */
+  z.strictObject({ type: z.literal('forgotten') }),
   z.strictObject({ type: z.literal('answer'), outcome: z.enum(['pending', 'committed', 'aborted']) }),
   z.strictObject({ type: z.literal('error'), code: ErrorCodeSchema, message: Text, retryable: z.boolean() }),
 ]);

@@ -161,7 +161,7 @@ void t.test('input is refused where the guest would not be the one that reads it
     await store.createIncoming(definition, regionsOf(definition), 'm-00000001')
   ).machine;
   await t.rejects(store.input('web', Buffer.from('x')), { code: 'wrong-state' });
-  store.adopt('web', undefined);
+  store.adopt('web');
   await store.input('web', Buffer.from('x'));
 });
 
@@ -194,7 +194,8 @@ void t.test('a migration to here is adopted or discarded', async (t) => {
   const { machine } = await store.createIncoming(definition, regionsOf(definition), 'm-00000001');
   const guest = await machine;
   t.equal(store.get('web').status, 'incoming');
-  t.same(await readdir(directory), [], 'nothing on disk before the commit');
+  t.same(await readdir(directory), ['arriving'], 'none of its own before the commit');
+  t.same(await readdir(join(directory, 'arriving', 'm-00000001')), ['web.json'], 'it lies ready');
   t.strictSame(
     store.checkIncoming(definition, regionsOf(definition)).map(({ code }) => code),
     ['target-has-guest'],
@@ -205,18 +206,20 @@ void t.test('a migration to here is adopted or discarded', async (t) => {
   t.throws(() => store.get('web'), { code: 'not-found' });
   t.ok(guests.get('web')![0]!.destroyed);
   t.equal(store.memoryUsedBytes, 0);
+  t.same(await readdir(join(directory, 'arriving')), []);
 
   await (
     await store.createIncoming(definition, regionsOf(definition), 'm-00000003')
   ).machine;
-  store.adopt('web', Buffer.from('elf'));
+  await store.stageImage('web', 'm-00000003', Buffer.from('elf'));
+  store.adopt('web');
   await guest.resume();
   t.equal(store.outline('web').imageBytes, 3);
   t.equal(store.get('web').migration, null);
   await store.discardIncoming('web', 'm-00000003');
   t.equal(store.get('web').status, 'paused', 'what is adopted is not discarded');
   t.strictSame(await store.close(), ['web']);
-  t.strictSame((await readdir(directory)).sort(), ['web.elf', 'web.json']);
+  t.strictSame((await readdir(directory)).sort(), ['arriving', 'web.elf', 'web.json']);
   const other = [{ name: 'ram0', bytes: 2 * MIB }];
   t.match(store.checkIncoming(definitionOf('odd'), other), [{ code: 'unsupported-guest' }]);
 });

@@ -159,14 +159,17 @@ void t.test('a VM that came here is known to be kept only when it is on disk', a
   const regions = [{ name: 'ram0', bytes: definition.memory }];
   const { machine } = await store.createIncoming(definition, regions, 'm-00000003');
   const guest = (await machine) as LastingGuest;
-  t.equal(await store.adopt('moved', undefined).kept, true);
+  store.adopt('moved');
+  t.equal(await store.kept('moved'), true);
   t.equal(guest.owned, 1);
 
   const second = definitionOf('second');
   const coming = await store.createIncoming(second, regions, 'm-00000004');
   const failing = (await coming.machine) as LastingGuest;
   failing.own = () => Promise.reject(new Error('no space left'));
-  t.equal(await store.adopt('second', undefined).kept, false);
+  store.adopt('second');
+  t.equal(await store.kept('second'), false);
+  t.equal(await store.kept('gone'), true, 'nothing is to be known of one that is no more');
   await store.close();
 });
 

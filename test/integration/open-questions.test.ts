@@ -1,4 +1,6 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { AgentConfigSchema } from '../../shared/config.js';
@@ -46,17 +48,33 @@ async function restarted(
   };
 }
 
-async function target(t: Test, decision: 'committed' | null): Promise<string> {
-  const stateDirectory = join(t.testdir({}), 'b');
-  await mkdir(join(stateDirectory, 'journal'), { recursive: true });
+async function target(t: Test, decision: 'committed' | null, port = 0) {
+  const stateDirectory = join(t.testdirName, 'b');
+  const journal = join(stateDirectory, 'journal');
+  await mkdir(journal, { recursive: true });
   if (decision) {
     const entry = { migration: ID, decision, vm: 'web', peer: 'a', at: new Date().toISOString() };
-    await writeFile(join(stateDirectory, 'journal', `${ID}.json`), JSON.stringify(entry));
+    await writeFile(join(journal, `${ID}.json`), JSON.stringify(entry));
   }
-  const config = AgentConfigSchema.parse({ node: 'b', listen: '127.0.0.1:0', stateDirectory });
+  const config = AgentConfigSchema.parse({ node: 'b', listen: `127.0.0.1:${port}`, stateDirectory });
   const agent = await Agent.start(config, pino({ level: 'silent' }));
   t.teardown(() => agent.close());
-  return agent.url;
+  return { url: agent.url, forgotten: () => emptied(journal) };
+}
+
+/** Resolves once there is no file in a directory. */
+async function emptied(directory: string): Promise<void> {
+  while ((await readdir(directory)).length > 0) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** A port of loopback that nobody listens on. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
 }
 
 void t.test('a VM whose commit was sent before a restart is held until its outcome is known', async (t) => {
@@ -79,16 +97,117 @@ void t.test('a VM whose commit was sent before a restart is held until its outco
     await logged(/'peers' does not name/);
     t.equal(agent.guest('web').status, 'unknown');
   });
-  await t.test('it was committed: it is forgotten here', async (t) => {
-    const { agent, logged } = await restarted(t, await target(t, 'committed'));
+  await t.test('it was committed: it is forgotten here, and then there', async (t) => {
+    t.testdir({});
+    const there = await target(t, 'committed');
+    const { agent, logged } = await restarted(t, there.url);
     await logged(/outcome of an earlier migration is known/);
     t.strictSame(agent.guests(), []);
+    await there.forgotten();
+    await emptied(join(t.testdirName, 'a', 'journal'));
   });
   await t.test('it was not: it is ours', async (t) => {
-    const { agent, logged } = await restarted(t, await target(t, null));
+    t.testdir({});
+    const { agent, logged } = await restarted(t, (await target(t, null)).url);
     await logged(/outcome of an earlier migration is known/);
     t.equal(agent.guest('web').status, 'stopped');
     await agent.startGuest('web');
     t.equal(agent.guest('web').status, 'running');
   });
 });
+
+void t.test('an operator settles it where the target is gone', async (t) => {
+  await t.test('not without being told the risk', async (t) => {
+    t.testdir({});
+    const { agent, logged } = await restarted(t, `http://127.0.0.1:${await freePort()}`);
+    await logged(/could not be asked/);
+    t.match(await agent.guestOutcome('web'), {
+      vm: 'web',
+      open: {
+        migration: ID,
+        from: 'a',
+        to: 'b',
+        takenBack: false,
+        known: /node b can't be asked: node b cannot be reached/,
+        choices: [
+          { owner: 'a', risk: /two run/, command: 'vmferry vm resolve web --owner a --force' },
+          { owner: 'b', risk: /lost/, command: 'vmferry vm resolve web --owner b --force' },
+        ],
+      },
+    });
+    for (const owner of ['a', 'b']) {
+      const refused = agent.resolveGuest('web', { owner, force: false });
+      await t.rejects(refused, { code: 'outcome-unknown', message: /risk.*--force/ }, owner);
+    }
+    await t.rejects(agent.resolveGuest('web', { owner: 'c', force: true }), { code: 'invalid-request' });
+    t.equal(agent.guest('web').status, 'unknown');
+    await t.rejects(agent.resolveGuest('other', { owner: 'a', force: true }), { code: 'not-found' });
+  });
+
+  await t.test('it is the target that has it: nothing of it is left here', async (t) => {
+    t.testdir({});
+    const { agent, logged } = await restarted(t, `http://127.0.0.1:${await freePort()}`);
+    await logged(/could not be asked/);
+    t.strictSame(await agent.resolveGuest('web', { owner: 'b', force: true }), {
+      vm: 'web',
+      owner: 'b',
+      guest: null,
+    });
+    t.strictSame(agent.guests(), []);
+    t.match(await journalOf(t), [{ decision: 'released' }], 'the target is told when it is back');
+  });
+
+  for (const decision of ['committed', null] as const) {
+    await t.test(
+      `it is taken back, and the target comes back and has ${decision ?? 'not committed'}`,
+      async (t) => {
+        t.testdir({});
+        const port = await freePort();
+        const { agent, logged } = await restarted(t, `http://127.0.0.1:${port}`);
+        await logged(/could not be asked/);
+        const taken = await agent.resolveGuest('web', { owner: 'a', force: true });
+        t.match(taken, { owner: 'a', guest: { status: 'stopped', migration: null } });
+        t.match(await journalOf(t), [{ decision: 'taken-back' }]);
+        await agent.startGuest('web');
+        t.match(await agent.guestOutcome('web'), { open: { takenBack: true } });
+        await t.rejects(agent.resolveGuest('web', { owner: 'b', force: true }), { code: 'wrong-state' });
+
+        const there = await target(t, decision, port);
+        if (decision === null) {
+          await logged(/all is well/);
+          t.equal(agent.guest('web').failure, null);
+        } else {
+          await logged(/there are two/);
+          t.match(agent.guest('web').failure, /node b had committed it.*vm stop web/);
+          t.match(await agent.resolveGuest('web', { owner: 'a', force: false }), {
+            guest: { failure: null },
+          });
+          await there.forgotten();
+        }
+        t.strictSame(await journalOf(t), []);
+        t.equal(agent.guest('web').status, 'running');
+        t.strictSame(await agent.guestOutcome('web'), { vm: 'web', open: null });
+        await t.rejects(agent.resolveGuest('web', { owner: 'a', force: true }), { code: 'wrong-state' });
+      },
+    );
+  }
+
+  await t.test('a target that answers is believed, whatever the operator says', async (t) => {
+    t.testdir({});
+    const port = await freePort();
+    const { agent, logged } = await restarted(t, `http://127.0.0.1:${port}`);
+    await logged(/could not be asked/);
+    await target(t, 'committed', port);
+    const resolved = agent.resolveGuest('web', { owner: 'a', force: true });
+    await t.rejects(resolved, { code: /wrong-state|not-found/ });
+    t.strictSame(agent.guests(), []);
+  });
+});
+
+async function journalOf(t: Test): Promise<unknown[]> {
+  const directory = join(t.testdirName, 'a', 'journal');
+  const files = (await readdir(directory)).filter((name) => name.endsWith('.json'));
+  return await Promise.all(
+    files.map(async (name) => JSON.parse(await readFile(join(directory, name), 'utf8')) as unknown),
+  );
+}

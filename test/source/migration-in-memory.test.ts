@@ -93,7 +93,7 @@ void t.test('several streams, with an image', async (t) => {
   const { migration, result } = await migrate(t, filledGuest(), { options: { streams: 3 }, image });
   t.equal(result.outcome, 'completed');
   t.equal(migration.pageConnections.length, 3);
-  t.ok(Buffer.compare(migration.adoptedImage!, image) === 0);
+  t.ok(Buffer.compare(migration.stagedImage!, image) === 0);
   assertSameMemory(t, migration.guest, migration.copy!);
 });
 

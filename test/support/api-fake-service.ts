@@ -9,8 +9,11 @@ import type {
   MigrationEvent,
   MigrationInfo,
   NodeInfo,
+  OutcomeReport,
   PreflightReport,
   QueueEntry,
+  Resolution,
+  ResolveRequest,
   StatusReport,
 } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
@@ -29,6 +32,7 @@ export class FakeAgentService implements AgentService {
   readonly eventLog = new EventLog<MigrationEvent, null>();
   /** Events after which a stream ends early: one entry for each stream that is opened. */
   readonly streamLimits: number[] = [];
+  outcome: OutcomeReport = { vm: 'web-1', open: null };
   queueEntries: QueueEntry[] = [];
   health: DoctorReport = { node: 'a', ok: true, findings: [] };
   report: PreflightReport = { vm: 'web-1', from: 'a', to: 'b', ok: true, findings: [] };
@@ -79,6 +83,17 @@ export class FakeAgentService implements AgentService {
 
   async stopGuest(name: string): Promise<GuestInfo> {
     return await this.#become('stopGuest', name, 'stopped');
+  }
+
+  async guestOutcome(name: string): Promise<OutcomeReport> {
+    await this.#called('guestOutcome', name);
+    return this.outcome;
+  }
+
+  async resolveGuest(name: string, request: ResolveRequest): Promise<Resolution> {
+    await this.#called('resolveGuest', name, request);
+    const here = request.owner === 'a';
+    return { vm: name, owner: request.owner, guest: here ? this.guest(name) : null };
   }
 
   async pauseGuest(name: string): Promise<GuestInfo> {

@@ -59,7 +59,7 @@ export class MemoryMigration {
   readonly targetJournal: OwnershipJournal;
   /** The target's copy; null while it has none. */
   copy: ArrayGuest | null = null;
-  adoptedImage: Uint8Array | undefined;
+  stagedImage: Uint8Array | undefined;
   readonly adopted: ArrayGuest[] = [];
   readonly controlConnections: [MemoryConnection, MemoryConnection];
   readonly pageConnections: MemoryConnection[] = [];
@@ -100,10 +100,12 @@ export class MemoryMigration {
         const machine = (given.startTarget ?? ((copy) => Promise.resolve(copy)))(this.copy);
         return Promise.resolve({ regions: this.copy.regions, machine });
       },
-      adopt: (taken, image) => {
+      stageImage: (_vm, image) => {
+        this.stagedImage = image;
+        return Promise.resolve();
+      },
+      adopt: (taken) => {
         this.adopted.push(taken as ArrayGuest);
-        this.adoptedImage = image;
-        return Promise.resolve(true);
       },
       discard: async () => {
         await this.copy?.destroy();
@@ -131,7 +133,11 @@ export class MemoryMigration {
       },
       onWarning,
     });
-    farControl.onMessage((message) => this.target.receive(message));
+    farControl.onMessage((message) => {
+      if (message.type !== 'settled') this.target.receive(message);
+      // as the agent does; the record stays here, for those who check it
+      else void farControl.send({ type: 'forgotten' }).catch(() => undefined);
+    });
     farControl.onClose((end) => this.target.fail(new MigrationError('link-lost', end.reason)));
 
     this.source = new SourceSession({

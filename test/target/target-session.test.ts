@@ -39,7 +39,8 @@ async function session(t: Test, overrides: Partial<TargetContext> = {}) {
     host: {
       preflight: () => Promise.resolve([]),
       create: () => Promise.resolve({ regions: guest.regions, machine: Promise.resolve(guest) }),
-      adopt: () => Promise.resolve(true),
+      stageImage: () => Promise.resolve(),
+      adopt: () => undefined,
       discard: () => Promise.resolve(),
     },
     journal: await OwnershipJournal.open(directory),
@@ -132,7 +133,8 @@ void t.test('texts that are too long are cut, and what they belong to is said', 
     host: {
       preflight: () => Promise.resolve([{ level: 'refusal', code: 'target-has-guest', message: long }]),
       create: () => Promise.reject(new MigrationError('guest-failed', long)),
-      adopt: () => Promise.resolve(true),
+      stageImage: () => Promise.resolve(),
+      adopt: () => undefined,
       discard: () => Promise.resolve(),
     },
   };
@@ -171,7 +173,8 @@ void t.test(
       host: {
         preflight: () => Promise.resolve([full]),
         create: () => Promise.reject(new Error('it must not come to that')),
-        adopt: () => Promise.resolve(true),
+        stageImage: () => Promise.resolve(),
+        adopt: () => undefined,
         discard: () => Promise.resolve(),
       },
     });

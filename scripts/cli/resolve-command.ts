@@ -1,0 +1,62 @@
+import type { Argv } from 'yargs';
+import { EXIT, type OutcomeReport } from '../../shared/api.js';
+import type { GlobalOptions, Run } from './session.js';
+import { checkedName, withName } from './vm-name.js';
+
+/** `vmferry vm resolve`: whose a VM is whose migration's outcome is not known. */
+export function resolveCommand(vm: Argv<GlobalOptions>, run: Run): void {
+  vm.command(
+    'resolve <vm>',
+    'settle whose a VM is when the outcome of its migration is unknown',
+    (command) =>
+      withName(command)
+        .option('owner', {
+          type: 'string',
+          requiresArg: true,
+          describe:
+            'the node whose VM it is to be; without it, says what is known, what is risked and what to run',
+        })
+        .option('force', {
+          type: 'boolean',
+          default: false,
+          implies: 'owner',
+          describe: "without the target's word: only where its node is fenced or gone for good",
+        })
+        .example('$0 vm resolve web-1', 'what is known of it; exit code 5 while it is open')
+        .example('$0 vm resolve web-1 --owner a --force', 'it goes on on node a; node b is known to be off'),
+    async (args) => {
+      await run(args, async ({ client, output }) => {
+        const name = checkedName(args.vm);
+        if (args.owner === undefined) {
+          const report = await client.guestOutcome(name);
+          output.result(report, () => reportText(report));
+          return report.open ? EXIT.unknown : EXIT.done;
+        }
+        const resolution = await client.resolveGuest(name, { owner: args.owner, force: args.force });
+        output.result(resolution, () =>
+          resolution.guest
+            ? `${name} is node ${resolution.owner}'s: it is ${resolution.guest.status}`
+            : `${name} is node ${resolution.owner}'s: nothing of it is left here`,
+        );
+        return EXIT.done;
+      });
+    },
+  );
+}
+
+function reportText({ vm, open }: OutcomeReport): string {
+  if (!open) return `nothing is to be resolved for ${vm}`;
+  const { migration, from, to, since, takenBack, known, choices } = open;
+  return [
+    takenBack
+      ? `${vm} was taken back to node ${from}; migration ${migration} had sent its commit to node ${to} at ${since}`
+      : `${vm} is paused on node ${from}: migration ${migration} sent its commit to node ${to} at ${since} and has no answer`,
+    `known: ${known}`,
+    ...choices.flatMap(({ owner, risk, command }) => [
+      '',
+      `it is to be node ${owner}'s`,
+      `  risk: ${risk}`,
+      `  run:  ${command}`,
+    ]),
+  ].join('\n');
+}
