@@ -30,7 +30,7 @@ export async function runCampaign(options: CampaignOptions): Promise<RunReport[]
     const crew = new Crew(subject);
     try {
       while (next < runs && performance.now() < until) {
-        const plan = planOf(firstSeed + next++, guest, subject.memoryBytes);
+        const plan = planOf(firstSeed + next++, guest);
         const { report, logs } = await crew.run(plan);
         reports.push(report);
         options.onRun?.(report, logs);
@@ -81,7 +81,7 @@ class Crew {
 }
 
 /** A guest moves there and back: what agents keep from then on they have. */
-async function warmUp(pair: FaultPair, subject: Subject): Promise<void> {
+export async function warmUp(pair: FaultPair, subject: Subject): Promise<void> {
   await subject.boot(pair, 'a', 'warm-up');
   for (const [from, to] of [
     ['a', 'b'],

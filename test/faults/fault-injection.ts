@@ -157,9 +157,12 @@ export class FaultInjection {
       }
       case 'cancel': {
         if (this.#migration === null || !this.#pair.isUp(this.#plan.from)) return null;
-        const cancelled = this.#pair.client(this.#plan.from).cancelMigration(this.#migration);
-        // It may be too late, or be killed meanwhile: the result tells.
-        return () => cancelled.then(nothing, nothing);
+        // It may be too late, or the agent may be killed meanwhile: the result tells.
+        const asked = this.#pair
+          .client(this.#plan.from)
+          .cancelMigration(this.#migration)
+          .then(nothing, nothing);
+        return () => asked;
       }
     }
   }

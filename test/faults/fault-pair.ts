@@ -19,7 +19,7 @@ const HEARTBEAT = { heartbeat: '100ms', silence: '1500ms' };
 
 /** Two agents in processes of their own that reach each other by nothing but a link that can be made to fail. */
 export class FaultPair {
-  readonly link = new LinkConditions();
+  readonly link: LinkConditions;
   /** Nodes whose agent was killed, and the agents that there were, since begin(). */
   readonly killed = new Set<NodeName>();
   readonly lab: AgentLab;
@@ -158,7 +158,10 @@ export class FaultPair {
     return remains.map((text) => `node ${node}: ${text}`);
   }
 
-  /** Files and directories of guests and migrations. Entries of the journal that say 'aborted' stay, a bounded number of them. */
+  /**
+   * Files and directories of guests and migrations. The journal keeps what its source may still ask for, a bounded number of entries:
+   * 'aborted', and 'committed' where the source was answered on another connection than that of the migration.
+   */
   async #filesOf(node: NodeName): Promise<string[]> {
     const state = join(this.lab.directory, node);
     const inside = async (folder: string) =>
@@ -167,7 +170,7 @@ export class FaultPair {
     if (this.qemu) files.push(...(await readdir(this.qemu.memoryDirectory(node))));
     for (const file of await inside('journal')) {
       const text = await readFile(file, 'utf8').catch(() => '');
-      if (!text.includes('"aborted"')) files.push(`${file}: ${text}`);
+      if (!/"(aborted|committed)"/.test(text)) files.push(`${file}: ${text}`);
     }
     return files;
   }

@@ -74,6 +74,9 @@ const LONG_MS = 2_500;
 /** Longer than what is waited for an answer before the outcome counts as unknown. ms */
 const OUTAGE_MS = 36_000;
 
+/** About what goes over the first page stream of a migration of the campaign's guests. bytes */
+const PAGE_BYTES = { embedded: 400_000, qemu: 24_000_000 } as const;
+
 const side = fc.constantFrom<Side>('source', 'target');
 const briefly = fc.integer({ min: 0, max: 600 });
 const forMs = fc.oneof(briefly, fc.integer({ min: 600, max: LONG_MS }));
@@ -125,7 +128,7 @@ const outage: fc.Arbitrary<Fault> = fc.record({
 });
 
 const messages = Object.keys(STEP_MESSAGES) as StepMessage[];
-const moment = (memoryBytes: number) =>
+const moment = (pageBytes: number) =>
   fc.oneof<fc.MaybeWeightedArbitrary<Moment>[]>(
     {
       weight: 5,
@@ -141,7 +144,7 @@ const moment = (memoryBytes: number) =>
         at: fc.constant('byte'),
         purpose: fc.constant('pages'),
         sender: fc.constant('source'),
-        position: fc.integer({ min: 1, max: memoryBytes }),
+        position: fc.integer({ min: 1, max: pageBytes }),
       }),
     },
     {
@@ -163,17 +166,17 @@ const atCommit: fc.Arbitrary<Moment> = fc.record({
   when: fc.constantFrom('before', 'after'),
 });
 
-function faults(kind: 'embedded' | 'qemu', memoryBytes: number): fc.Arbitrary<PlannedFault[]> {
+function faults(kind: 'embedded' | 'qemu'): fc.Arbitrary<PlannedFault[]> {
   const fault = fc.oneof<fc.MaybeWeightedArbitrary<Fault>[]>(
     { weight: 10, arbitrary: linkFault },
     { weight: 9, arbitrary: agentFault },
     { weight: kind === 'qemu' ? 8 : 0, arbitrary: qemuFault },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('cancel') }) },
   );
-  const planned = fc.record({ moment: moment(memoryBytes), fault });
+  const planned = fc.record({ moment: moment(PAGE_BYTES[kind]), fault });
   const second = fc.record({
     moment: fc.oneof<fc.Arbitrary<Moment>[]>(
-      moment(memoryBytes),
+      moment(PAGE_BYTES[kind]),
       fc.record({ at: fc.constant('then'), afterMs: fc.integer({ min: 0, max: 1500 }) }),
     ),
     fault,
@@ -185,8 +188,8 @@ function faults(kind: 'embedded' | 'qemu', memoryBytes: number): fc.Arbitrary<Pl
   );
 }
 
-/** The run of a seed: the same one each time. `memoryBytes`: of the guest. */
-export function planOf(seed: number, kind: 'embedded' | 'qemu', memoryBytes: number): Plan {
+/** The run of a seed: the same one each time. */
+export function planOf(seed: number, kind: 'embedded' | 'qemu'): Plan {
   const plan = fc.record({
     from: fc.constantFrom<('a' | 'b')[]>('a', 'b'),
     transport: fc.oneof<fc.MaybeWeightedArbitrary<Plan['transport']>[]>(
@@ -195,7 +198,7 @@ export function planOf(seed: number, kind: 'embedded' | 'qemu', memoryBytes: num
     ),
     verify: fc.constantFrom<Plan['verify'][]>('off', 'after', 'strict'),
     streams: fc.constantFrom(1, 2, 2, 4),
-    faults: faults(kind, memoryBytes),
+    faults: faults(kind),
   });
   const [drawn] = fc.sample(fc.noBias(plan), { seed, numRuns: 1 });
   return { seed, ...drawn! };

@@ -231,10 +231,21 @@ export class CarriedConnection {
       await this.#conditions.passable(this);
       if (this.#silenced.has(sender)) return;
       if (to.destroyed) throw new Error('its other end is gone');
-      if (!to.write(bytes.subarray(at, at + size)))
-        await Promise.race([once(to, 'drain'), once(to, 'close')]);
+      if (!to.write(bytes.subarray(at, at + size))) await writable(to);
     }
   }
+}
+
+/** Resolves once more may be written to a socket, or nothing any more. */
+function writable(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      socket.off('drain', done).off('close', done);
+      resolve();
+    };
+    socket.on('drain', done).on('close', done);
+    if (socket.destroyed) done();
+  });
 }
 
 /** By which a control message is found in what passes: in MessagePack a short text has its length in its first byte. */

@@ -1,8 +1,9 @@
 import { parseArgs } from 'node:util';
 import { describeRun, runCampaign } from './campaign.js';
+import { planOf } from './fault-plan.js';
 import type { RunReport } from './fault-run.js';
 import { outcomeTable } from './outcome-table.js';
-import { planOf } from './fault-plan.js';
+import { wholeNumber } from './whole-number.js';
 
 /** The fault campaign: npm run test:faults -- --help. */
 
@@ -39,8 +40,7 @@ if (values.help) {
   const firstSeed = wholeNumber('seed', values.seed ?? String(Date.now() % 2 ** 31));
   const runs = wholeNumber('runs', values.runs ?? (values.seed === undefined ? '100' : '1'));
   if (runs === 1 && !values.json) {
-    const { memoryBytes } = { memoryBytes: guest === 'qemu' ? 32 * 2 ** 20 : 4 * 2 ** 20 };
-    process.stdout.write(`${JSON.stringify(planOf(firstSeed, guest, memoryBytes), null, 2)}\n`);
+    process.stdout.write(`${JSON.stringify(planOf(firstSeed, guest), null, 2)}\n`);
   }
   const print = (report: RunReport, logs: string | null) => {
     process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : `${describeRun(report)}\n`);
@@ -61,9 +61,4 @@ if (values.help) {
     process.stdout.write(`\n${outcomeTable(reports)}\n\n${reports.length} runs, ${wrong} violations\n`);
   }
   process.exitCode = wrong > 0 ? 1 : 0;
-}
-
-function wholeNumber(option: string, text: string): number {
-  if (!/^\d+$/.test(text)) throw new Error(`--${option} ${text}: must be a whole number`);
-  return Number(text);
 }
