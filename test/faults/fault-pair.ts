@@ -25,6 +25,8 @@ export class FaultPair {
   readonly lab: AgentLab;
   readonly qemu: QemuLab | null;
   #agents: AgentProcess[] = [];
+  /** Nodes whose agent was killed and is not started again yet: a process that was sent a signal may take a while to end. */
+  readonly #down = new Set<NodeName>();
   #mostHeld: ReadonlyMap<NodeName, number> = new Map();
   readonly #proxies: LinkProxy[];
   readonly #endings: (() => Promise<void>)[];
@@ -86,16 +88,18 @@ export class FaultPair {
   /** Whether a signal can be sent to the agent of a node: it may have been killed and not be started again. */
   isUp(node: NodeName): boolean {
     const { exitCode, signalCode } = this.agent(node).process;
-    return exitCode === null && signalCode === null;
+    return !this.#down.has(node) && exitCode === null && signalCode === null;
   }
 
   async kill(node: NodeName): Promise<void> {
     this.killed.add(node);
+    this.#down.add(node);
     await this.agent(node).kill();
   }
 
   async restart(node: NodeName): Promise<void> {
     await this.lab.restart(node);
+    this.#down.delete(node);
     this.#agents.push(this.agent(node));
   }
 
