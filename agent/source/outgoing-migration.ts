@@ -255,6 +255,9 @@ export class OutgoingMigration {
       await this.#handOver(final);
       this.#logger.warn({ outcome: final.outcome }, 'the outcome is known now');
       this.#result = this.#timed(final);
+      // The answer has led through other phases once more.
+      this.#phase = 'ended';
+      this.#progress = null;
       this.#session = null;
       this.#settle();
     });

@@ -14,6 +14,11 @@ interface Test {
   teardown(callback: () => Promise<void>): void;
 }
 
+interface Settings {
+  readonly qemu?: object;
+  readonly [name: string]: unknown;
+}
+
 /** What a test says about its machine beside what the lab decides. */
 export type Machine = Partial<z.input<typeof QemuDefinitionSchema>>;
 
@@ -24,11 +29,11 @@ export class QemuLab {
   readonly #transcripts: GuestTranscript[] = [];
   #initrd: Promise<string> | undefined;
 
-  /** `settings`: what else is in the configuration of all agents. */
+  /** `settings`: what else is in the configuration, of all agents or of each. */
   static async start(
     t: Test,
     nodes: readonly string[] = ['a', 'b'],
-    settings: { readonly qemu?: object; readonly [name: string]: unknown } = {},
+    settings: Settings | ((node: string) => Settings) = {},
     placeOf?: (node: string) => AgentPlace,
   ): Promise<QemuLab> {
     const memory = await mkdtemp('/dev/shm/vmferry-lab-');
@@ -39,11 +44,10 @@ export class QemuLab {
       await rm(memory, { recursive: true, force: true });
     });
     for (const node of nodes) await mkdir(join(memory, node));
-    const settingsOf = (node: string) => ({
-      guestMemory: '8GiB',
-      ...settings,
-      qemu: { memoryDirectory: join(memory, node), ...settings.qemu },
-    });
+    const settingsOf = (node: string) => {
+      const given = typeof settings === 'function' ? settings(node) : settings;
+      return { guestMemory: '8GiB', ...given, qemu: { memoryDirectory: join(memory, node), ...given.qemu } };
+    };
     const agents = await AgentLab.start({ teardown: (end) => leave.push(end) }, nodes, settingsOf, placeOf);
     const lab = new QemuLab(agents, memory);
     leave.unshift(async () => {
