@@ -162,19 +162,21 @@ export class FaultPair {
     return remains.map((text) => `node ${node}: ${text}`);
   }
 
-  /**
-   * Files and directories of guests and migrations. The journal keeps what its source may still ask for, a bounded number of entries:
-   * 'aborted', and 'committed' where the source was answered on another connection than that of the migration.
-   */
+  /** Files and directories of guests and migrations. The journal keeps a bounded number of entries 'aborted', which mean the same as none. */
   async #filesOf(node: NodeName): Promise<string[]> {
     const state = join(this.lab.directory, node);
     const inside = async (folder: string) =>
       (await readdir(join(state, folder)).catch(() => [])).map((name) => join(state, folder, name));
-    const files = [...(await inside('guests')), ...(await inside('run'))];
+    const arrivals = join(state, 'guests', 'arriving');
+    const files = [
+      ...(await inside('guests')).filter((path) => path !== arrivals),
+      ...(await inside('guests/arriving')),
+      ...(await inside('run')),
+    ];
     if (this.qemu) files.push(...(await readdir(this.qemu.memoryDirectory(node))));
     for (const file of await inside('journal')) {
       const text = await readFile(file, 'utf8').catch(() => '');
-      if (!/"(aborted|committed)"/.test(text)) files.push(`${file}: ${text}`);
+      if (!text.includes('"aborted"')) files.push(`${file}: ${text}`);
     }
     return files;
   }
