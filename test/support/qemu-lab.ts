@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { z } from 'zod';
 import { buildPageWalker } from '../../scripts/lab/guests/boot-sector/page-walker.js';
 import { pageMarkers, pageWalkDefects } from '../../scripts/lab/guests/boot-sector/page-walk-defects.js';
-import type { AgentPlace } from '../../scripts/lab/agent-process.js';
+import { type AgentPlace, ALLOW_ALL_FILES } from '../../scripts/lab/agent-process.js';
 import { buildLinuxGuest, linuxBoot, type LinuxWork } from '../../scripts/lab/guests/linux/linux-guest.js';
 import { GuestTranscript } from '../../scripts/lab/guest-transcript.js';
 import { qemuProcesses } from '../../scripts/lab/qemu-processes.js';
@@ -42,7 +42,14 @@ export class QemuLab {
     const settingsOf = (node: string) => ({
       guestMemory: '8GiB',
       ...settings,
-      qemu: { memoryDirectory: join(memory, node), ...settings.qemu },
+      qemu: {
+        memoryDirectory: join(memory, node),
+        allow: {
+          ...ALLOW_ALL_FILES,
+          arguments: ['-device pvpanic', '-drive file=*,format=raw,if=virtio,readonly=on'],
+        },
+        ...settings.qemu,
+      },
     });
     const agents = await AgentLab.start({ teardown: (end) => leave.push(end) }, nodes, settingsOf, placeOf);
     const lab = new QemuLab(agents, memory);
