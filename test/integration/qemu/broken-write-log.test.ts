@@ -83,7 +83,13 @@ async function migrateForgetfully(t: { teardown(callback: () => Promise<void>): 
   const start = async (node: string, peers: Record<string, string>) => {
     const stateDirectory = join(directory, node);
     const config = AgentConfigSchema.parse({
-      ...{ node, peers, stateDirectory, listen: '127.0.0.1:0', qemu: { memoryDirectory, allow: ALLOW_ALL_FILES } },
+      ...{
+        node,
+        peers,
+        stateDirectory,
+        listen: '127.0.0.1:0',
+        qemu: { memoryDirectory, allow: ALLOW_ALL_FILES },
+      },
     });
     const qemu = forgetful(qemuKind(config, logger));
     const agent = await Agent.start(config, logger, { embedded: embeddedKind, qemu });
