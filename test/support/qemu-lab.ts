@@ -24,12 +24,13 @@ export class QemuLab {
   readonly #transcripts: GuestTranscript[] = [];
   #initrd: Promise<string> | undefined;
 
-  /** `settings`: what else is in the configuration of all agents. */
+  /** `settings`: what else is in the configuration of all agents; `prepareDirectory`: for agents of another user. */
   static async start(
     t: Test,
     nodes: readonly string[] = ['a', 'b'],
     settings: { readonly qemu?: object; readonly [name: string]: unknown } = {},
     placeOf?: (node: string) => AgentPlace,
+    prepareDirectory: (path: string) => Promise<void> = () => Promise.resolve(),
   ): Promise<QemuLab> {
     const memory = await mkdtemp('/dev/shm/vmferry-lab-');
     const leave: (() => Promise<void>)[] = [];
@@ -39,6 +40,7 @@ export class QemuLab {
       await rm(memory, { recursive: true, force: true });
     });
     for (const node of nodes) await mkdir(join(memory, node));
+    for (const path of [memory, ...nodes.map((node) => join(memory, node))]) await prepareDirectory(path);
     const settingsOf = (node: string) => ({
       guestMemory: '8GiB',
       ...settings,
@@ -51,7 +53,13 @@ export class QemuLab {
         ...settings.qemu,
       },
     });
-    const agents = await AgentLab.start({ teardown: (end) => leave.push(end) }, nodes, settingsOf, placeOf);
+    const agents = await AgentLab.start(
+      { teardown: (end) => leave.push(end) },
+      nodes,
+      settingsOf,
+      placeOf,
+      prepareDirectory,
+    );
     const lab = new QemuLab(agents, memory);
     leave.unshift(async () => {
       await Promise.all(lab.#transcripts.map((transcript) => transcript.close()));
