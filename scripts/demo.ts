@@ -7,7 +7,7 @@ import { hideBin } from 'yargs/helpers';
 import { AgentClient } from './cli/agent-client.js';
 import { embeddedDemo } from './demos/embedded-demo.js';
 import { qemuDemo } from './demos/qemu-demo.js';
-import { type AgentProcess, startAgents } from './lab/agent-process.js';
+import { type AgentProcess, ALLOW_ALL_FILES, startAgents } from './lab/agent-process.js';
 import { qemuProcesses } from './lab/qemu-processes.js';
 
 /**
@@ -53,7 +53,7 @@ try {
   agents = await startAgents(
     ['a', 'b'],
     directory,
-    memoryDirectory === undefined ? {} : { qemu: { memoryDirectory } },
+    memoryDirectory === undefined ? {} : { qemu: { memoryDirectory, allow: ALLOW_ALL_FILES } },
   );
   const [a, b] = agents.map(({ url }) => new AgentClient(url));
   const say = (text: string) => void (json ? undefined : process.stdout.write(`${text}\n`));

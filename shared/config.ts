@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { BandwidthSchema, MigrationOptionsSchema, OnLimitSchema } from './api.js';
 import { NameSchema } from './names.js';
+import { QemuPolicySchema } from './qemu-policy.js';
 import { HEARTBEAT_INTERVAL_MS, HEARTBEAT_TIMEOUT_MS } from './protocol/heartbeat-times.js';
 import { VerifyModeSchema } from './protocol/messages.js';
 import { parseBytes, parseDuration, parseRate } from './units.js';
@@ -62,6 +63,8 @@ export const AgentConfigSchema = z.strictObject({
       memoryDirectory: z.string().min(1).default('/dev/shm'),
       /** How writes of guests are followed; 'auto': the best that this host can. */
       writeLog: z.enum(['auto', 'userfaultfd', 'soft-dirty', 'hash']).default('auto'),
+      /** What VMs that come from other nodes may have; those defined here may have anything. */
+      allow: QemuPolicySchema.prefault({}),
     })
     .prefault({}),
   /** Most memory of all guests together. bytes */

@@ -38,6 +38,11 @@ export const ERROR_CODES = {
     status: 409,
     means: 'something that preflight found speaks against the migration',
   },
+  'refused-by-policy': {
+    retryable: false,
+    status: 403,
+    means: "the VM's definition has something that the target's policy does not allow",
+  },
   'unsupported-option': {
     retryable: false,
     status: 409,

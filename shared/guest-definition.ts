@@ -90,7 +90,10 @@ const NicSchema = z.strictObject({
   /** Name of a tap device that exists on every node that the VM may run on. */
   tap: z.string().regex(/^[A-Za-z0-9_.-]{1,15}$/, 'must be the name of a network interface'),
   mac: z.string().regex(/^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$/, "must be like '52:54:00:12:34:56'"),
-  model: ModelSchema.default('virtio-net-pci'),
+  model: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, "must be a device that QEMU knows, e.g. 'virtio-net-pci'")
+    .default('virtio-net-pci'),
 });
 
 export const QemuDefinitionSchema = z

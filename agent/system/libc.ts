@@ -16,6 +16,7 @@ export interface Libc {
   ptrace(request: number, tid: number, address: number, data: number): number;
   /** ptrace with a pointer to data. */
   ptraceData(request: number, tid: number, address: number, data: Uint8Array): number;
+  prctl(option: number, second: number, third: number, fourth: number, fifth: number): number;
   waitid(idType: number, id: number, info: Uint8Array, options: number): number;
   syscall(number: number, first: number, second: number, third: number): number;
   errno(): number;
@@ -65,6 +66,7 @@ function load(): Libc {
     ioctl: declare<'ioctl'>('ioctl', 'int', ['int', 'ulong', 'void *']),
     ptrace: declare<'ptrace'>('ptrace', 'long', ptrace('intptr_t')),
     ptraceData: declare<'ptraceData'>('ptrace', 'long', ptrace('void *')),
+    prctl: declare<'prctl'>('prctl', 'int', ['int', 'ulong', 'ulong', 'ulong', 'ulong']),
     waitid: declare<'waitid'>('waitid', 'int', ['int', 'int', 'void *', 'int']),
     syscall: declare<'syscall'>('syscall', 'long', ['long', 'intptr_t', 'intptr_t', 'intptr_t']),
     errno: () => koffi.errno(),

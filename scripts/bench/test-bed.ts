@@ -1,5 +1,5 @@
 import { AgentClient } from '../cli/agent-client.js';
-import { startAgents } from '../lab/agent-process.js';
+import { ALLOW_ALL_FILES, startAgents } from '../lab/agent-process.js';
 import { buildLinuxGuest } from '../lab/guests/linux/linux-guest.js';
 import { LabNetwork } from '../lab/lab-network.js';
 import { RunFolders } from '../lab/run-folders.js';
@@ -62,7 +62,8 @@ export async function localBed(lab: boolean): Promise<TestBed> {
     network = lab ? await LabNetwork.create(NODES) : null;
     const placeOf = placesOf(network);
     const startNodes = async (names: Pair<string>, settings: object): Promise<Pair<BenchNode>> => {
-      const all = { guestMemory: GUEST_MEMORY, qemu: { memoryDirectory: folders.memory }, ...settings };
+      const qemu = { memoryDirectory: folders.memory, allow: ALLOW_ALL_FILES };
+      const all = { guestMemory: GUEST_MEMORY, qemu, ...settings };
       const started = await startAgents(
         names,
         folders.files,

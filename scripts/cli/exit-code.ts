@@ -15,6 +15,7 @@ const REFUSALS = new Set<ErrorCode>([
   'unsupported-guest',
   'unsupported-option',
   'preflight-refused',
+  'refused-by-policy',
 ]);
 
 /** Codes that refuse a migration only when the agent answers the request itself: the VM is not one that can be moved now. */

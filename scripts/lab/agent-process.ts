@@ -40,6 +40,9 @@ export interface AgentPlace {
   readonly launcher: readonly string[];
 }
 
+/** `qemu.allow` of nodes that are all one person's, on this machine: guests there bring files and devices as they like. */
+export const ALLOW_ALL_FILES = { files: ['/'], taps: ['*'] } as const;
+
 const THIS_HOST: AgentPlace = { host: '127.0.0.1', launcher: [] };
 
 /**

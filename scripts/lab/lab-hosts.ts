@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { EXIT } from '../../shared/api.js';
 import { parseRate } from '../../shared/units.js';
-import { startAgents } from './agent-process.js';
+import { ALLOW_ALL_FILES, startAgents } from './agent-process.js';
 import { LabNetwork } from './lab-network.js';
 import { RunFolders } from './run-folders.js';
 
@@ -32,7 +32,7 @@ async function runLab(bytesPerSecond: number | null): Promise<void> {
   let network: LabNetwork | undefined;
   try {
     network = await LabNetwork.create(['a', 'b'], bytesPerSecond);
-    const settings = { qemu: { memoryDirectory: folders.memory } };
+    const settings = { qemu: { memoryDirectory: folders.memory, allow: ALLOW_ALL_FILES } };
     for (const { node, url } of await startAgents(['a', 'b'], folders.files, settings, network.placeOf)) {
       const launcher = network.launcher(node).join(' ');
       process.stdout.write(

@@ -36,6 +36,7 @@ export const CLOSE_CODES = {
   'unsupported-option': 4035,
   'duplicate-migration': 4036,
   'preflight-refused': 4037,
+  'refused-by-policy': 4038,
   'invalid-request': 4040,
   'invalid-definition': 4041,
   'invalid-image': 4042,

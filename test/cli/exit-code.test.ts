@@ -24,6 +24,7 @@ await t.test('errors of a command', (t) => {
     'target-out-of-memory',
     'unsupported-guest',
     'preflight-refused',
+    'refused-by-policy',
     'unsupported-option',
   ]);
   t.same(withExit(exit, EXIT.cancelled), ['cancelled']);
@@ -45,6 +46,7 @@ await t.test('a refused start of a migration', (t) => {
       'target-out-of-memory',
       'unsupported-guest',
       'preflight-refused',
+      'refused-by-policy',
       'unsupported-option',
       'duplicate-migration',
     ].sort(),

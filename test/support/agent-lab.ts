@@ -47,12 +47,14 @@ export class AgentLab {
     nodes: readonly string[],
     settings: object | ((node: string) => object) = {},
     placeOf?: (node: string) => AgentPlace,
+    prepareDirectory?: (path: string) => Promise<void>,
   ): Promise<AgentLab> {
     const lab = new AgentLab(await mkdtemp(join(tmpdir(), 'vmferry-lab-')));
     t.teardown(async () => {
       await Promise.all([...lab.#agents.values()].map((agent) => agent.kill()));
       await rm(lab.directory, { recursive: true, force: true });
     });
+    await prepareDirectory?.(lab.directory);
     const agents = await startAgents(nodes, lab.directory, settings, placeOf);
     for (const agent of agents) lab.#agents.set(agent.node, agent);
     return lab;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { z } from 'zod';
 import { buildPageWalker } from '../../scripts/lab/guests/boot-sector/page-walker.js';
 import { pageMarkers, pageWalkDefects } from '../../scripts/lab/guests/boot-sector/page-walk-defects.js';
-import type { AgentPlace } from '../../scripts/lab/agent-process.js';
+import { type AgentPlace, ALLOW_ALL_FILES } from '../../scripts/lab/agent-process.js';
 import { buildLinuxGuest, linuxBoot, type LinuxWork } from '../../scripts/lab/guests/linux/linux-guest.js';
 import { GuestTranscript } from '../../scripts/lab/guest-transcript.js';
 import { qemuProcesses } from '../../scripts/lab/qemu-processes.js';
@@ -29,12 +29,13 @@ export class QemuLab {
   readonly #transcripts: GuestTranscript[] = [];
   #initrd: Promise<string> | undefined;
 
-  /** `settings`: what else is in the configuration, of all agents or of each. */
+  /** `settings`: what else is in the configuration, of all agents or of each; `prepareDirectory`: for agents of another user. */
   static async start(
     t: Test,
     nodes: readonly string[] = ['a', 'b'],
     settings: Settings | ((node: string) => Settings) = {},
     placeOf?: (node: string) => AgentPlace,
+    prepareDirectory: (path: string) => Promise<void> = () => Promise.resolve(),
   ): Promise<QemuLab> {
     const memory = await mkdtemp('/dev/shm/vmferry-lab-');
     const leave: (() => Promise<void>)[] = [];
@@ -44,11 +45,26 @@ export class QemuLab {
       await rm(memory, { recursive: true, force: true });
     });
     for (const node of nodes) await mkdir(join(memory, node));
+    for (const path of [memory, ...nodes.map((node) => join(memory, node))]) await prepareDirectory(path);
     const settingsOf = (node: string) => {
       const given = typeof settings === 'function' ? settings(node) : settings;
-      return { guestMemory: '8GiB', ...given, qemu: { memoryDirectory: join(memory, node), ...given.qemu } };
+      const allow = {
+        ...ALLOW_ALL_FILES,
+        arguments: ['-device pvpanic', '-drive file=*,format=raw,if=virtio,readonly=on'],
+      };
+      return {
+        guestMemory: '8GiB',
+        ...given,
+        qemu: { memoryDirectory: join(memory, node), allow, ...given.qemu },
+      };
     };
-    const agents = await AgentLab.start({ teardown: (end) => leave.push(end) }, nodes, settingsOf, placeOf);
+    const agents = await AgentLab.start(
+      { teardown: (end) => leave.push(end) },
+      nodes,
+      settingsOf,
+      placeOf,
+      prepareDirectory,
+    );
     const lab = new QemuLab(agents, memory);
     leave.unshift(async () => {
       await Promise.all(lab.#transcripts.map((transcript) => transcript.close()));

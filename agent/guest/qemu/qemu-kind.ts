@@ -1,13 +1,14 @@
 import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
 import type { AgentConfig } from '../../../shared/config.js';
-import { MigrationError } from '../../../shared/errors.js';
+import { MigrationError, refusalError } from '../../../shared/errors.js';
 import type { QemuDefinition } from '../../../shared/guest-definition.js';
 import type { GuestKind } from '../hosted-guest.js';
 import { QemuHostProbe } from './host/qemu-host.js';
 import { awaitState } from './loading-state.js';
 import { openGuest, openMemory, reopenGuest } from './open-guest.js';
 import { pinDefinition } from './pin-definition.js';
+import { checkPolicy } from './policy/check-policy.js';
 import { doctorHost } from './preflight/doctor.js';
 import { toPreflightFindings } from './preflight/findings.js';
 import { gatherTargetFacts } from './preflight/gather-target-facts.js';
@@ -98,6 +99,9 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
     },
     boot: async (definition) => await start(await prepare(definition, null)),
     async incoming(definition, migration) {
+      // Again, whatever preflight has said: from here on QEMU acts on it.
+      const [refused] = toPreflightFindings(await checkPolicy(definition, qemu.allow));
+      if (refused) throw refusalError(refused);
       const prepared = await prepare(definition, migration);
       // What comes while QEMU starts stays: one that waits for a migration loads nothing into its RAM (rom_reset() in its
       // hw/core/loader.c).
@@ -115,6 +119,9 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
     regions: memoryLayout,
     preflightSource: (guest) => preflightSource(guest as QemuGuest),
     async preflightTarget(definition, traits) {
+      // What is refused is not looked at: findings about it would tell the peer of files that are none of its business.
+      const refused = await checkPolicy(definition, qemu.allow);
+      if (refused.length > 0) return toPreflightFindings(refused);
       const facts = await gatherTargetFacts(definition, probe, qemu.memoryDirectory);
       return toPreflightFindings(checkTarget(definition, traits, facts));
     },

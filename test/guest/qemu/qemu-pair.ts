@@ -6,6 +6,7 @@ import type { Test } from 'tap';
 import type { GuestKind, HostedGuest } from '../../../agent/guest/hosted-guest.js';
 import type { QemuGuest } from '../../../agent/guest/qemu/qemu-guest.js';
 import { qemuKind } from '../../../agent/guest/qemu/qemu-kind.js';
+import { ALLOW_ALL_FILES } from '../../../scripts/lab/agent-process.js';
 import { AgentConfigSchema } from '../../../shared/config.js';
 import { type QemuDefinition, QemuDefinitionSchema } from '../../../shared/guest-definition.js';
 import { PAGE_SIZE } from '../../../shared/page.js';
@@ -33,7 +34,11 @@ export class QemuPair {
 
   /** A kind as another agent of that node would have it. */
   kind(node: string): GuestKind<QemuDefinition> {
-    const config = AgentConfigSchema.parse({ node, stateDirectory: join(this.directory, node) });
+    const config = AgentConfigSchema.parse({
+      node,
+      stateDirectory: join(this.directory, node),
+      qemu: { allow: { ...ALLOW_ALL_FILES, arguments: ['-bios *', '-device pvpanic'] } },
+    });
     return qemuKind(config, pino({ level: 'silent' }));
   }
 

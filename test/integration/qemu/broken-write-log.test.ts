@@ -10,6 +10,7 @@ import type { WriteLog } from '../../../agent/guest/guest.js';
 import type { GuestKind, HostedGuest } from '../../../agent/guest/hosted-guest.js';
 import { qemuKind } from '../../../agent/guest/qemu/qemu-kind.js';
 import { buildPageWalker } from '../../../scripts/lab/guests/boot-sector/page-walker.js';
+import { ALLOW_ALL_FILES } from '../../../scripts/lab/agent-process.js';
 import { qemuProcesses } from '../../../scripts/lab/qemu-processes.js';
 import type { MigrationResult } from '../../../shared/api.js';
 import { AgentConfigSchema } from '../../../shared/config.js';
@@ -82,7 +83,13 @@ async function migrateForgetfully(t: { teardown(callback: () => Promise<void>): 
   const start = async (node: string, peers: Record<string, string>) => {
     const stateDirectory = join(directory, node);
     const config = AgentConfigSchema.parse({
-      ...{ node, peers, stateDirectory, listen: '127.0.0.1:0', qemu: { memoryDirectory } },
+      ...{
+        node,
+        peers,
+        stateDirectory,
+        listen: '127.0.0.1:0',
+        qemu: { memoryDirectory, allow: ALLOW_ALL_FILES },
+      },
     });
     const qemu = forgetful(qemuKind(config, logger));
     const agent = await Agent.start(config, logger, { embedded: embeddedKind, qemu });

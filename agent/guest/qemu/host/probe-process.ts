@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MigrationError } from '../../../../shared/errors.js';
 import { systemTimers } from '../../../../shared/timers.js';
+import { keepCapabilities } from '../../../system/ambient-capabilities.js';
 import { monitorArguments } from '../process/command-line.js';
 import { complaints } from '../process/complaints.js';
 import { connectStarting } from '../qmp/connect-starting.js';
@@ -68,6 +69,7 @@ export async function askQemu<Answer>(
 }
 
 function start(binary: string, parameters: readonly string[]): Probe {
+  keepCapabilities();
   const child = spawn(binary, parameters, { stdio: ['ignore', 'ignore', 'pipe'] });
   const kill = () => child.kill('SIGKILL');
   let said = '';

@@ -36,6 +36,7 @@ export const FINDING_CODES = {
   'tap-busy': 'a tap device is in use',
   'run-directory': 'the directory for sockets and consoles of guests',
   // what the peer says
+  'refused-by-policy': 'the definition has something that this node takes from no peer',
   'traits-invalid': 'what the source tells of the guest is not understood',
 } as const satisfies Record<string, string>;
 

@@ -5,6 +5,7 @@ import { open } from 'node:fs/promises';
 import { MigrationError } from '../../../../shared/errors.js';
 import { PAGE_SIZE } from '../../../../shared/page.js';
 import { delay, systemTimers } from '../../../../shared/timers.js';
+import { keepCapabilities } from '../../../system/ambient-capabilities.js';
 import { identifyProcess, isAlive, type ProcessIdentity } from './process-identity.js';
 
 /** Between two looks at a process that is no child of ours and about to end. ms */
@@ -41,6 +42,7 @@ export class QemuProcess {
   static async start(binary: string, parameters: readonly string[], logFile: string): Promise<QemuProcess> {
     const log = await open(logFile, 'a', 0o600);
     try {
+      keepCapabilities();
       const child = spawn(binary, parameters, {
         detached: true,
         cwd: '/',

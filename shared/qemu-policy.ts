@@ -1,0 +1,30 @@
+import { z } from 'zod';
+
+/** What a QEMU definition that comes from another node may name on this one. Whatever is not named here is refused. */
+export const QemuPolicySchema = z.strictObject({
+  /**
+   * Directories, or single files, that may be disks, kernels and initrds. Links may not lead out of them, but for those in
+   * /dev, which root alone makes; block devices need an entry in /dev.
+   */
+  files: z
+    .array(
+      z
+        .string()
+        .regex(/^\/(?!.*\/\.{1,2}(\/|$))/, "must be an absolute path without '.' and '..'")
+        .transform((path) => path.replace(/(?<=.)\/+$/, '')),
+    )
+    .default(['/var/lib/vmferry/images']),
+  /** Names of tap devices; a '*' at the end stands for any rest. */
+  taps: z
+    .array(z.string().regex(/^[A-Za-z0-9_.-]{0,15}\*?$/, "must be like 'tap0' or 'vmferry*'"))
+    .default(['vmferry*']),
+  /**
+   * Arguments for QEMU: '-OPTION', or '-OPTION VALUE' where the VM's value must have all of the keys that have a value here, may
+   * have those that are '*' here, and no others: '-device virtio-rng-pci,id=*'.
+   */
+  arguments: z
+    .array(z.string().regex(/^-[a-z0-9][\w-]*( \S.*)?$/i, "must be like '-rtc base=utc'"))
+    .default([]),
+});
+
+export type QemuPolicy = z.output<typeof QemuPolicySchema>;
