@@ -46,7 +46,10 @@ export class Connections {
 
   watch(server: Server): void {
     server.on('connection', (socket: Socket) => this.#enter(socket));
-    server.on('request', (request, response) => this.#answering(request, response));
+    // Before the request is answered, which may be at once.
+    server.prependListener('request', (request: IncomingMessage, response: ServerResponse) =>
+      this.#answering(request, response),
+    );
   }
 
   /** Why that connection is one too many, if it is. */
