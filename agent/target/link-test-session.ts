@@ -95,7 +95,7 @@ export class LinkTestSession {
   #sink(memory: ReceivedMemory, roundEnd: (stream: number, round: number) => void): PageSink {
     return {
       pages: (_stream, run) => memory.check(run),
-      arrived: (_stream, bytes) => (this.pageBytes += bytes),
+      delivered: (_stream, bytes) => (this.pageBytes += bytes),
       payload: (_stream, region, offset, chunk) => memory.write(region, offset, chunk),
       place: (_stream, region, offset, bytes) => memory.place(region, offset, bytes),
       pagesEnd: (_stream, run) => memory.applied(run),

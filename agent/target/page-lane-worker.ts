@@ -80,7 +80,7 @@ class Reading {
       },
       payload: (_stream, region, offset, chunk) => memory.write(region, offset, chunk),
       place: (_stream, region, offset, bytes) => memory.place(region, offset, bytes),
-      arrived: (_stream, bytes) => this.#heard(bytes),
+      delivered: (_stream, bytes) => this.#heard(bytes),
       pagesEnd: (_stream, run) => memory.applied(run),
       zeroPages: (_stream, run) => {
         this.#begins();

@@ -187,7 +187,7 @@ export class TargetSession {
   readonly sink: PageSink = {
     pages: (_stream, run) => this.#receiving('pages')?.check(run),
     payload: (_stream, region, offset, chunk) => this.#receiving('pages')?.write(region, offset, chunk),
-    arrived: (_stream, bytes) => (this.#pageBytes += bytes),
+    delivered: (_stream, bytes) => (this.#pageBytes += bytes),
     place: (_stream, region, offset, bytes) => this.#receiving('pages')?.place(region, offset, bytes) ?? null,
     pagesEnd: (_stream, run) => this.#receiving('pages')?.applied(run),
     zeroPages: (_stream, run) => this.#zeroPages(run),

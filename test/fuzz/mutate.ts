@@ -118,9 +118,10 @@ function changeSomewhere(random: Random, value: unknown): unknown {
   if (entries.length === 0 || random.chance(4)) entries.push([random.pick(ODD_KEYS), odd(random)]);
   else {
     const at = random.below(entries.length);
-    const [key, member] = entries[at]!;
-    if (random.chance(8)) entries.splice(at, 1);
-    else if (random.chance(8)) entries[at] = [random.pick(ODD_KEYS), member];
+    const [key, member] = entries[at] as [string, unknown];
+    const what = random.below(8);
+    if (what === 0) entries.splice(at, 1);
+    else if (what === 1) entries[at] = [random.pick(ODD_KEYS), member];
     else entries[at] = [key, changeSomewhere(random, member)];
   }
   // An own member also where the key is '__proto__'.
