@@ -22,7 +22,9 @@ import { formatBytes } from '../shared/units.js';
 import { validate } from '../shared/validate.js';
 import { systemTimers } from '../shared/timers.js';
 import { VERSION } from '../shared/version.js';
+import { Connections } from './admission/connections.js';
 import { createHttpServer } from './api/http-server.js';
+import { API_LIMITS } from './api/limits.js';
 import type { AgentService, MigrationRequest } from './api/service.js';
 import { DefinitionFiles } from './guest/definition-files.js';
 import { guestKinds } from './guest/guest-kinds.js';
@@ -167,9 +169,11 @@ export class Agent implements AgentService {
       scratchMemory: (request) => this.#scratchMemory(request),
       streamsFrom: (peer) => ({ url: config.peers[peer], threads: this.#laneThreads }),
     });
-    this.#server = createHttpServer({ service: this, logger });
+    const connections = new Connections(API_LIMITS);
+    this.#server = createHttpServer({ service: this, logger, connections });
     this.#link = new LinkServer({
       server: this.#server.server,
+      passOn: (socket) => connections.passOn(socket),
       node,
       agent: name,
       heartbeat,

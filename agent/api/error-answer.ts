@@ -1,6 +1,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { ErrorAnswer } from '../../shared/api.js';
 import { ERROR_CODES, MigrationError, toMigrationError } from '../../shared/errors.js';
+import type { ApiLimits } from './limits.js';
 
 /** What clients are told of a defect: the details are in the agent's log. */
 const INTERNAL_MESSAGE =
@@ -49,12 +50,22 @@ export async function answerError(
 }
 
 /** The answer to bytes that are no HTTP request, written on the bare socket. */
-export function rawErrorResponse(code: string | undefined): string {
+export function rawErrorResponse(code: string | undefined, limits: ApiLimits): string {
+  const seconds = (ms: number) => `${ms / 1000} s`;
   const [status, phrase, words] =
     code === 'ERR_HTTP_REQUEST_TIMEOUT'
-      ? [408, 'Request Timeout', 'the request took too long to arrive']
+      ? [
+          408,
+          'Request Timeout',
+          `the request took too long to arrive: ${seconds(limits.headersTimeoutMs)} for its headers and ` +
+            `${seconds(limits.requestTimeoutMs)} in all are the limits`,
+        ]
       : code === 'HPE_HEADER_OVERFLOW'
-        ? [431, 'Request Header Fields Too Large', 'the headers of the request are too large']
+        ? [
+            431,
+            'Request Header Fields Too Large',
+            `the headers of the request are too large: ${limits.headerBytes} bytes, the URL included, are the limit`,
+          ]
         : [400, 'Bad Request', 'this is no valid HTTP request'];
   const answer: ErrorAnswer = { error: new MigrationError('invalid-request', words).toJSON() };
   const body = JSON.stringify(answer);

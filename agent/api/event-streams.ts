@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply } from 'fastify';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import { CountByParty, remoteParty } from '../admission/remote-address.js';
 import { errorAnswer } from './error-answer.js';
 import type { ApiLimits } from './limits.js';
 
@@ -25,6 +26,7 @@ export function formatEvent({ event, id, data }: StreamEvent): string {
 export class EventStreams {
   readonly #limits: ApiLimits;
   readonly #open = new Set<AbortController>();
+  readonly #parties = new CountByParty();
   #closed = false;
 
   constructor(limits: ApiLimits) {
@@ -52,6 +54,15 @@ export class EventStreams {
         `the agent has ${this.#open.size} event streams open, its limit: close one, or try again later`,
       );
     }
+    const party = remoteParty(reply.raw.socket?.remoteAddress);
+    const { eventStreamsPerAddress } = this.#limits;
+    if (this.#parties.of(party) >= eventStreamsPerAddress) {
+      throw new MigrationError(
+        'limit-exceeded',
+        `${party} has ${eventStreamsPerAddress} event streams open, the most that one address may have: close one`,
+      );
+    }
+    const uncount = this.#parties.add(party);
     const ending = new AbortController();
     this.#open.add(ending);
     reply.hijack();
@@ -81,6 +92,7 @@ export class EventStreams {
       clearInterval(heartbeat);
       ending.abort();
       this.#open.delete(ending);
+      uncount();
       response.end();
     }
   }

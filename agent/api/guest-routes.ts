@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, onRequestHookHandler } from 'fastify';
 import { z } from 'zod';
 import {
   AdoptGuestSchema,
@@ -10,6 +10,7 @@ import {
   type Resolution,
   ResolveSchema,
 } from '../../shared/api.js';
+import { MigrationError } from '../../shared/errors.js';
 import { validate } from '../../shared/validate.js';
 import { answer } from './answer.js';
 import type { EventStreams, StreamEvent } from './event-streams.js';
@@ -35,17 +36,22 @@ export function guestRoutes(
 ): void {
   app.get('/guests', (_request, reply) => answer<GuestInfo[]>(reply, service.guests()));
 
-  app.post('/guests', { bodyLimit: limits.guestBodyBytes }, async (request, reply): Promise<GuestInfo> => {
-    const { definition, image } = validate(
-      DefineGuestSchema,
-      request.body,
-      'invalid-definition',
-      'the VM definition',
-    );
-    const bytes = image === undefined ? undefined : Buffer.from(image, 'base64');
-    reply.status(201);
-    return await service.defineGuest(definition, bytes);
-  });
+  const onRequest = largeBodies(limits);
+  app.post(
+    '/guests',
+    { bodyLimit: limits.guestBodyBytes, onRequest },
+    async (request, reply): Promise<GuestInfo> => {
+      const { definition, image } = validate(
+        DefineGuestSchema,
+        request.body,
+        'invalid-definition',
+        'the VM definition',
+      );
+      const bytes = image === undefined ? undefined : Buffer.from(image, 'base64');
+      reply.status(201);
+      return await service.defineGuest(definition, bytes);
+    },
+  );
 
   app.get('/guests/:name', (request, reply) => answer<GuestInfo>(reply, service.guest(guestName(request))));
 
@@ -92,6 +98,25 @@ export function guestRoutes(
     await service.consoleInput(name, Buffer.from(data, 'base64'));
     return await reply.status(204).send();
   });
+}
+
+/** Lets so many requests with a large body in at once, from their first byte to the end of their answer. */
+function largeBodies({ largeBodies: most, bodyBytes }: ApiLimits): onRequestHookHandler {
+  let underWay = 0;
+  return (request, reply, done) => {
+    const length = request.headers['content-length'];
+    if (length !== undefined && Number(length) <= bodyBytes) {
+      done();
+      return;
+    }
+    if (underWay >= most) {
+      const text = `${most} definitions with a program image are on their way to this agent, the most it takes at once`;
+      throw new MigrationError('limit-exceeded', `${text}: try again later`);
+    }
+    underWay += 1;
+    reply.raw.once('close', () => (underWay -= 1));
+    done();
+  };
 }
 
 /** What the console has kept from `position` on, as one chunk. */

@@ -1,12 +1,13 @@
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import { MigrationError } from '../../shared/errors.js';
+import { Connections } from '../admission/connections.js';
 import { answerError, rawErrorResponse } from './error-answer.js';
 import { EventStreams } from './event-streams.js';
 import { guestRoutes } from './guest-routes.js';
+import { parseJsonBodies } from './json-body.js';
 import { API_LIMITS, type ApiLimits } from './limits.js';
 import { migrationRoutes } from './migration-routes.js';
 import { nodeRoutes } from './node-routes.js';
-import { trackSilentConnections } from './silent-connections.js';
 import type { AgentService } from './service.js';
 
 export interface HttpServerOptions {
@@ -14,28 +15,48 @@ export interface HttpServerOptions {
   /** The agent's pino logger. */
   readonly logger: FastifyBaseLogger;
   readonly limits?: Partial<ApiLimits>;
+  /** Who is connected, where somebody else needs to know it too. */
+  readonly connections?: Connections;
 }
+
+/** How long a client that sent no valid request is told so before its connection ends. ms */
+const LAST_WORDS_MS = 1000;
 
 /**
  * The HTTP API, version 1, over `service`; not listening yet. Requests and answers: shared/api.ts. The peer link takes
  * 'upgrade' on its `.server`. `close()` ends event streams and idle connections, and waits for requests under way.
  */
-export function createHttpServer({ service, logger, limits }: HttpServerOptions): FastifyInstance {
-  const bounds: ApiLimits = { ...API_LIMITS, ...limits };
+export function createHttpServer(options: HttpServerOptions): FastifyInstance {
+  const { service, logger } = options;
+  const bounds: ApiLimits = { ...API_LIMITS, ...options.limits };
+  const connections = options.connections ?? new Connections(bounds);
   const app = Fastify({
     loggerInstance: logger,
     bodyLimit: bounds.bodyBytes,
     requestTimeout: bounds.requestTimeoutMs,
+    keepAliveTimeout: bounds.keepAliveMs,
+    http: {
+      headersTimeout: bounds.headersTimeoutMs,
+      connectionsCheckingInterval: bounds.timeoutCheckMs,
+      maxHeaderSize: bounds.headerBytes,
+    },
     logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: 'idle',
     frameworkErrors: (error, request, reply) => void answerError(error, request, reply),
     clientErrorHandler: (error, socket) => {
-      if (socket.writable) socket.end(rawErrorResponse((error as NodeJS.ErrnoException).code));
-      else socket.destroy();
+      if (!socket.writable) {
+        socket.destroy();
+        return;
+      }
+      socket.end(rawErrorResponse((error as NodeJS.ErrnoException).code, bounds));
+      // Half a connection would be left otherwise, for as long as the client likes.
+      const timer = setTimeout(() => socket.destroy(), LAST_WORDS_MS);
+      socket.once('close', () => clearTimeout(timer));
     },
   });
   // text/plain is what a web page of any origin may post without asking: only JSON is understood
   app.removeContentTypeParser('text/plain');
+  parseJsonBodies(app);
   app.setErrorHandler(answerError);
   app.setNotFoundHandler((request) => {
     throw new MigrationError(
@@ -43,9 +64,14 @@ export function createHttpServer({ service, logger, limits }: HttpServerOptions)
       `this agent serves no ${request.method} ${request.url}: see /v1/status`,
     );
   });
-  // A browser says where a page comes from. No page is served here, so a page that asks is another site's: it must not
+  // A connection too many is told so. A browser says where a page comes from. No page is served here, so a page that asks is another site's: it must not
   // stop guests in the name of whoever looks at it.
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
+    const refusal = connections.refusalOf(request.raw.socket);
+    if (refusal) {
+      reply.header('connection', 'close');
+      throw refusal;
+    }
     if (request.headers.origin !== undefined) {
       throw new MigrationError('invalid-request', 'requests from web pages (header Origin) are refused');
     }
@@ -73,11 +99,11 @@ export function createHttpServer({ service, logger, limits }: HttpServerOptions)
   });
 
   const streams = new EventStreams(bounds);
-  const closeSilentConnections = trackSilentConnections(app.server);
+  connections.watch(app.server);
   app.addHook('preClose', (done) => {
     closing = true;
     streams.close();
-    closeSilentConnections();
+    connections.closeSilent();
     done();
   });
   void app.register(

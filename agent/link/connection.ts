@@ -19,9 +19,10 @@ export interface Connection {
   setReadPaused(paused: boolean): void;
   /**
    * Gives the socket away: a descriptor of it that whoever gets it closes. To be called with nothing under way but what was
-   * sent before this object was made. Null, with nothing changed, where there is none to be had; absent likewise.
+   * sent before this object was made. What `take` returns is the connection from then on; this one ends with it, and ends it.
+   * Null, with nothing changed, where there is no descriptor to be had; absent likewise.
    */
-  detach?(): Promise<number | null>;
+  passOn?(take: (fd: number) => Connection): Promise<Connection | null>;
 }
 
 export interface ConnectionEnd {

@@ -6,6 +6,7 @@ import { ERROR_CODES, MigrationError, toMigrationError } from '../../shared/erro
 import { MigrationIdSchema } from '../../shared/names.js';
 import { errorToCloseCode } from '../../shared/protocol/close-codes.js';
 import { MAX_STREAMS } from '../../shared/protocol/messages.js';
+import { CountByParty, remoteParty } from '../admission/remote-address.js';
 import type { Connection } from './connection.js';
 import { targetControl } from './control-channel.js';
 import type { HeartbeatOptions } from './heartbeat.js';
@@ -28,8 +29,12 @@ import { WsConnection } from './ws-connection.js';
 export interface LinkLimits {
   /** Control connections whose handshake is not done: bounds what strangers can hold. */
   maxHandshakes: number;
+  /** The same of one remote address (IPv6: one /64 network), so that a stranger leaves some to the others. */
+  maxHandshakesPerAddress: number;
   /** Control connections: bounds sockets and their buffers. */
   maxControlConnections: number;
+  /** The same of one remote address: a full queue of one peer, and some questions. */
+  maxControlConnectionsPerAddress: number;
   /** Page connections; apart from the others, so that those who wait for the node can't shut out the one that has it. */
   maxPageConnections: number;
 }
@@ -40,7 +45,9 @@ export interface LinkLimits {
  */
 export const DEFAULT_LINK_LIMITS: LinkLimits = {
   maxHandshakes: 64,
+  maxHandshakesPerAddress: 32,
   maxControlConnections: 1280,
+  maxControlConnectionsPerAddress: 1088,
   maxPageConnections: 64,
 };
 
@@ -54,6 +61,8 @@ export type AuthorizeStream = (
 export interface LinkServerOptions {
   /** The node's HTTP server; the link answers its upgrade requests. */
   server: Server;
+  /** Told of each connection that asks for an upgrade: it is the link's from then on. Throws limit-exceeded where it is one too many. */
+  passOn?(socket: Socket): void;
   /** Id of this node. */
   node: string;
   /** This agent's name and version, told to peers. */
@@ -97,6 +106,8 @@ export class LinkServer {
   readonly #controlConnections = new Set<Connection>();
   readonly #pageConnections = new Set<Connection>();
   #handshakes = 0;
+  readonly #handshakeParties = new CountByParty();
+  readonly #controlParties = new CountByParty();
   #closing = false;
   readonly #onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     this.#upgrade(request, socket as Socket, head);
@@ -134,6 +145,7 @@ export class LinkServer {
     const ignore = () => undefined;
     socket.on('error', ignore);
     try {
+      this.#options.passOn?.(socket);
       const accept = this.#route(request, remote);
       accept(request, socket, head);
       socket.off('error', ignore);
@@ -166,19 +178,21 @@ export class LinkServer {
 
   #acceptControl(remote: string) {
     const { node, agent, features, versions, handshakeTimeoutMs, timers } = this.#options;
-    this.#refuseMore('control', this.#controlConnections, this.#limits.maxControlConnections);
-    if (this.#handshakes >= this.#limits.maxHandshakes) {
-      throw new MigrationError(
-        'limit-exceeded',
-        `node ${node} has ${this.#limits.maxHandshakes} handshakes going on, the most it allows: try again later`,
-      );
-    }
+    const limits = this.#limits;
+    const party = remoteParty(remote);
+    this.#refuseMore('control connections', this.#controlConnections.size, limits.maxControlConnections);
+    this.#refuseMore('handshakes going on', this.#handshakes, limits.maxHandshakes);
+    const from = ` from ${remote}`;
+    const { maxControlConnectionsPerAddress: control, maxHandshakesPerAddress: handshakes } = limits;
+    this.#refuseMore(`control connections${from}`, this.#controlParties.of(party), control);
+    this.#refuseMore(`handshakes${from} going on`, this.#handshakeParties.of(party), handshakes);
     return (request: IncomingMessage, socket: Socket, head: Buffer) => {
       this.#control.handleUpgrade(request, socket, head, (webSocket) => {
+        const connection = new WsConnection(webSocket, socket, this.#about(remote));
+        const control = targetControl(entered(this.#controlConnections, connection));
+        connection.onClose(this.#controlParties.add(party));
+        const handshakeOver = this.#handshakeParties.add(party);
         this.#handshakes += 1;
-        const control = targetControl(
-          entered(this.#controlConnections, new WsConnection(webSocket, socket, this.#about(remote))),
-        );
         welcomeSource(control, {
           node,
           agent,
@@ -189,6 +203,7 @@ export class LinkServer {
         })
           .finally(() => {
             this.#handshakes -= 1;
+            handshakeOver();
           })
           .then(
             (handshake) => this.#options.onControl(control, handshake),
@@ -205,7 +220,7 @@ export class LinkServer {
 
   /** Whoever takes over the page connection that a request asks for, and the migration's id. Throws why it may not be had. */
   #authorized(query: URLSearchParams, request: IncomingMessage, authorize: AuthorizeStream) {
-    this.#refuseMore('page', this.#pageConnections, this.#limits.maxPageConnections);
+    this.#refuseMore('page connections', this.#pageConnections.size, this.#limits.maxPageConnections);
     const migration = MigrationIdSchema.safeParse(query.get('migration'));
     if (!migration.success)
       throw new MigrationError('invalid-request', 'migration: is no valid migration id');
@@ -261,12 +276,10 @@ export class LinkServer {
     return { peer, timers: timers ?? systemTimers, ...(heartbeat && { heartbeat }) };
   }
 
-  #refuseMore(kind: string, connections: ReadonlySet<Connection>, most: number): void {
-    if (connections.size < most) return;
-    throw new MigrationError(
-      'limit-exceeded',
-      `node ${this.#options.node} has ${most} ${kind} connections, the most it allows: try again later`,
-    );
+  #refuseMore(what: string, count: number, most: number): void {
+    if (count < most) return;
+    const text = `node ${this.#options.node} has ${most} ${what}, the most it allows: try again later`;
+    throw new MigrationError('limit-exceeded', text);
   }
 }
 

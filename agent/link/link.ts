@@ -64,6 +64,8 @@ export interface PageSink {
   payload(stream: number, region: number, offset: number, chunk: Uint8Array): void;
   /** The memory that these next bytes of the frame belong in, if they may be put there; see FrameSink. */
   place?(stream: number, region: number, offset: number, bytes: number): Uint8Array | null;
+  /** So many bytes of payload have come, of pages or a blob. */
+  delivered?(stream: number, bytes: number): void;
   /** The last byte of that frame was delivered. */
   pagesEnd(stream: number, run: Run): void;
   zeroPages(stream: number, run: Run): void;

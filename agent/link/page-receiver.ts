@@ -49,6 +49,7 @@ export function streamDecoder(stream: number, sink: PageSink): FrameDecoder {
     pages: (run) => sink.pages(stream, run),
     payload: (region, offset, chunk) => sink.payload(stream, region, offset, chunk),
     place: (region, offset, bytes) => sink.place?.(stream, region, offset, bytes) ?? null,
+    delivered: (bytes) => sink.delivered?.(stream, bytes),
     pagesEnd: (run) => sink.pagesEnd(stream, run),
     zeroPages: (run) => sink.zeroPages(stream, run),
     blob: (kind, offset, chunk) => sink.blob(stream, kind, offset, chunk),

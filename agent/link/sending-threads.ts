@@ -50,10 +50,11 @@ export class SendingThreads {
   async adopt(connection: Connection, regions: readonly Region[], peer: string): Promise<Connection> {
     const handles = regions.flatMap(({ handle }) => handle ?? []);
     if (handles.length < regions.length) return connection;
-    const fd = (await connection.detach?.()) ?? null;
-    if (fd === null) return connection;
-    const thread = this.#pool.take();
-    return thread.open({ fd, peer, regions: handles }, regions, () => this.#pool.give(thread));
+    const passedOn = await connection.passOn?.((fd) => {
+      const thread = this.#pool.take();
+      return thread.open({ fd, peer, regions: handles }, regions, () => this.#pool.give(thread));
+    });
+    return passedOn ?? connection;
   }
 
   async close(): Promise<void> {

@@ -18,6 +18,8 @@ export class TcpConnection implements Connection {
   #corked = false;
   #listener: ((data: Uint8Array) => void) | null = null;
   #ownEnd: ConnectionEnd | null = null;
+  /** Has the socket now. */
+  #successor: Connection | null = null;
   #end: ConnectionEnd | null = null;
   #broken = 'the connection broke';
   readonly #closeListeners: ((end: ConnectionEnd) => void)[] = [];
@@ -37,12 +39,15 @@ export class TcpConnection implements Connection {
       if (!this.#ownEnd) this.#broken = 'it was closed by the other side';
       socket.destroy();
     });
-    socket.on('close', () => this.#finish());
+    socket.on('close', () => {
+      if (this.#successor) return;
+      this.#finish(this.#ownEnd ?? { code: CLOSE_BROKEN, reason: this.#broken, local: false });
+    });
   }
 
   send(data: Uint8Array): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#end || this.#ownEnd) {
+      if (this.#end || this.#ownEnd || this.#successor) {
         reject(this.#sendError());
         return;
       }
@@ -65,6 +70,10 @@ export class TcpConnection implements Connection {
   }
 
   close(code: number, reason: string): void {
+    if (this.#successor) {
+      this.#successor.close(code, reason);
+      return;
+    }
     if (this.#end || this.#ownEnd) return;
     this.#ownEnd = { code, reason: closeReason(reason), local: true };
     if (code === CLOSE_DONE) {
@@ -79,14 +88,17 @@ export class TcpConnection implements Connection {
     }
   }
 
-  async detach(): Promise<number | null> {
+  async passOn(take: (fd: number) => Connection): Promise<Connection | null> {
     if (this.#end || this.#ownEnd) return null;
     await new Promise<void>((resolve) => this.#socket.write('', () => resolve()));
+    if (this.#end || this.#ownEnd) return null;
     const fd = duplicateOf(this.#socket);
-    if (fd === null || this.#end) return null;
-    this.#ownEnd = { code: CLOSE_DONE, reason: 'passed on', local: true };
+    if (fd === null) return null;
+    const successor = take(fd);
+    this.#successor = successor;
+    successor.onClose((end) => this.#finish(end));
     this.#socket.destroy();
-    return fd;
+    return successor;
   }
 
   setReadPaused(paused: boolean): void {
@@ -113,11 +125,11 @@ export class TcpConnection implements Connection {
     return new MigrationError('link-lost', message, cause ? { cause } : {});
   }
 
-  #finish(): void {
+  #finish(end: ConnectionEnd): void {
     if (this.#end) return;
     this.#cancelTimeout();
-    this.#end = this.#ownEnd ?? { code: CLOSE_BROKEN, reason: this.#broken, local: false };
-    for (const listener of this.#closeListeners.splice(0)) listener(this.#end);
+    this.#end = end;
+    for (const listener of this.#closeListeners.splice(0)) listener(end);
   }
 }
 

@@ -83,6 +83,8 @@ export interface Occupation {
 export interface NodeLockSession extends NodeLockPort {
   /** Whether the migration is in the queue and waits for the node, and it is this session that speaks for it. */
   waits(): boolean;
+  /** Whether the migration has the node, and it is this session that speaks for it. */
+  holds(): boolean;
   /**
    * Keeps the node for the migration, whatever its coordinator says or its lease does, until the occupation ends: this
    * agent has something of the migration, and another one must not find the node free. `released` is called at once
@@ -183,6 +185,7 @@ export class NodeLock {
     return {
       node: this.node,
       waits: () => this.#speakers.get(speaker.migration) === speaker && !this.#runs(speaker.migration),
+      holds: () => this.#speakers.get(speaker.migration) === speaker && this.#runs(speaker.migration),
       occupy: (released) => this.#occupy(speaker, released),
       listen: (listener) => void (speaker.listener = listener),
       send: (command) => this.#command(speaker, command),

@@ -4,7 +4,7 @@ import { isLockCommand } from './lock-messages.js';
 import type { NodeLock, NodeLockSession } from './node-lock.js';
 
 /** The lock as this connection has it: no other one, even with the same migration id, gets at it by this. */
-export interface ServedNodeLock extends Pick<NodeLockSession, 'waits' | 'occupy'> {
+export interface ServedNodeLock extends Pick<NodeLockSession, 'waits' | 'holds' | 'occupy'> {
   /** Takes the migration out of the queue if this connection speaks for it. Harmless when repeated. */
   release(): void;
   /** Stops listening, and leaves the entry and its lease as they are. */
@@ -37,6 +37,7 @@ export function serveNodeLock(options: {
   control.onClose(() => session.detach());
   return {
     waits: () => session.waits(),
+    holds: () => session.holds(),
     occupy: (released) => session.occupy(released),
     release: () => session.send({ type: 'lock-release' }),
     stop,

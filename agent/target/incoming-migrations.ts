@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { MigrationInfo, MigrationPhase } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { CLOSE_DONE, errorToCloseCode } from '../../shared/protocol/close-codes.js';
-import type { TargetMessage } from '../../shared/protocol/messages.js';
+import type { SourceMessage, TargetMessage } from '../../shared/protocol/messages.js';
 import type { GuestStore } from '../guest/guest-store.js';
 import type { ScratchMemory } from '../guest/scratch-memory.js';
 import type { JournalEntry, OwnershipJournal } from '../journal/ownership-journal.js';
@@ -18,7 +18,7 @@ import { AbortedAnswers } from './aborted-answers.js';
 import { incomingHost } from './incoming-host.js';
 import { IncomingPages, notExpected, type StreamSource } from './incoming-pages.js';
 import { type LinkTest, LinkTestSession } from './link-test-session.js';
-import { SILENT_SOURCE_MS, watchSource } from './silent-source.js';
+import { MIN_PROGRESS_BYTES, SILENT_SOURCE_MS, watchSource } from './silent-source.js';
 import { TargetSession } from './target-session.js';
 import type { Prepare, TargetState } from './target-state.js';
 
@@ -71,6 +71,14 @@ const PHASES: { readonly [S in TargetState['name']]: MigrationPhase } = {
   aborted: 'ended',
 };
 
+/** With these alone one that has the node gets on: it could keep it for ever with any other. */
+const GETS_ON: ReadonlySet<SourceMessage['type']> = new Set([
+  'verify-request',
+  'finalize',
+  'commit',
+  'abort',
+]);
+
 /** Migrations that ended lately and are still shown. */
 const MAX_SHOWN = 50;
 
@@ -112,17 +120,18 @@ export class IncomingMigrations {
     const incoming = this.#open(id, from, control, served, logger);
     const { session, pages } = incoming;
     const test = new LinkTestSession({ control, pages, memory: this.#context.scratchMemory, refuse });
-    let messages = 0;
+    let said = 0;
     const stopWatching = watchSource(
       {
-        heard: () => messages + session.pieces + test.pieces,
+        progress: () => said + session.pageBytes + test.pageBytes,
         due: () => !served.waits() && !BUSY.has(session.state.name),
         silent: () => {
           served.release();
           refuse(
             new MigrationError(
               'timeout',
-              `node ${from} said nothing for ${SILENT_SOURCE_MS} ms, and it was its turn`,
+              `node ${from} did not get on for ${SILENT_SOURCE_MS} ms, and it was its turn: it must say something, ` +
+                `and send at least ${MIN_PROGRESS_BYTES} bytes of the guest in that time`,
             ),
           );
         },
@@ -131,7 +140,7 @@ export class IncomingMigrations {
     );
 
     control.onMessage((message) => {
-      messages += 1;
+      if (!served.holds() || GETS_ON.has(message.type)) said += MIN_PROGRESS_BYTES;
       if (message.type.startsWith('lock-')) return;
       try {
         if (message.type === 'ask') {

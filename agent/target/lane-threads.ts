@@ -7,7 +7,7 @@ const TRAITS = { name: 'page lane', heapMiB: 32 };
 
 export interface LaneEvents {
   roundEnd(stream: number, round: number, pagesApplied: number): void;
-  heard(): void;
+  heard(bytes: number): void;
   ended(error: MigrationError | null): void;
 }
 
@@ -101,7 +101,7 @@ class LaneThread {
             events.roundEnd(stream, report.round, report.pagesApplied);
             break;
           case 'heard':
-            events.heard();
+            events.heard(report.bytes);
             break;
           case 'sealed':
             if (report.error) sealed?.reject(asError(report.error));

@@ -24,8 +24,8 @@ export class LinkTestSession {
   #starting = false;
   #started = false;
   #ended = false;
-  /** Grows with each piece that the page streams deliver. */
-  pieces = 0;
+  /** What the page streams have delivered, as it counts for the progress of the source. */
+  pageBytes = 0;
   /** Resolves when all that it held is released. */
   readonly ended: Promise<void>;
   #resolveEnded!: () => void;
@@ -50,7 +50,6 @@ export class LinkTestSession {
       const received = new ReceivedMemory(this.#scratch.regions, 'off');
       const barrier = new RoundBarrier(test.streams);
       const roundEnd = (stream: number, round: number) => {
-        this.pieces += 1;
         if (barrier.end(stream, round)) control.send({ type: 'round-ack', round }).catch(() => undefined);
       };
       const opened = await pages.open({
@@ -60,7 +59,7 @@ export class LinkTestSession {
         memory: received,
         sink: this.#sink(received, roundEnd),
         roundEndElsewhere: roundEnd,
-        heardElsewhere: () => (this.pieces += 1),
+        heardElsewhere: (bytes) => (this.pageBytes += bytes),
       });
       const { transport, token, finding } = opened;
       if (!this.#ended)
@@ -95,10 +94,8 @@ export class LinkTestSession {
 
   #sink(memory: ReceivedMemory, roundEnd: (stream: number, round: number) => void): PageSink {
     return {
-      pages: (_stream, run) => {
-        this.pieces += 1;
-        memory.check(run);
-      },
+      pages: (_stream, run) => memory.check(run),
+      delivered: (_stream, bytes) => (this.pageBytes += bytes),
       payload: (_stream, region, offset, chunk) => memory.write(region, offset, chunk),
       place: (_stream, region, offset, bytes) => memory.place(region, offset, bytes),
       pagesEnd: (_stream, run) => memory.applied(run),

@@ -3,6 +3,7 @@ import { openRegions, type SharedRegions } from '../guest/region-handle.js';
 import type { PageSink } from '../link/link.js';
 import { type LaneCommand, type LaneReport, type LaneRequest, openLane, type PageLane } from './page-lane.js';
 import { ReceivedMemory } from './received-memory.js';
+import { ZERO_FRAME_PROGRESS_BYTES } from './silent-source.js';
 import { reportToAgent, serveAgent } from '../threads/serve-agent.js';
 
 /** The thread of a page lane: reads one page stream into the guest's memory, and tells the agent how it goes. */
@@ -19,6 +20,8 @@ class Reading {
   #sealed = false;
   readonly #closing = new AbortController();
   #heardAt = -Infinity;
+  /** Come since that was said. */
+  #heardBytes = 0;
 
   constructor(request: LaneRequest) {
     this.#request = request;
@@ -72,14 +75,16 @@ class Reading {
   #sink(memory: ReceivedMemory): PageSink {
     return {
       pages: (_stream, run) => {
-        this.#heard();
+        this.#begins();
         memory.check(run);
       },
       payload: (_stream, region, offset, chunk) => memory.write(region, offset, chunk),
       place: (_stream, region, offset, bytes) => memory.place(region, offset, bytes),
+      delivered: (_stream, bytes) => this.#heard(bytes),
       pagesEnd: (_stream, run) => memory.applied(run),
       zeroPages: (_stream, run) => {
-        this.#heard();
+        this.#begins();
+        this.#heard(ZERO_FRAME_PROGRESS_BYTES);
         memory.check(run);
         memory.writeZeros(run);
         memory.applied(run);
@@ -91,21 +96,26 @@ class Reading {
         );
       },
       roundEnd: (_stream, round) => {
-        this.#heard();
+        this.#begins();
         say({ say: 'round-end', round, pagesApplied: memory.pagesApplied });
       },
     };
   }
 
   /** A frame begins. */
-  #heard(): void {
+  #begins(): void {
     if (this.#sealed) {
       throw new MigrationError('unexpected-message', 'pages came after the source had said that all is sent');
     }
+  }
+
+  #heard(bytes: number): void {
+    this.#heardBytes += bytes;
     const now = performance.now();
     if (now - this.#heardAt < HEARD_EVERY_MS) return;
     this.#heardAt = now;
-    say({ say: 'heard' });
+    say({ say: 'heard', bytes: this.#heardBytes });
+    this.#heardBytes = 0;
   }
 }
 

@@ -47,8 +47,8 @@ export type LaneReport =
   | { readonly say: 'refused'; readonly error: ErrorBody }
   /** `pagesApplied`: by this lane, in all rounds. */
   | { readonly say: 'round-end'; readonly round: number; readonly pagesApplied: number }
-  /** It gets on. */
-  | { readonly say: 'heard' }
+  /** It gets on: so many bytes more. */
+  | { readonly say: 'heard'; readonly bytes: number }
   | { readonly say: 'sealed'; readonly error: ErrorBody | null }
   | { readonly say: 'ended'; readonly error: ErrorBody | null }
   /** All is let go; the thread can take another request. */

@@ -11,6 +11,7 @@ import { ArrivingState } from './arriving-state.js';
 import { BlobBuffer } from './blob-buffer.js';
 import { ReceivedMemory } from './received-memory.js';
 import { RoundBarrier } from './round-barrier.js';
+import { ZERO_FRAME_PROGRESS_BYTES } from './silent-source.js';
 import {
   type Finalize,
   isFromSource,
@@ -56,8 +57,8 @@ export interface StreamsRequest extends Pick<Prepare, 'streams' | 'verify'> {
   readonly sink: PageSink;
   /** A stream that is read in another thread has ended a round; `pagesApplied`: by it, in all rounds. */
   readonly roundEndElsewhere: (stream: number, round: number, pagesApplied: number) => void;
-  /** Something came by a stream that is read in another thread. */
-  readonly heardElsewhere: () => void;
+  /** So many bytes came by a stream that is read in another thread. */
+  readonly heardElsewhere: (bytes: number) => void;
   /** They are not needed any more: what is still being opened is given up. */
   readonly signal?: AbortSignal;
 }
@@ -112,7 +113,7 @@ export class TargetSession {
   #rounds = new RoundBarrier(1);
   /** Has come before the end of the round that it is about: they travel on connections of their own. */
   #earlyFinalize: Finalize | null = null;
-  #pieces = 0;
+  #pageBytes = 0;
   /** A verify-request is being answered: one at a time, for each costs a thousand times of what it takes to ask. */
   #hashesDue = false;
   #step: Promise<void> = Promise.resolve();
@@ -131,9 +132,9 @@ export class TargetSession {
     return this.#state;
   }
 
-  /** Grows with each piece that the page streams deliver. */
-  get pieces(): number {
-    return this.#pieces;
+  /** What the page streams have delivered, as it counts for the progress of the source. */
+  get pageBytes(): number {
+    return this.#pageBytes;
   }
 
   /** Takes a message of the source that is not for the lock. One that does not fit the state fails the migration. */
@@ -178,6 +179,7 @@ export class TargetSession {
   readonly sink: PageSink = {
     pages: (_stream, run) => this.#receiving('pages')?.check(run),
     payload: (_stream, region, offset, chunk) => this.#receiving('pages')?.write(region, offset, chunk),
+    delivered: (_stream, bytes) => (this.#pageBytes += bytes),
     place: (_stream, region, offset, bytes) => this.#receiving('pages')?.place(region, offset, bytes) ?? null,
     pagesEnd: (_stream, run) => this.#receiving('pages')?.applied(run),
     zeroPages: (_stream, run) => this.#zeroPages(run),
@@ -190,7 +192,6 @@ export class TargetSession {
    * control connection says why.
    */
   #receiving(what: string): ReceivedMemory | null {
-    this.#pieces += 1;
     if (this.#state.name === 'aborting' || this.#state.name === 'aborted') return null;
     if (this.#state.name !== 'receiving' || !this.#memory) throw this.#unexpected(what);
     return this.#memory;
@@ -207,6 +208,7 @@ export class TargetSession {
   #zeroPages(run: Run): void {
     const memory = this.#receiving('zero-pages');
     if (!memory) return;
+    this.#pageBytes += ZERO_FRAME_PROGRESS_BYTES;
     memory.check(run);
     memory.writeZeros(run);
     memory.applied(run);
@@ -379,7 +381,7 @@ export class TargetSession {
         this.#memory?.appliedElsewhere(stream, pagesApplied);
         this.#roundEnd(stream, round);
       },
-      heardElsewhere: () => (this.#pieces += 1),
+      heardElsewhere: (bytes) => (this.#pageBytes += bytes),
       signal: this.#opening.signal,
     });
     if (finding) findings.push(finding);

@@ -23,6 +23,8 @@ export interface FrameSink {
    * called for these then. Null where they can't be put there without looking. Absent where that is so of all.
    */
   place?(region: number, offset: number, bytes: number): Uint8Array | null;
+  /** So many bytes of payload have come, however they were delivered. */
+  delivered?(bytes: number): void;
   /** The last byte of the frame of `run` was delivered. */
   pagesEnd(run: Run): void;
   zeroPages(run: Run): void;
@@ -132,6 +134,7 @@ export class FrameDecoder {
   #advance(target: PayloadTarget, bytes: number): void {
     target.offset += bytes;
     this.#payloadLeft -= bytes;
+    this.#sink.delivered?.(bytes);
     if (this.#payloadLeft > 0) return;
     this.#target = null;
     if (target.type === 'pages') this.#sink.pagesEnd(target.run);

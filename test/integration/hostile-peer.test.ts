@@ -1,5 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import msgpack from 'msgpack-lite';
 import t, { type Test } from 'tap';
 import { CONTROL_PATH, PAGES_PATH } from '../../agent/link/link-paths.js';
@@ -427,13 +428,36 @@ await t.test('what is no WebSocket at all', async (t) => {
 
 await t.test('too many connections, and silence', async (t) => {
   t.match(await silent.closed, { code: CLOSE_CODES.timeout }, 'a handshake that does not come times out');
-  const crowd = await Promise.all(Array.from({ length: 64 }, () => RawSocket.open(url, CONTROL_PATH)));
+  const crowd = await Promise.all(Array.from({ length: 32 }, () => RawSocket.open(url, CONTROL_PATH)));
   t.match(await refusedUpgrade(url, CONTROL_PATH), {
     status: 429,
-    error: { code: 'limit-exceeded', retryable: true, message: /64 handshakes/ },
+    error: { code: 'limit-exceeded', retryable: true, message: /32 handshakes from 127\.0\.0\.1/ },
   });
-  for (const socket of crowd) socket.cut();
+  const other = await RawSocket.open(url, CONTROL_PATH, {}, '127.0.0.2');
+  t.pass('another address is let in');
+  for (const socket of [...crowd, other]) socket.cut();
   await allIsWell(t);
+});
+
+await t.test('a thousand strangers, idle or talking nonsense, cost little and shut nobody out', async (t) => {
+  const { port } = new URL(url);
+  const residentBytes = async () => (await lab.client('a').status()).node.process.residentBytes;
+  const before = await residentBytes();
+  const strangers: Socket[] = [];
+  t.teardown(() => strangers.forEach((socket) => socket.destroy()));
+  for (let i = 0; i < 1000; i += 1) {
+    const socket = connect({ host: '127.0.0.1', port: Number(port), localAddress: `127.0.0.${3 + (i % 2)}` });
+    socket.on('error', () => undefined);
+    strangers.push(socket);
+    await once(socket, 'connect');
+    if (i % 3 === 1) socket.write('GET /v1/node HTTP/1.1\r\nX: ');
+    if (i % 3 === 2) socket.write(randomBytes(1024));
+  }
+  await allIsWell(t);
+  const grown = (await residentBytes()) - before;
+  t.ok(grown < 128 * 2 ** 20, `${grown} bytes of resident memory`);
+  const peer = await (await RawPeer.connect(url, 'm-behind-a-crowd')).greet();
+  peer.socket.cut();
 });
 
 await t.test('after all of it, a guest still leaves and another one comes', async (t) => {

@@ -93,7 +93,7 @@ for (const kind of ['buffer', 'file'] as const) {
     region.memory.set(randomBytes(region.memory.length));
     const adopted = await sendingThreads(t).adopt(connection, [region], 'node-b');
     t.not(adopted, connection);
-    t.match(await ended(connection), { code: CLOSE_DONE, reason: 'passed on' });
+    t.equal(source.link.connections, 1, 'it still counts as one of the agent');
     const sender = new StreamedPageSender([adopted], { peer: 'node-b' });
     const coming = received(target);
     await sender.sendPages(
@@ -117,6 +117,8 @@ for (const kind of ['buffer', 'file'] as const) {
     ]);
     t.equal(Buffer.compare(await coming, expected), 0);
     t.match(await ended(adopted), { code: CLOSE_DONE, local: true });
+    t.match(await ended(connection), { code: CLOSE_DONE, local: true });
+    t.equal(source.link.connections, 0);
     await t.rejects(adopted.send(new Uint8Array(1)), { code: 'link-lost' });
   });
 }

@@ -181,6 +181,7 @@ function sinkOfNothing() {
     pages: nothing,
     payload: nothing,
     place: (_region, _offset, bytes) => new Uint8Array(bytes),
+    delivered: nothing,
     pagesEnd: nothing,
     zeroPages: nothing,
     blob: nothing,

@@ -9,7 +9,7 @@ import { DEFAULT_LINK_LIMITS } from '../../agent/link/link-server.js';
 import { MAX_IN_FLIGHT_BYTES } from '../../agent/link/page-stream.js';
 import { TCP_DIAL_TIMEOUT_MS } from '../../agent/link/tcp-pages.js';
 import { CLOSE_TIMEOUT_MS } from '../../agent/link/ws-connection.js';
-import { SILENT_SOURCE_MS } from '../../agent/target/silent-source.js';
+import { MIN_PROGRESS_BYTES, SILENT_SOURCE_MS } from '../../agent/target/silent-source.js';
 import { ERROR_CODES } from '../../shared/errors.js';
 import { MAX_IMAGE_BYTES } from '../../shared/guest-definition.js';
 import { CLOSE_CODES } from '../../shared/protocol/close-codes.js';
@@ -86,6 +86,7 @@ void t.test('limits', (t) => {
     HEARTBEAT_TIMEOUT_MS,
     CLOSE_TIMEOUT_MS,
     SILENT_SOURCE_MS,
+    MIN_PROGRESS_BYTES,
     ...DEFAULT_LINK_LIMITS,
   };
   t.same(Object.fromEntries(table('limits').map(([name, value]) => [unquoted(name), Number(value)])), limits);

@@ -18,8 +18,17 @@ export class RawSocket {
   readonly heard: Buffer[] = [];
   readonly #socket: WebSocket;
 
-  static async open(url: string, path: string, headers: Record<string, string> = {}): Promise<RawSocket> {
-    const socket = new WebSocket(url.replace(/^http/, 'ws') + path, { headers, perMessageDeflate: false });
+  static async open(
+    url: string,
+    path: string,
+    headers: Record<string, string> = {},
+    localAddress = '127.0.0.1',
+  ): Promise<RawSocket> {
+    const socket = new WebSocket(url.replace(/^http/, 'ws') + path, {
+      headers,
+      localAddress,
+      perMessageDeflate: false,
+    });
     const raw = new RawSocket(socket);
     await once(socket, 'open');
     return raw;

@@ -14,7 +14,7 @@ import { IncomingMigrations } from '../../agent/target/incoming-migrations.js';
 import { LaneThreads } from '../../agent/target/lane-threads.js';
 import { SILENT_SOURCE_MS } from '../../agent/target/silent-source.js';
 import { CLOSE_CODES, CLOSE_DONE } from '../../shared/protocol/close-codes.js';
-import { encodeZeroPages } from '../../shared/protocol/frame.js';
+import { encodePagesHeader, encodeZeroPages } from '../../shared/protocol/frame.js';
 import type { SourceMessage, TargetMessage } from '../../shared/protocol/messages.js';
 import { definitionOf } from '../support/array-guest.js';
 import { arrayGuestKinds, type HostedArrayGuest } from '../support/hosted-array-guest.js';
@@ -266,13 +266,40 @@ void t.test('a source whose turn it is must not be silent', async (t) => {
     const token = await prepared(source);
     const [sending, receiving] = connectedPair();
     b.incoming.authorizePages('m-3', 0, token)(receiving);
-    for (let pages = 0; pages < 8; pages += 1) {
+    const zeros = encodeZeroPages({ region: 0, firstPage: 0, pageCount: 1 });
+    for (let i = 0; i < 8; i += 1) {
       await b.timers.advance(SILENT_SOURCE_MS / 2);
-      await sending.send(encodeZeroPages({ region: 0, firstPage: pages, pageCount: 1 }));
+      for (let frame = 0; frame < 4; frame += 1) await sending.send(zeros);
     }
     t.equal(b.lock.holder, 'm-3', 'pages are as good as words');
     await silence();
     t.equal((await source.closed).code, CLOSE_CODES.timeout);
+    await until(() => b.lock.holder === null);
+    t.strictSame(b.guests.list(), []);
+  });
+  await t.test('nor keep the node with words that lead nowhere', async (t) => {
+    const source = await locked(b.connect('m-5'));
+    for (let i = 0; i < 4; i += 1) {
+      await b.timers.advance(SILENT_SOURCE_MS / 2);
+      if (b.lock.holder !== 'm-5') break;
+      source.say(prepare({ dryRun: true }));
+      await source.hear('prepared');
+    }
+    t.equal((await source.closed).code, CLOSE_CODES.timeout);
+    t.equal(b.lock.holder, null);
+  });
+  await t.test('nor trickle the pages', async (t) => {
+    const source = b.connect('m-6');
+    const token = await prepared(source);
+    const [sending, receiving] = connectedPair();
+    b.incoming.authorizePages('m-6', 0, token)(receiving);
+    await sending.send(encodePagesHeader({ region: 0, firstPage: 0, pageCount: 256 }));
+    for (let second = 0; second < 2 * (SILENT_SOURCE_MS / 1000) && b.lock.holder === 'm-6'; second += 1) {
+      await sending.send(Uint8Array.of(second)).catch(() => undefined);
+      await b.timers.advance(1000);
+    }
+    t.match(await source.hear('error'), { code: 'timeout', message: /at least 16384 bytes/ });
+    await source.closed;
     await until(() => b.lock.holder === null);
     t.strictSame(b.guests.list(), []);
   });
