@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { availableParallelism } from 'node:os';
+import type { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import {
@@ -13,15 +14,18 @@ import {
   type NodeInfo,
   type PreflightReport,
 } from '../shared/api.js';
-import type { AgentConfig } from '../shared/config.js';
+import { type AgentConfig, isLoopback } from '../shared/config.js';
 import { MigrationError, refusalError, toMigrationError } from '../shared/errors.js';
+import { secureContext } from '../shared/tls/credentials.js';
 import type { GuestDefinition } from '../shared/guest-definition.js';
 import { type PreflightFinding, PROTOCOL_VERSIONS } from '../shared/protocol/messages.js';
 import { formatBytes } from '../shared/units.js';
 import { validate } from '../shared/validate.js';
 import { VERSION } from '../shared/version.js';
+import { checkAccess } from './api/api-access.js';
 import { createHttpServer } from './api/http-server.js';
 import type { AgentService, MigrationRequest } from './api/service.js';
+import { UnixListener } from './api/unix-listener.js';
 import { DefinitionFiles } from './guest/definition-files.js';
 import { guestKinds } from './guest/guest-kinds.js';
 import { GuestStore, type NodeAddress } from './guest/guest-store.js';
@@ -31,8 +35,11 @@ import { OwnershipJournal } from './journal/ownership-journal.js';
 import { lockStateDirectory, type StateDirectoryLock } from './journal/state-directory.js';
 import { TCP_PAGES_FEATURE } from './link/link-paths.js';
 import { LinkServer } from './link/link-server.js';
+import { certifiedPeer } from './link/peer-identity.js';
 import { SendingThreads } from './link/sending-threads.js';
+import { reportTlsFailures } from './link/tls-failures.js';
 import { LEASE_GRACE_MS, NodeLock } from './lock/node-lock.js';
+import { NodeCredentials } from './node-credentials.js';
 import { processFigures } from './process-figures.js';
 import { askOpenQuestions, holdOpenQuestions } from './source/open-questions.js';
 import { holdPair } from './source/hold-pair.js';
@@ -56,6 +63,14 @@ const LOCK_DISABLED: PreflightFinding = {
     "remove 'lock.disabledForBenchmark' from the configuration: only 'vmferry bench concurrent' sets it",
 };
 
+const WITHOUT_TLS: PreflightFinding = {
+  level: 'warning',
+  code: 'insecure-plaintext',
+  message:
+    'other hosts reach this agent without TLS: whoever can connect operates its VMs and reads their memory',
+  remedy: "give the agent 'tls' and remove 'insecurePlaintext' from the configuration: only labs set it",
+};
+
 /** One node's agent: everything wired together. */
 export class Agent implements AgentService {
   readonly #config: AgentConfig;
@@ -69,7 +84,9 @@ export class Agent implements AgentService {
   readonly #sendingThreads = new SendingThreads(KEPT_THREADS);
   readonly #outgoingContext: OutgoingContext;
   readonly #incoming: IncomingMigrations;
+  readonly #credentials: NodeCredentials;
   readonly #server: FastifyInstance;
+  #unix: UnixListener | null = null;
   readonly #link: LinkServer;
   readonly #outgoing: OutgoingMigrations;
   /** Ends what is asked of other nodes beside migrations. */
@@ -78,6 +95,7 @@ export class Agent implements AgentService {
 
   /** Opens the state directory, reads what is there, and serves. */
   static async start(config: AgentConfig, logger: Logger, kinds?: GuestKinds): Promise<Agent> {
+    const credentials = new NodeCredentials(config);
     const stateLock = await lockStateDirectory(config.stateDirectory);
     try {
       const journal = await OwnershipJournal.open(join(config.stateDirectory, 'journal'));
@@ -89,7 +107,7 @@ export class Agent implements AgentService {
         memoryLimitBytes: config.guestMemory,
         logger,
       });
-      const agent = new Agent(config, logger, { guests, journal, stateLock });
+      const agent = new Agent(config, logger, { guests, journal, stateLock, credentials });
       holdOpenQuestions(journal, guests);
       await agent.#listen();
       agent.#askOpenQuestions();
@@ -107,7 +125,13 @@ export class Agent implements AgentService {
       guests,
       journal,
       stateLock,
-    }: { guests: GuestStore; journal: OwnershipJournal; stateLock: StateDirectoryLock },
+      credentials,
+    }: {
+      guests: GuestStore;
+      journal: OwnershipJournal;
+      stateLock: StateDirectoryLock;
+      credentials: NodeCredentials;
+    },
   ) {
     const { node } = config;
     const { overtakeLimit, grace, disabledForBenchmark } = config.lock;
@@ -121,6 +145,7 @@ export class Agent implements AgentService {
     this.#logger = logger;
     this.#guests = guests;
     this.#stateLock = stateLock;
+    this.#credentials = credentials;
     this.#lock = new NodeLock({
       node,
       logger,
@@ -129,8 +154,9 @@ export class Agent implements AgentService {
       exclusive: disabledForBenchmark !== true,
     });
     if (disabledForBenchmark === true) logger.warn(LOCK_DISABLED.message);
+    if (config.insecurePlaintext) logger.warn(WITHOUT_TLS.message);
     const features = config.link.pages === 'auto' ? [TCP_PAGES_FEATURE] : [];
-    this.#dialer = new PeerDialer({ node, agent: name, heartbeat, features });
+    this.#dialer = new PeerDialer({ node, agent: name, heartbeat, features, tls: () => credentials.tls });
     this.#outgoingContext = {
       node,
       guests,
@@ -150,26 +176,45 @@ export class Agent implements AgentService {
       journal,
       logger,
       scratchMemory: (request) => this.#scratchMemory(request),
-      streamsFrom: (peer) => ({ url: config.peers[peer], threads: this.#laneThreads }),
+      streamsFrom: (peer) => ({
+        url: config.peers[peer],
+        threads: this.#laneThreads,
+        tls: credentials.tls,
+      }),
     });
-    this.#server = createHttpServer({ service: this, logger });
+    const { tcp } = config.listen;
+    const exposed = tcp !== null && !isLoopback(tcp.host);
+    this.#server = createHttpServer({
+      service: this,
+      logger,
+      tls: credentials.serverOptions(),
+      checkAccess: (request) => checkAccess(request, { tokens: credentials.tokens, exposed }),
+    });
+    reportTlsFailures(this.#server.server, (error, remote, count) =>
+      logger.warn({ remote, count, error: error.toJSON() }, 'connection refused'),
+    );
     this.#link = new LinkServer({
       server: this.#server.server,
       node,
       agent: name,
       heartbeat,
+      ...(config.tls && {
+        certifiedPeer: (socket) => certifiedPeer(socket, new Set(Object.keys(config.peers))),
+      }),
       onControl: (control, handshake) => this.#incoming.accept(control, handshake),
       features,
-      authorizePages: (id, stream, token) => this.#incoming.authorizePages(id, stream, token),
-      authorizePageStream: (id, stream, token) => this.#offers.authorize(id, stream, token),
+      authorizePages: (id, stream, token, peer) => this.#incoming.authorizePages(id, stream, token, peer),
+      authorizePageStream: (id, stream, token, peer) => this.#offers.authorize(id, stream, token, peer),
       onRefused: (error, remote) => logger.warn({ remote, error: error.toJSON() }, 'connection refused'),
     });
   }
 
-  /** Where the agent serves, with the port that it got. */
+  /** Where the agent serves, with the port that it got: that of the unix socket where there is no port. */
   get url(): string {
+    const { listen, tls } = this.#config;
+    if (listen.tcp === null) return `unix:${listen.unix?.path ?? ''}`;
     const { address, port, family } = this.#server.server.address() as AddressInfo;
-    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+    return `${tls ? 'https' : 'http'}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
   /** Makes ready what the first migration would have to wait for. */
@@ -186,6 +231,14 @@ export class Agent implements AgentService {
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
+  }
+
+  /** Takes new certificates and tokens from the files that the configuration names. Throws invalid-request: the former ones stay. */
+  reloadCredentials(): void {
+    this.#credentials.read();
+    const { tls } = this.#credentials;
+    if (tls) (this.#server.server as unknown as TlsServer).setSecureContext(secureContext(tls));
+    this.#logger.info('certificates and tokens were read again');
   }
 
   // -- AgentService
@@ -256,6 +309,8 @@ export class Agent implements AgentService {
   async doctor(): Promise<DoctorReport> {
     const findings = await this.#guests.doctor();
     if (this.#config.lock.disabledForBenchmark === true) findings.unshift(LOCK_DISABLED);
+    if (this.#config.insecurePlaintext) findings.unshift(WITHOUT_TLS);
+    findings.unshift(...this.#credentials.findings());
     const ok = findings.every(({ level }) => level !== 'refusal');
     return { node: this.#config.node, ok, findings };
   }
@@ -381,7 +436,17 @@ export class Agent implements AgentService {
   }
 
   async #listen(): Promise<void> {
-    const { host, port } = this.#config.listen;
+    const { tcp, unix } = this.#config.listen;
+    if (tcp) await this.#listenTo(tcp);
+    else await this.#server.ready();
+    if (unix) {
+      const event = this.#config.tls ? 'secureConnection' : 'connection';
+      this.#unix = await UnixListener.listen(unix.path, (socket) => this.#server.server.emit(event, socket));
+    }
+    this.#logger.info({ url: this.url, ...(unix && { socket: unix.path }) }, 'agent is serving');
+  }
+
+  async #listenTo({ host, port }: { host: string; port: number }): Promise<void> {
     try {
       await this.#server.listen({ host, port });
     } catch (error) {
@@ -390,7 +455,6 @@ export class Agent implements AgentService {
       const text = `the address ${host}:${port} can't be listened on: it ${reason}; choose another one as 'listen'`;
       throw new MigrationError('invalid-request', text, { cause: error });
     }
-    this.#logger.info({ url: this.url }, 'agent is serving');
   }
 
   async #operate(name: string, done: string, operation: () => Promise<void>) {
@@ -462,7 +526,9 @@ export class Agent implements AgentService {
     this.#lock.close();
     const ended = await this.#guests.close();
     if (ended.length > 0) this.#logger.warn({ vms: ended }, 'VMs that live in this agent ended with it');
+    const unixClosed = this.#unix?.close(this.#server.server);
     await this.#server.close();
+    await unixClosed;
     await this.#stateLock.release();
     this.#logger.info('agent has shut down');
   }

@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http';
+import type { ServerOptions } from 'node:https';
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import { MigrationError } from '../../shared/errors.js';
 import { answerError, rawErrorResponse } from './error-answer.js';
@@ -14,15 +16,27 @@ export interface HttpServerOptions {
   /** The agent's pino logger. */
   readonly logger: FastifyBaseLogger;
   readonly limits?: Partial<ApiLimits>;
+  /** Serves over TLS. */
+  readonly tls?: ServerOptions | null;
+  /** Throws why a request is not served. */
+  readonly checkAccess?: (request: IncomingMessage) => void;
 }
 
 /**
  * The HTTP API, version 1, over `service`; not listening yet. Requests and answers: shared/api.ts. The peer link takes
  * 'upgrade' on its `.server`. `close()` ends event streams and idle connections, and waits for requests under way.
  */
-export function createHttpServer({ service, logger, limits }: HttpServerOptions): FastifyInstance {
+export function createHttpServer({
+  service,
+  logger,
+  limits,
+  tls = null,
+  checkAccess,
+}: HttpServerOptions): FastifyInstance {
   const bounds: ApiLimits = { ...API_LIMITS, ...limits };
   const app = Fastify({
+    // Fastify has another type for each kind of server; what differs of them is not used here.
+    ...(tls && ({ https: tls } as object)),
     loggerInstance: logger,
     bodyLimit: bounds.bodyBytes,
     requestTimeout: bounds.requestTimeoutMs,
@@ -49,6 +63,7 @@ export function createHttpServer({ service, logger, limits }: HttpServerOptions)
     if (request.headers.origin !== undefined) {
       throw new MigrationError('invalid-request', 'requests from web pages (header Origin) are refused');
     }
+    checkAccess?.(request.raw);
     done();
   });
   app.addHook('onResponse', (request, reply, done) => {

@@ -9,14 +9,17 @@ import type { Socket } from 'node:net';
 export function trackSilentConnections(server: Server): () => void {
   const connections = new Set<Socket>();
   let closing = false;
-  server.on('connection', (socket: Socket) => {
+  const track = (socket: Socket) => {
     if (closing) {
       socket.destroy();
       return;
     }
     connections.add(socket);
     socket.once('close', () => connections.delete(socket));
-  });
+  };
+  // Over TLS a connection is there twice: while its handshake lasts, and after it.
+  server.on('connection', track);
+  server.on('secureConnection', track);
   return () => {
     closing = true;
     for (const socket of connections) if (socket.bytesRead === 0) socket.destroy();

@@ -43,7 +43,7 @@ const link = new LinkServer({
   authorizePages: () => {
     throw new MigrationError('not-found', 'none here');
   },
-  authorizePageStream: (id, stream, token) => offers.authorize(id, stream, token),
+  authorizePageStream: (id, stream, token, peer) => offers.authorize(id, stream, token, peer),
 });
 server.listen(0, '127.0.0.1');
 await once(server, 'listening');
@@ -72,7 +72,7 @@ async function connections(count: number): Promise<void> {
 }
 
 await t.test('pages arrive byte for byte', async (t) => {
-  const offer = offers.offer(MIGRATION, 1, 'node node-b');
+  const offer = offers.offer(MIGRATION, 1, 'node-b');
   const memory = randomBytes(PAGES * PAGE_SIZE);
   const outcome = dial(offer.token, true);
   await connections(1);
@@ -97,7 +97,7 @@ await t.test('a refusal is told, and a certificate that is not trusted', async (
 });
 
 await t.test('a stream that is ended with an error, in the middle of a frame', async (t) => {
-  const offer = offers.offer(MIGRATION, 1, 'node node-b');
+  const offer = offers.offer(MIGRATION, 1, 'node-b');
   const outcome = dial(offer.token, true);
   await connections(1);
   const [connection] = offer.take();

@@ -48,7 +48,7 @@ async function node(t: Test, onMake?: (guest: HostedArrayGuest) => void) {
   const incoming = new IncomingMigrations({
     ...{ node: 'b', guests, lock, journal, logger, timers },
     scratchMemory: () => Promise.reject(new Error('there is none')),
-    streamsFrom: () => ({ url: undefined, threads: new LaneThreads(0) }),
+    streamsFrom: () => ({ url: undefined, tls: null, threads: new LaneThreads(0) }),
   });
 
   function connect(migrationId: string, from = 'a'): Source {
@@ -236,10 +236,10 @@ void t.test('no pages for a migration that is being given up', async (t) => {
   });
   const source = b.connect('m-1');
   const token = await prepared(source);
-  const take = b.incoming.authorizePages('m-1', 0, token);
+  const take = b.incoming.authorizePages('m-1', 0, token, null);
   source.say(ABORT);
   await source.hear('aborted');
-  t.throws(() => b.incoming.authorizePages('m-1', 0, token), { code: 'not-found' });
+  t.throws(() => b.incoming.authorizePages('m-1', 0, token, null), { code: 'not-found' });
   t.throws(() => take(connectedPair()[1]), { code: 'wrong-state' }, 'nor where it was admitted just before');
   destroy();
   await source.closed;
@@ -265,7 +265,7 @@ void t.test('a source whose turn it is must not be silent', async (t) => {
     const source = b.connect('m-3');
     const token = await prepared(source);
     const [sending, receiving] = connectedPair();
-    b.incoming.authorizePages('m-3', 0, token)(receiving);
+    b.incoming.authorizePages('m-3', 0, token, null)(receiving);
     for (let pages = 0; pages < 8; pages += 1) {
       await b.timers.advance(SILENT_SOURCE_MS / 2);
       await sending.send(encodeZeroPages({ region: 0, firstPage: pages, pageCount: 1 }));
