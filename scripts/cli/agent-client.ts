@@ -212,7 +212,9 @@ export class AgentClient {
     }
     const reason = NOT_CONNECTED.get(code);
     if (reason === undefined) {
-      return new MigrationError('link-lost', `agent at ${this.url}: the connection broke (${code})`, {
+      const remedy = this.url.startsWith('http:') ? '; with TLS an address begins with https://' : '';
+      const text = `agent at ${this.url}: the connection broke (${code})${remedy}`;
+      return new MigrationError('link-lost', text, {
         cause: thrown,
       });
     }
