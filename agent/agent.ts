@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { availableParallelism } from 'node:os';
+import type { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import {
@@ -14,8 +15,9 @@ import {
   type PreflightReport,
   type ResolveRequest,
 } from '../shared/api.js';
-import type { AgentConfig } from '../shared/config.js';
+import { type AgentConfig, isLoopback } from '../shared/config.js';
 import { MigrationError, refusalError, toMigrationError } from '../shared/errors.js';
+import { secureContext } from '../shared/tls/credentials.js';
 import type { GuestDefinition } from '../shared/guest-definition.js';
 import { type PreflightFinding, PROTOCOL_VERSIONS } from '../shared/protocol/messages.js';
 import { formatBytes } from '../shared/units.js';
@@ -23,9 +25,11 @@ import { validate } from '../shared/validate.js';
 import { systemTimers } from '../shared/timers.js';
 import { VERSION } from '../shared/version.js';
 import { Connections } from './admission/connections.js';
+import { checkAccess } from './api/api-access.js';
 import { createHttpServer } from './api/http-server.js';
 import { API_LIMITS } from './api/limits.js';
 import type { AgentService, MigrationRequest } from './api/service.js';
+import { UnixListener } from './api/unix-listener.js';
 import { DefinitionFiles } from './guest/definition-files.js';
 import { guestKinds } from './guest/guest-kinds.js';
 import { GuestStore, type NodeAddress } from './guest/guest-store.js';
@@ -35,8 +39,11 @@ import { OwnershipJournal } from './journal/ownership-journal.js';
 import { lockStateDirectory, type StateDirectoryLock } from './journal/state-directory.js';
 import { TCP_PAGES_FEATURE } from './link/link-paths.js';
 import { LinkServer } from './link/link-server.js';
+import { certifiedPeer } from './link/peer-identity.js';
 import { SendingThreads } from './link/sending-threads.js';
+import { reportTlsFailures } from './link/tls-failures.js';
 import { LEASE_GRACE_MS, NodeLock } from './lock/node-lock.js';
+import { NodeCredentials } from './node-credentials.js';
 import { processFigures } from './process-figures.js';
 import { Farewells } from './source/farewells.js';
 import { holdOpenQuestions, OpenQuestions } from './source/open-questions.js';
@@ -62,6 +69,14 @@ const LOCK_DISABLED: PreflightFinding = {
     "remove 'lock.disabledForBenchmark' from the configuration: only 'vmferry bench concurrent' sets it",
 };
 
+const WITHOUT_TLS: PreflightFinding = {
+  level: 'warning',
+  code: 'insecure-plaintext',
+  message:
+    'other hosts reach this agent without TLS: whoever can connect operates its VMs and reads their memory',
+  remedy: "give the agent 'tls' and remove 'insecurePlaintext' from the configuration: only labs set it",
+};
+
 /** One node's agent: everything wired together. */
 export class Agent implements AgentService {
   readonly #config: AgentConfig;
@@ -76,7 +91,9 @@ export class Agent implements AgentService {
   readonly #outgoingContext: OutgoingContext;
   readonly #resolveContext: ResolveContext;
   readonly #incoming: IncomingMigrations;
+  readonly #credentials: NodeCredentials;
   readonly #server: FastifyInstance;
+  #unix: UnixListener | null = null;
   readonly #link: LinkServer;
   readonly #outgoing: OutgoingMigrations;
   /** Ends what is asked of other nodes beside migrations. */
@@ -85,6 +102,7 @@ export class Agent implements AgentService {
 
   /** Opens the state directory, reads what is there, and serves. */
   static async start(config: AgentConfig, logger: Logger, kinds?: GuestKinds): Promise<Agent> {
+    const credentials = new NodeCredentials(config);
     const stateLock = await lockStateDirectory(config.stateDirectory);
     try {
       const journal = await OwnershipJournal.open(join(config.stateDirectory, 'journal'));
@@ -96,7 +114,7 @@ export class Agent implements AgentService {
         memoryLimitBytes: config.guestMemory,
         logger,
       });
-      const agent = new Agent(config, logger, { guests, journal, stateLock });
+      const agent = new Agent(config, logger, { guests, journal, stateLock, credentials });
       holdOpenQuestions(journal, guests);
       await agent.#listen();
       agent.#resolveContext.questions.start();
@@ -115,7 +133,13 @@ export class Agent implements AgentService {
       guests,
       journal,
       stateLock,
-    }: { guests: GuestStore; journal: OwnershipJournal; stateLock: StateDirectoryLock },
+      credentials,
+    }: {
+      guests: GuestStore;
+      journal: OwnershipJournal;
+      stateLock: StateDirectoryLock;
+      credentials: NodeCredentials;
+    },
   ) {
     const { node } = config;
     const { overtakeLimit, grace, disabledForBenchmark } = config.lock;
@@ -129,6 +153,7 @@ export class Agent implements AgentService {
     this.#logger = logger;
     this.#guests = guests;
     this.#stateLock = stateLock;
+    this.#credentials = credentials;
     this.#lock = new NodeLock({
       node,
       logger,
@@ -137,8 +162,9 @@ export class Agent implements AgentService {
       exclusive: disabledForBenchmark !== true,
     });
     if (disabledForBenchmark === true) logger.warn(LOCK_DISABLED.message);
+    if (config.insecurePlaintext) logger.warn(WITHOUT_TLS.message);
     const features = config.link.pages === 'auto' ? [TCP_PAGES_FEATURE] : [];
-    this.#dialer = new PeerDialer({ node, agent: name, heartbeat, features });
+    this.#dialer = new PeerDialer({ node, agent: name, heartbeat, features, tls: () => credentials.tls });
     const settling = {
       ...{ node, guests, journal, logger, dialer: this.#dialer, timers: systemTimers },
       signal: this.#endQuestions.signal,
@@ -167,28 +193,48 @@ export class Agent implements AgentService {
       journal,
       logger,
       scratchMemory: (request) => this.#scratchMemory(request),
-      streamsFrom: (peer) => ({ url: config.peers[peer], threads: this.#laneThreads }),
+      streamsFrom: (peer) => ({
+        url: config.peers[peer],
+        threads: this.#laneThreads,
+        tls: credentials.tls,
+      }),
     });
     const connections = new Connections(API_LIMITS);
-    this.#server = createHttpServer({ service: this, logger, connections });
+    const { tcp } = config.listen;
+    const exposed = tcp !== null && !isLoopback(tcp.host);
+    this.#server = createHttpServer({
+      service: this,
+      logger,
+      connections,
+      tls: credentials.serverOptions(),
+      checkAccess: (request) => checkAccess(request, { tokens: credentials.tokens, exposed }),
+    });
+    reportTlsFailures(this.#server.server, (error, remote, count) =>
+      logger.warn({ remote, count, error: error.toJSON() }, 'connection refused'),
+    );
     this.#link = new LinkServer({
       server: this.#server.server,
       passOn: (socket) => connections.passOn(socket),
       node,
       agent: name,
       heartbeat,
+      ...(config.tls && {
+        certifiedPeer: (socket) => certifiedPeer(socket, new Set(Object.keys(config.peers))),
+      }),
       onControl: (control, handshake) => this.#incoming.accept(control, handshake),
       features,
-      authorizePages: (id, stream, token) => this.#incoming.authorizePages(id, stream, token),
-      authorizePageStream: (id, stream, token) => this.#offers.authorize(id, stream, token),
+      authorizePages: (id, stream, token, peer) => this.#incoming.authorizePages(id, stream, token, peer),
+      authorizePageStream: (id, stream, token, peer) => this.#offers.authorize(id, stream, token, peer),
       onRefused: (error, remote) => logger.warn({ remote, error: error.toJSON() }, 'connection refused'),
     });
   }
 
-  /** Where the agent serves, with the port that it got. */
+  /** Where the agent serves, with the port that it got: that of the unix socket where there is no port. */
   get url(): string {
+    const { listen, tls } = this.#config;
+    if (listen.tcp === null) return `unix:${listen.unix?.path ?? ''}`;
     const { address, port, family } = this.#server.server.address() as AddressInfo;
-    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+    return `${tls ? 'https' : 'http'}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
   /** Makes ready what the first migration would have to wait for. */
@@ -205,6 +251,14 @@ export class Agent implements AgentService {
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
+  }
+
+  /** Takes new certificates and tokens from the files that the configuration names. Throws invalid-request: the former ones stay. */
+  reloadCredentials(): void {
+    this.#credentials.read();
+    const { tls } = this.#credentials;
+    if (tls) (this.#server.server as unknown as TlsServer).setSecureContext(secureContext(tls));
+    this.#logger.info('certificates and tokens were read again');
   }
 
   // -- AgentService
@@ -283,6 +337,8 @@ export class Agent implements AgentService {
   async doctor(): Promise<DoctorReport> {
     const findings = await this.#guests.doctor();
     if (this.#config.lock.disabledForBenchmark === true) findings.unshift(LOCK_DISABLED);
+    if (this.#config.insecurePlaintext) findings.unshift(WITHOUT_TLS);
+    findings.unshift(...this.#credentials.findings());
     const ok = findings.every(({ level }) => level !== 'refusal');
     return { node: this.#config.node, ok, findings };
   }
@@ -401,7 +457,17 @@ export class Agent implements AgentService {
   }
 
   async #listen(): Promise<void> {
-    const { host, port } = this.#config.listen;
+    const { tcp, unix } = this.#config.listen;
+    if (tcp) await this.#listenTo(tcp);
+    else await this.#server.ready();
+    if (unix) {
+      const event = this.#config.tls ? 'secureConnection' : 'connection';
+      this.#unix = await UnixListener.listen(unix.path, (socket) => this.#server.server.emit(event, socket));
+    }
+    this.#logger.info({ url: this.url, ...(unix && { socket: unix.path }) }, 'agent is serving');
+  }
+
+  async #listenTo({ host, port }: { host: string; port: number }): Promise<void> {
     try {
       await this.#server.listen({ host, port });
     } catch (error) {
@@ -410,7 +476,6 @@ export class Agent implements AgentService {
       const text = `the address ${host}:${port} can't be listened on: it ${reason}; choose another one as 'listen'`;
       throw new MigrationError('invalid-request', text, { cause: error });
     }
-    this.#logger.info({ url: this.url }, 'agent is serving');
   }
 
   async #operate(name: string, done: string, operation: () => Promise<void>) {
@@ -482,7 +547,9 @@ export class Agent implements AgentService {
     this.#lock.close();
     const ended = await this.#guests.close();
     if (ended.length > 0) this.#logger.warn({ vms: ended }, 'VMs that live in this agent ended with it');
+    const unixClosed = this.#unix?.close(this.#server.server);
     await this.#server.close();
+    await unixClosed;
     await this.#stateLock.release();
     this.#logger.info('agent has shut down');
   }

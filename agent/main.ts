@@ -6,6 +6,14 @@ import { MigrationError } from '../shared/errors.js';
 import { validate } from '../shared/validate.js';
 import { Agent } from './agent.js';
 
+/** Fields in which a secret could come into the log by mistake. None of the agent's lines is known to have one. */
+const SECRET_FIELDS = ['token', 'pageToken', 'key', 'authorization'].flatMap((field) => [
+  field,
+  `*.${field}`,
+  `*.*.${field}`,
+  `*.*.*.${field}`,
+]);
+
 /**
  * The daemon: reads its configuration, serves until SIGTERM or SIGINT, shuts down in order. Resolves with the exit code.
  * Throws invalid-request for a configuration that is wrong. A second signal ends the process at once.
@@ -16,13 +24,27 @@ export async function runAgent(configFile: string): Promise<number> {
   const destination = pino.destination({ sync: true });
   // A log that can't be written (its reader is gone, its disk full) is no reason to stop guests.
   destination.on('error', () => undefined);
-  const logger = pino({ level: config.log.level, base: { node: config.node } }, destination);
+  const logger = pino(
+    {
+      level: config.log.level,
+      base: { node: config.node },
+      redact: { paths: SECRET_FIELDS, censor: '[secret]' },
+    },
+    destination,
+  );
   // A defect, but ending the process would end guests that have nothing to do with it.
   process.on('unhandledRejection', (error) =>
     logger.error({ err: error }, 'unhandled rejection: please report it'),
   );
   const agent = await Agent.start(config, logger);
   agent.warmUp();
+  process.on('SIGHUP', () => {
+    try {
+      agent.reloadCredentials();
+    } catch (error) {
+      logger.error({ err: error }, 'certificates and tokens could not be read again: the former ones stay');
+    }
+  });
   await new Promise<void>((resolve) => {
     let stopping = false;
     const stop = (signal: NodeJS.Signals) => {

@@ -19,6 +19,12 @@ export const ERROR_CODES = {
     status: 409,
     means: 'the VM or migration is not in a state that allows it',
   },
+  unauthenticated: {
+    retryable: false,
+    status: 401,
+    means: 'no certificate or no token that this agent knows was shown',
+  },
+  'not-allowed': { retryable: false, status: 403, means: 'the role of the token does not allow it' },
   // preflight and prepare
   'unknown-node': {
     retryable: false,
@@ -56,6 +62,11 @@ export const ERROR_CODES = {
   // link and protocol
   'peer-unreachable': { retryable: true, status: 502, means: 'no connection to the peer could be made' },
   'link-lost': { retryable: true, status: 502, means: 'a connection to the peer closed or fell silent' },
+  'peer-untrusted': {
+    retryable: false,
+    status: 502,
+    means: 'a peer did not prove with a certificate which node it is',
+  },
   'version-unsupported': { retryable: false, status: 502, means: 'the peers share no protocol version' },
   'wrong-node': { retryable: false, status: 502, means: 'another node answers at that address' },
   'bad-frame': { retryable: false, status: 502, means: 'a page frame breaks the format or a limit' },

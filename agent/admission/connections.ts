@@ -1,4 +1,5 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { MigrationError } from '../../shared/errors.js';
 import { CountByParty, remoteParty } from './remote-address.js';
@@ -33,6 +34,8 @@ export class Connections {
   readonly #entries = new Map<Socket, Entry>();
   readonly #refused = new Map<Socket, MigrationError>();
   readonly #parties = new CountByParty();
+  /** Sockets of a server with TLS whose handshake is going on, by the address of their other end. */
+  readonly #handshaking = new Map<string, Socket>();
   #closing = false;
 
   constructor(limits: ConnectionLimits) {
@@ -45,7 +48,12 @@ export class Connections {
   }
 
   watch(server: Server): void {
-    server.on('connection', (socket: Socket) => this.#enter(socket));
+    const secure = server instanceof HttpsServer;
+    server.on('connection', (socket: Socket) => {
+      if (secure) this.#handshake(socket);
+      this.#enter(socket);
+    });
+    server.on('secureConnection', (socket: Socket) => this.#secured(socket));
     // Before the request is answered, which may be at once.
     server.prependListener('request', (request: IncomingMessage, response: ServerResponse) =>
       this.#answering(request, response),
@@ -89,7 +97,11 @@ export class Connections {
       this.#refuse(socket, `this agent has ${connections} connections that are all in use`);
       return;
     }
-    const uncount = this.#parties.add(party);
+    this.#count(socket);
+  }
+
+  #count(socket: Socket): void {
+    const uncount = this.#parties.add(remoteParty(socket.remoteAddress));
     const leave = () => {
       uncount();
       this.#entries.delete(socket);
@@ -97,6 +109,29 @@ export class Connections {
     };
     this.#entries.set(socket, { requests: 0, leave });
     socket.once('close', leave);
+  }
+
+  #handshake(socket: Socket): void {
+    const endpoint = endpointOf(socket);
+    this.#handshaking.set(endpoint, socket);
+    socket.once('close', () => {
+      if (this.#handshaking.get(endpoint) === socket) this.#handshaking.delete(endpoint);
+    });
+  }
+
+  /** Over TLS a connection is another object once its handshake is over, which takes the place of the first. */
+  #secured(socket: Socket): void {
+    const raw = this.#handshaking.get(endpointOf(socket));
+    if (!raw) return;
+    const refusal = this.#refused.get(raw);
+    if (refusal) {
+      this.#refused.set(socket, refusal);
+      socket.once('close', () => this.#refused.delete(socket));
+      return;
+    }
+    this.#handshaking.delete(endpointOf(socket));
+    this.#entries.get(raw)?.leave();
+    this.#count(socket);
   }
 
   /** Ends the one that has done nothing for the longest. False if all are being answered. */
@@ -142,4 +177,8 @@ export class Connections {
       this.#entries.set(socket, entry);
     });
   }
+}
+
+function endpointOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }

@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http';
+import type { ServerOptions } from 'node:https';
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import { MigrationError } from '../../shared/errors.js';
 import { Connections } from '../admission/connections.js';
@@ -17,6 +19,10 @@ export interface HttpServerOptions {
   readonly limits?: Partial<ApiLimits>;
   /** Who is connected, where somebody else needs to know it too. */
   readonly connections?: Connections;
+  /** Serves over TLS. */
+  readonly tls?: ServerOptions | null;
+  /** Throws why a request is not served. */
+  readonly checkAccess?: (request: IncomingMessage) => void;
 }
 
 /** How long a client that sent no valid request is told so before its connection ends. ms */
@@ -27,10 +33,12 @@ const LAST_WORDS_MS = 1000;
  * 'upgrade' on its `.server`. `close()` ends event streams and idle connections, and waits for requests under way.
  */
 export function createHttpServer(options: HttpServerOptions): FastifyInstance {
-  const { service, logger } = options;
+  const { service, logger, tls = null, checkAccess } = options;
   const bounds: ApiLimits = { ...API_LIMITS, ...options.limits };
   const connections = options.connections ?? new Connections(bounds);
   const app = Fastify({
+    // Fastify has another type for each kind of server; what differs of them is not used here.
+    ...(tls && ({ https: tls } as object)),
     loggerInstance: logger,
     bodyLimit: bounds.bodyBytes,
     requestTimeout: bounds.requestTimeoutMs,
@@ -64,8 +72,8 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       `this agent serves no ${request.method} ${request.url}: see /v1/status`,
     );
   });
-  // A connection too many is told so. A browser says where a page comes from. No page is served here, so a page that asks is another site's: it must not
-  // stop guests in the name of whoever looks at it.
+  // A connection too many is told so. A browser says where a page comes from. No page is served here, so a page that asks is
+  // another site's: it must not stop guests in the name of whoever looks at it.
   app.addHook('onRequest', (request, reply, done) => {
     const refusal = connections.refusalOf(request.raw.socket);
     if (refusal) {
@@ -75,6 +83,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     if (request.headers.origin !== undefined) {
       throw new MigrationError('invalid-request', 'requests from web pages (header Origin) are refused');
     }
+    checkAccess?.(request.raw);
     done();
   });
   app.addHook('onResponse', (request, reply, done) => {

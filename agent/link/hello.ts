@@ -27,6 +27,11 @@ interface HandshakeOptions {
   timers?: Timers;
 }
 
+export interface TargetHandshakeOptions extends HandshakeOptions {
+  /** The node that the connection is certified for: none but it may say hello. Null: there is no TLS. */
+  certified?: string | null;
+}
+
 export interface SourceHandshakeOptions extends HandshakeOptions {
   /** Id of the node that must answer. */
   to: string;
@@ -91,14 +96,24 @@ export async function greetTarget(
 
 /**
  * The target's part: waits for hello and answers welcome, or an error that it also throws (version-unsupported,
- * wrong-node, same-node, unexpected-message, timeout, link-lost); the connection is closed then.
+ * wrong-node, same-node, peer-untrusted, unexpected-message, timeout, link-lost); the connection is closed then.
  */
-export async function welcomeSource(control: TargetControl, options: HandshakeOptions): Promise<Handshake> {
-  const { node, agent, features = [], versions = PROTOCOL_VERSIONS } = options;
+export async function welcomeSource(
+  control: TargetControl,
+  options: TargetHandshakeOptions,
+): Promise<Handshake> {
+  const { node, agent, features = [], versions = PROTOCOL_VERSIONS, certified = null } = options;
   return handshake(control, 'the source', options, undefined, async (hear) => {
     try {
       const hello: SourceMessage = await hear();
       if (hello.type !== 'hello') throw unexpected('the source', hello.type, 'hello');
+      if (certified !== null && hello.node !== certified) {
+        throw new MigrationError(
+          'peer-untrusted',
+          `the source says that it is node ${hello.node}, and its certificate is that of node ${certified}: ` +
+            'give each agent the certificate of its own node',
+        );
+      }
       if (hello.to !== node) throw wrongNode(node, hello.to);
       if (hello.node === node) {
         throw new MigrationError('same-node', `node ${node} cannot be both source and target`);

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { CLOSE_DONE } from '../../shared/protocol/close-codes.js';
+import type { Credentials } from '../../shared/tls/credentials.js';
 import type { Connection } from './connection.js';
 import { sourceControl } from './control-channel.js';
 import type { HeartbeatOptions } from './heartbeat.js';
@@ -10,6 +11,7 @@ import { greetTarget, type Handshake, type SourceHandshakeOptions } from './hell
 import { CONTROL_PATH, MAX_CONTROL_PAYLOAD, MAX_PAGES_PAYLOAD, PAGES_PATH } from './link-paths.js';
 import type { SourceControl } from './link.js';
 import { PAGE_TOKEN_HEADER } from './page-token.js';
+import { dialFailure, peerTlsOptions } from './peer-identity.js';
 import { refusalOf } from './upgrade-refusal.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
 import { WsConnection } from './ws-connection.js';
@@ -25,6 +27,8 @@ export interface PeerAddress {
   to: string;
   /** Where its agent serves: http://HOST:PORT or https://... */
   url: string;
+  /** What this node shows, and the CA whose certificate of node `to` the peer must show; null: no TLS. */
+  tls?: Credentials | null;
   connectTimeoutMs?: number;
   heartbeat?: HeartbeatOptions;
   timers?: Timers;
@@ -80,6 +84,7 @@ function open(
       return;
     }
     const webSocket = new WebSocket(new URL(path, url.replace(/^http/, 'ws')), {
+      ...(peer.tls && peerTlsOptions(peer.tls, to)),
       headers,
       maxPayload,
       perMessageDeflate: false,
@@ -102,7 +107,7 @@ function open(
     webSocket.on('unexpected-response', (_request: ClientRequest, response: IncomingMessage) => {
       void refusal(response, to, url).then(settle);
     });
-    const failed = (error: Error) => settle(unreachable(reasonOf(error), error));
+    const failed = (error: Error) => settle(dialFailure(error, unreachable));
     webSocket.on('error', failed);
     webSocket.once('open', () => {
       signal?.removeEventListener('abort', abort);
@@ -130,10 +135,4 @@ async function bodyOf(response: IncomingMessage): Promise<string> {
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString();
-}
-
-function reasonOf(error: Error): string {
-  // a name with several addresses fails with one error for each and no message of its own
-  if (error instanceof AggregateError) return error.errors.map((each: Error) => each.message).join('; ');
-  return error.message;
 }

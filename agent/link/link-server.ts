@@ -51,11 +51,12 @@ export const DEFAULT_LINK_LIMITS: LinkLimits = {
   maxPageConnections: 64,
 };
 
-/** Who takes a page connection over that shows this token. */
+/** Who takes a page connection over that shows this token; `peer`: the node that it is certified for, null without TLS. */
 export type AuthorizeStream = (
   migrationId: string,
   stream: number,
   token: string,
+  peer: string | null,
 ) => (connection: Connection) => void;
 
 export interface LinkServerOptions {
@@ -73,6 +74,8 @@ export interface LinkServerOptions {
   heartbeat?: HeartbeatOptions;
   handshakeTimeoutMs?: number;
   timers?: Timers;
+  /** The node that a connection is certified for; throws peer-untrusted. Absent: there is no TLS, and peers are who they say. */
+  certifiedPeer?(socket: Socket): string;
   /** A source has opened a control connection and was welcomed. Takes the channel over. */
   onControl(control: TargetControl, handshake: Handshake): void;
   /**
@@ -146,7 +149,7 @@ export class LinkServer {
     socket.on('error', ignore);
     try {
       this.#options.passOn?.(socket);
-      const accept = this.#route(request, remote);
+      const accept = this.#route(request, socket, remote);
       accept(request, socket, head);
       socket.off('error', ignore);
     } catch (thrown) {
@@ -159,6 +162,7 @@ export class LinkServer {
   /** How to accept the request. Throws why not. */
   #route(
     request: IncomingMessage,
+    socket: Socket,
     remote: string,
   ): (request: IncomingMessage, socket: Socket, head: Buffer) => void {
     const { node } = this.#options;
@@ -167,16 +171,17 @@ export class LinkServer {
       // agents send none; a browser always does, and any web page could make it connect
       throw new MigrationError('invalid-request', 'the peer link is for agents, not for browsers');
     }
+    const peer = this.#options.certifiedPeer?.(socket) ?? null;
     const url = URL.canParse(request.url ?? '', 'http://agent')
       ? new URL(request.url ?? '', 'http://agent')
       : null;
-    if (url?.pathname === CONTROL_PATH) return this.#acceptControl(remote);
-    if (url?.pathname === PAGES_PATH) return this.#acceptPages(url.searchParams, request);
-    if (url?.pathname === PAGE_STREAM_PATH) return this.#acceptPageStream(url.searchParams, request);
+    if (url?.pathname === CONTROL_PATH) return this.#acceptControl(remote, peer);
+    if (url?.pathname === PAGES_PATH) return this.#acceptPages(url.searchParams, request, peer);
+    if (url?.pathname === PAGE_STREAM_PATH) return this.#acceptPageStream(url.searchParams, request, peer);
     throw new MigrationError('not-found', `there is no link at ${url?.pathname ?? 'that address'}`);
   }
 
-  #acceptControl(remote: string) {
+  #acceptControl(remote: string, certified: string | null) {
     const { node, agent, features, versions, handshakeTimeoutMs, timers } = this.#options;
     const limits = this.#limits;
     const party = remoteParty(remote);
@@ -196,6 +201,7 @@ export class LinkServer {
         welcomeSource(control, {
           node,
           agent,
+          certified,
           ...(features && { features }),
           ...(versions && { versions }),
           ...(handshakeTimeoutMs !== undefined && { timeoutMs: handshakeTimeoutMs }),
@@ -219,7 +225,12 @@ export class LinkServer {
   }
 
   /** Whoever takes over the page connection that a request asks for, and the migration's id. Throws why it may not be had. */
-  #authorized(query: URLSearchParams, request: IncomingMessage, authorize: AuthorizeStream) {
+  #authorized(
+    query: URLSearchParams,
+    request: IncomingMessage,
+    peer: string | null,
+    authorize: AuthorizeStream,
+  ) {
     this.#refuseMore('page connections', this.#pageConnections.size, this.#limits.maxPageConnections);
     const migration = MigrationIdSchema.safeParse(query.get('migration'));
     if (!migration.success)
@@ -229,18 +240,18 @@ export class LinkServer {
       throw new MigrationError('invalid-request', `stream: must be 0 to ${MAX_STREAMS - 1}`);
     }
     const token = request.headers[PAGE_TOKEN_HEADER];
-    const take = authorize(migration.data, stream, typeof token === 'string' ? token : '');
+    const take = authorize(migration.data, stream, typeof token === 'string' ? token : '', peer);
     return { take, migration: migration.data };
   }
 
   /** A page stream over plain TCP: past the answer it carries frames, from here to the target. */
-  #acceptPageStream(query: URLSearchParams, request: IncomingMessage) {
+  #acceptPageStream(query: URLSearchParams, request: IncomingMessage, node: string | null) {
     const { authorizePageStream } = this.#options;
     if (!authorizePageStream) throw new MigrationError('not-found', 'there are no page streams here');
     if (request.headers.upgrade !== PAGE_STREAM_PROTOCOL) {
       throw new MigrationError('invalid-request', `Upgrade: must be ${PAGE_STREAM_PROTOCOL}`);
     }
-    const { take, migration } = this.#authorized(query, request, authorizePageStream);
+    const { take, migration } = this.#authorized(query, request, node, authorizePageStream);
     return (_request: IncomingMessage, socket: Socket) => {
       socket.write(
         `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${PAGE_STREAM_PROTOCOL}\r\n\r\n`,
@@ -251,8 +262,9 @@ export class LinkServer {
     };
   }
 
-  #acceptPages(query: URLSearchParams, request: IncomingMessage) {
-    const { take, migration } = this.#authorized(query, request, this.#options.authorizePages);
+  #acceptPages(query: URLSearchParams, request: IncomingMessage, node: string | null) {
+    const { authorizePages } = this.#options;
+    const { take, migration } = this.#authorized(query, request, node, authorizePages);
     const peer = `the source of migration ${migration}`;
     return (request: IncomingMessage, socket: Socket, head: Buffer) => {
       const siphon = new PayloadSiphon(socket);

@@ -1,8 +1,10 @@
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import type { Credentials } from '../../shared/tls/credentials.js';
 import { PAGE_STREAM_PATH, PAGE_STREAM_PROTOCOL } from './link-paths.js';
 import { PAGE_TOKEN_HEADER } from './page-token.js';
+import { dialFailure, peerTlsOptions } from './peer-identity.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
 import { refusalOf } from './upgrade-refusal.js';
 
@@ -40,6 +42,8 @@ export interface TcpPagesOptions {
   readonly url: string;
   /** Names the source in errors. */
   readonly peer: string;
+  /** What this node shows, and the node whose certificate the source must show; null: no TLS. */
+  readonly tls?: PageTls | null;
   readonly migrationId: string;
   readonly stream: number;
   readonly token: string;
@@ -54,6 +58,12 @@ export interface TcpPagesOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Passed to threads. */
+export interface PageTls {
+  readonly credentials: Credentials;
+  readonly node: string;
+}
+
 /** An open stream. */
 export interface TcpPages {
   /** Ends it at once; harmless when repeated. onEnd is not called. */
@@ -61,8 +71,8 @@ export interface TcpPages {
 }
 
 /**
- * Opens one. Rejects with peer-unreachable, timeout, the reason of the signal, or the error with which the source refused. Over https with the
- * certificates that this process trusts.
+ * Opens one. Rejects with peer-unreachable, peer-untrusted, wrong-node, timeout, the reason of the signal, or the error with which the
+ * source refused.
  */
 export function dialTcpPages(options: TcpPagesOptions): Promise<TcpPages> {
   return new Promise((resolve, reject) => {
@@ -101,12 +111,15 @@ class Dial implements TcpPages {
       noDelay: true,
       onread: { buffer: () => this.#space(), callback: (bytes: number) => this.#read(bytes) },
     };
-    this.#socket = secure ? connectTls(where) : connect(where);
+    const { tls } = options;
+    this.#socket = secure
+      ? connectTls({ ...where, ...(tls && peerTlsOptions(tls.credentials, tls.node)) })
+      : connect(where);
     this.#cancelTimeout = timers.after(timeoutMs, () => {
       const text = `${options.peer} did not answer at ${url} within ${timeoutMs} ms`;
       this.#end(this.#answer.length > 0 ? this.#refusal() : new MigrationError('timeout', text));
     });
-    this.#socket.on('error', (error) => this.#end(this.#lost(error.message, error)));
+    this.#socket.on('error', (error) => this.#end(this.#failed(error)));
     this.#socket.on('end', () => this.#ended());
     this.#socket.on('close', () => this.#end(this.#lost('the connection broke')));
     this.#socket.once(secure ? 'secureConnect' : 'connect', () => this.#socket.write(request(options, host)));
@@ -192,6 +205,11 @@ class Dial implements TcpPages {
     const status = /^HTTP\/1\.\d (\d{3})/.exec(text)?.[1] ?? 'none';
     const body = end < 0 ? '' : text.slice(end + END_OF_HEAD.length);
     return refusalOf(body, status, this.#options.peer, this.#options.url);
+  }
+
+  #failed(error: Error): MigrationError {
+    const lost = (reason: string, cause?: unknown) => this.#lost(reason, cause);
+    return this.#state === 'dialling' ? dialFailure(error, lost) : lost(error.message, error);
   }
 
   #lost(reason: string, cause?: unknown): MigrationError {

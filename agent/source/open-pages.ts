@@ -48,7 +48,7 @@ export function openPages(
     stream === 0 || guest.writeLog.capture
       ? Promise.resolve(connection)
       : sendingThreads.adopt(connection, guest.regions, peer);
-  const offer = features.includes(TCP_PAGES_FEATURE) ? offers.offer(id, streams, peer) : null;
+  const offer = features.includes(TCP_PAGES_FEATURE) ? offers.offer(id, streams, to.node) : null;
   return {
     streams,
     token: offer?.token ?? null,

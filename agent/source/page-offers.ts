@@ -14,7 +14,8 @@ export interface PageOffer {
 
 interface Offer {
   readonly token: string;
-  readonly peer: string;
+  /** The node that may open them. */
+  readonly node: string;
   readonly connections: (Connection | undefined)[];
   /** Streams that were open and have ended. */
   readonly ended: Set<number>;
@@ -24,10 +25,10 @@ interface Offer {
 export class PageOffers {
   readonly #offers = new Map<string, Offer>();
 
-  /** Makes `streams` of them welcome, of the target `peer`. */
-  offer(migrationId: string, streams: number, peer: string): PageOffer {
+  /** Makes `streams` of them welcome, of the target `node`. */
+  offer(migrationId: string, streams: number, node: string): PageOffer {
     const connections = Array.from({ length: streams }, () => undefined);
-    const offer: Offer = { token: newPageToken(), peer, connections, ended: new Set() };
+    const offer: Offer = { token: newPageToken(), node, connections, ended: new Set() };
     this.#offers.set(migrationId, offer);
     return {
       token: offer.token,
@@ -48,17 +49,21 @@ export class PageOffers {
     };
   }
 
-  /** For LinkServer: who takes a stream over that was opened. Throws not-found or wrong-state. */
-  authorize(migrationId: string, stream: number, token: string): (connection: Connection) => void {
+  /**
+   * For LinkServer: who takes a stream over that was opened; `peer`: the node that it is certified for, null without TLS. Throws
+   * not-found or wrong-state.
+   */
+  authorize(migrationId: string, stream: number, token: string, peer: string | null) {
     const offer = this.#offers.get(migrationId);
-    if (!offer || !isPageToken(offer.token, token)) {
+    const foreign = peer !== null && peer !== offer?.node;
+    if (!offer || foreign || !isPageToken(offer.token, token)) {
       throw new MigrationError('not-found', 'no migration of that id offers pages for that token');
     }
     if (stream >= offer.connections.length || offer.connections[stream]) {
       const text = `page stream ${stream} of migration ${migrationId} is open already or too many`;
       throw new MigrationError('wrong-state', text);
     }
-    return (connection) => {
+    return (connection: Connection) => {
       offer.connections[stream] = connection;
       connection.onClose(() => {
         if (offer.connections[stream] !== connection) return;
@@ -70,7 +75,8 @@ export class PageOffers {
 }
 
 /** A stream that has ended is a link that was lost: why, the target may be about to say. */
-function missing({ peer, connections, ended }: Offer): MigrationError {
+function missing({ node, connections, ended }: Offer): MigrationError {
+  const peer = `node ${node}`;
   const stream = connections.indexOf(undefined);
   return ended.has(stream)
     ? new MigrationError('link-lost', `page stream ${stream} to ${peer} has ended before it was used`)

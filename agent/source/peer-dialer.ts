@@ -1,4 +1,5 @@
 import { MigrationError } from '../../shared/errors.js';
+import type { Credentials } from '../../shared/tls/credentials.js';
 import { CLOSE_DONE } from '../../shared/protocol/close-codes.js';
 import type { PreflightFinding, SourceMessage } from '../../shared/protocol/messages.js';
 import type { NodeAddress } from '../guest/guest-store.js';
@@ -20,14 +21,17 @@ export class PeerDialer {
   readonly #agent: string;
   readonly #heartbeat: HeartbeatOptions;
   readonly #features: readonly string[];
+  readonly #tls: () => Credentials | null;
 
-  /** `features`: what this side offers beyond the protocol's version. */
+  /** `features`: what this side offers beyond the protocol's version; `tls`: what this node shows now, null where there is no TLS. */
   constructor(options: {
     node: string;
     agent: string;
     heartbeat: HeartbeatOptions;
     features: readonly string[];
+    tls: () => Credentials | null;
   }) {
+    this.#tls = options.tls;
     this.#features = options.features;
     this.#node = options.node;
     this.#agent = options.agent;
@@ -114,6 +118,6 @@ export class PeerDialer {
   }
 
   #address({ node, url }: NodeAddress, signal: AbortSignal) {
-    return { to: node, url, signal, heartbeat: this.#heartbeat };
+    return { to: node, url, tls: this.#tls(), signal, heartbeat: this.#heartbeat };
   }
 }

@@ -7,7 +7,6 @@ import type { GuestStore } from '../guest/guest-store.js';
 import type { ScratchMemory } from '../guest/scratch-memory.js';
 import type { JournalEntry, OwnershipJournal } from '../journal/ownership-journal.js';
 import { connectionError } from '../link/connection-end.js';
-import type { Connection } from '../link/connection.js';
 import { errorMessage } from '../link/error-message.js';
 import type { Handshake } from '../link/hello.js';
 import type { TargetControl } from '../link/link.js';
@@ -174,11 +173,11 @@ export class IncomingMigrations {
   }
 
   /** For LinkServer: who takes a page connection over. Throws not-found or wrong-state. */
-  authorizePages(id: string, stream: number, token: string): (connection: Connection) => void {
+  authorizePages(id: string, stream: number, token: string, peer: string | null) {
     const incoming = this.#active.get(id);
     const pages = incoming?.session.state.name === 'receiving' ? incoming.pages : this.#tests.get(id)?.pages;
     if (!pages) throw notExpected();
-    return pages.authorize(stream, token);
+    return pages.authorize(stream, token, peer);
   }
 
   /** Gives up what is not committed: the guests go on where they are. Waits for what is committed. */

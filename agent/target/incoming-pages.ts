@@ -5,6 +5,7 @@ import type { Connection } from '../link/connection.js';
 import { PAGES_BY_WEBSOCKET } from '../link/link-paths.js';
 import { receivePages } from '../link/page-receiver.js';
 import { isPageToken, newPageToken } from '../link/page-token.js';
+import type { Credentials } from '../../shared/tls/credentials.js';
 import type { LaneThreads } from './lane-threads.js';
 import { type LaneAddress, openLane, type PageLane } from './page-lane.js';
 import type { OpenedStreams, StreamsRequest } from './target-session.js';
@@ -14,6 +15,8 @@ export interface StreamSource {
   /** URL of the source's agent; undefined if this node does not know it, or is not to open streams. */
   readonly url: string | undefined;
   readonly threads: LaneThreads;
+  /** What this node shows there; null: no TLS. */
+  readonly tls: Credentials | null;
 }
 
 export interface IncomingPagesContext extends StreamSource {
@@ -80,11 +83,15 @@ export class IncomingPages {
     return { transport: 'websocket', token, finding };
   }
 
-  /** Who takes a page connection over that the source opens. Throws not-found or wrong-state. */
-  authorize(stream: number, token: string): (connection: Connection) => void {
+  /**
+   * Who takes a page connection over that the source opens; `peer`: the node that it is certified for, null without TLS. Throws
+   * not-found or wrong-state.
+   */
+  authorize(stream: number, token: string, peer: string | null): (connection: Connection) => void {
     const { migration, from, fail } = this.#context;
     const welcome = this.#welcome;
-    if (!welcome || !isPageToken(welcome.token, token)) throw notExpected();
+    const foreign = peer !== null && peer !== from;
+    if (!welcome || foreign || !isPageToken(welcome.token, token)) throw notExpected();
     if (stream >= welcome.request.streams || welcome.open.has(stream)) {
       throw new MigrationError(
         'wrong-state',
@@ -123,9 +130,14 @@ export class IncomingPages {
     request: StreamsRequest,
     signal: AbortSignal,
   ): Promise<void> {
-    const { migration, from } = this.#context;
+    const { migration, from, tls: credentials } = this.#context;
+    const tls = credentials && { credentials, node: from };
     const opening = Array.from({ length: request.streams }, (_, stream) =>
-      this.#openLane({ ...source, peer: `node ${from}`, migrationId: migration, stream }, request, signal),
+      this.#openLane(
+        { ...source, peer: `node ${from}`, tls, migrationId: migration, stream },
+        request,
+        signal,
+      ),
     );
     const settled = await Promise.allSettled(opening);
     const lanes = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));

@@ -3,7 +3,7 @@ import type { VerifyMode } from '../../shared/protocol/messages.js';
 import type { RegionHandle } from '../guest/guest.js';
 import type { PageSink } from '../link/link.js';
 import { streamDecoder } from '../link/page-receiver.js';
-import { dialTcpPages } from '../link/tcp-pages.js';
+import { dialTcpPages, type PageTls } from '../link/tcp-pages.js';
 import type { ReceivedMemory } from './received-memory.js';
 
 /**
@@ -25,6 +25,8 @@ export interface LaneAddress {
   readonly url: string;
   /** Names the source in errors. */
   readonly peer: string;
+  /** Null: no TLS. */
+  readonly tls: PageTls | null;
   readonly migrationId: string;
   readonly stream: number;
   readonly token: string;

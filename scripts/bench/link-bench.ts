@@ -51,6 +51,12 @@ function options(command: Argv<GlobalOptions>) {
       default: '0',
       describe: 'what vmferry is told to limit itself to, like 500mbit; 0: nothing',
     })
+    .option('tls', {
+      type: 'boolean',
+      default: false,
+      conflicts: 'agents',
+      describe: 'the same between two more agents that speak TLS, in turns with those that do not',
+    })
     .option('iperf3', {
       type: 'string',
       requiresArg: true,
@@ -89,7 +95,7 @@ export const linkBench = {
   describe: 'how fast pages get from memory to memory, agent to agent, beside iperf3',
   options,
   run: async (args: LinkArgs, session: Session) => {
-    const { link, memory, size, rounds, streams, bandwidth, runs } = args;
+    const { link, memory, size, rounds, streams, bandwidth, runs, tls } = args;
     const links = linksOf(link);
     const { shape } = LinkTestSchema;
     // Before anything is started.
@@ -119,12 +125,17 @@ export const linkBench = {
         rounds,
         streams,
         bandwidth,
+        tls,
         ...(args.iperf3 !== undefined && { iperf3: args.iperf3 }),
       },
       run: async (bed, setting, say): Promise<LinkReport> => {
         const iperf3 = foreign ?? (bed.local ? await startIperf3(...bed.local.hosts) : null);
         try {
-          const tests = memories.map((kind) => linkTest(bed, { ...request, memory: kind }));
+          const secure = tls ? await bed.local?.startNodes(['a-tls', 'b-tls'], {}, true) : undefined;
+          const tests = memories.flatMap((kind) => [
+            linkTest(bed.nodes, { ...request, memory: kind }),
+            ...(secure ? [linkTest(secure, { ...request, memory: kind }, ', TLS')] : []),
+          ]);
           const contenders = [
             ...tests,
             ...(iperf3 ? iperf3Contenders(iperf3, request.bytes * request.rounds) : []),
@@ -164,13 +175,14 @@ async function inTurns(
 
 /** A run's rate is the median of its rounds but the first, in which memory is touched for the first time. */
 function linkTest(
-  { nodes: [from, to] }: TestBed,
+  [from, to]: TestBed['nodes'],
   given: object & { memory: string },
+  how = '',
 ): Contender & { last(): string } {
   const request = validate(LinkTestSchema, { ...given, to: to.node }, 'invalid-request', 'the link test');
   let latest: LinkTestResult | undefined;
   return {
-    name: `vmferry, ${given.memory}`,
+    name: `vmferry, ${given.memory}${how}`,
     last: () => {
       if (!latest) return 'not run';
       const { transport, used, open, reason } = latest.streams;

@@ -1,6 +1,7 @@
 import { AgentClient } from '../cli/agent-client.js';
 import { ALLOW_ALL_FILES, startAgents } from '../lab/agent-process.js';
 import { buildLinuxGuest } from '../lab/guests/linux/linux-guest.js';
+import { labTls } from '../lab/lab-certificates.js';
 import { LabNetwork } from '../lab/lab-network.js';
 import { RunFolders } from '../lab/run-folders.js';
 import type { LinkFacts } from './bench-report.js';
@@ -38,8 +39,8 @@ export interface TestBed {
 export interface LocalBed {
   readonly hosts: Pair<BenchHost>;
   readonly folders: RunFolders;
-  /** Starts two more agents on the same hosts, with other settings. */
-  startNodes(names: Pair<string>, settings: object): Promise<Pair<BenchNode>>;
+  /** Starts two more agents on the same hosts, with other settings; behind TLS with certificates of their own if `secure`. */
+  startNodes(names: Pair<string>, settings: object, secure?: boolean): Promise<Pair<BenchNode>>;
   /** Builds the first file system of the Linux guest, once. */
   linuxGuest(): Promise<string>;
 }
@@ -61,16 +62,21 @@ export async function localBed(lab: boolean): Promise<TestBed> {
   try {
     network = lab ? await LabNetwork.create(NODES) : null;
     const placeOf = placesOf(network);
-    const startNodes = async (names: Pair<string>, settings: object): Promise<Pair<BenchNode>> => {
+    const startNodes = async (names: Pair<string>, settings: object, secure = false) => {
+      const hostsOf = (name: string) => {
+        const { host, apiHost = host } = placeOf?.(names, name) ?? { host: '127.0.0.1' };
+        return [apiHost];
+      };
+      const tls = secure ? await labTls(folders.files, names, hostsOf) : null;
       const qemu = { memoryDirectory: folders.memory, allow: ALLOW_ALL_FILES };
       const all = { guestMemory: GUEST_MEMORY, qemu, ...settings };
       const started = await startAgents(
         names,
         folders.files,
-        all,
+        tls ? (node: string) => ({ ...all, ...tls.settings(node) }) : all,
         placeOf && ((name) => placeOf(names, name)),
       );
-      return pair(started.map(({ node, url }) => ({ node, client: new AgentClient(url) })));
+      return pair(started.map(({ node, url }) => ({ node, client: new AgentClient(url, tls?.access) })));
     };
     let initrd: Promise<string> | undefined;
     const local: LocalBed = {

@@ -20,13 +20,17 @@ import type {
 import { isErrorCode, MigrationError, type ErrorBody } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import type { z } from 'zod';
+import { type AccessOptions, type AgentConnection, connectionTo } from './agent-connection.js';
 import { readEventStream } from './event-stream.js';
+import { tlsReason } from '../../shared/tls/tls-reason.js';
 
 export type MigrationRequest = z.output<typeof StartMigrationSchema>;
 
 /** Failures of fetch() before the request was sent: by the code of its cause. */
 const NOT_CONNECTED = new Map([
   ['ECONNREFUSED', 'the connection is refused'],
+  ['ENOENT', 'there is no such socket'],
+  ['EACCES', 'only the user of the agent may use that socket'],
   ['ENOTFOUND', 'the host is not known'],
   ['EAI_AGAIN', 'the host name could not be looked up'],
   ['EHOSTUNREACH', 'the host cannot be reached'],
@@ -42,9 +46,19 @@ const NOT_CONNECTED = new Map([
 export class AgentClient {
   /** Without a slash at the end. */
   readonly url: string;
+  readonly #access: AccessOptions;
+  readonly #connection: AgentConnection;
 
-  constructor(url: string) {
+  /** `url`: http://, https:// or unix:/PATH. */
+  constructor(url: string, access: AccessOptions = {}) {
     this.url = url.replace(/\/+$/, '');
+    this.#access = access;
+    this.#connection = connectionTo(this.url, access);
+  }
+
+  /** Another agent, asked as this one. */
+  other(url: string): AgentClient {
+    return new AgentClient(url, this.#access);
   }
 
   async status(): Promise<StatusReport> {
@@ -183,7 +197,7 @@ export class AgentClient {
   async #fetch(path: string, init: RequestInit): Promise<Response> {
     let response: Response;
     try {
-      response = await fetch(this.url + path, init);
+      response = await this.#connection.fetch(this.#connection.base + path, init);
     } catch (thrown) {
       throw this.#connectionError(thrown);
     }
@@ -198,13 +212,20 @@ export class AgentClient {
   }
 
   #connectionError(thrown: unknown): MigrationError {
+    if (thrown instanceof MigrationError) return thrown;
     // fetch() says 'fetch failed' and has the reason in its cause
     const cause = thrown instanceof Error ? thrown.cause : undefined;
     const code =
       cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.message) : String(thrown);
+    const untrusted = tlsReason(cause);
+    if (untrusted !== undefined) {
+      return new MigrationError('peer-untrusted', `agent at ${this.url}: ${untrusted}`, { cause: thrown });
+    }
     const reason = NOT_CONNECTED.get(code);
     if (reason === undefined) {
-      return new MigrationError('link-lost', `agent at ${this.url}: the connection broke (${code})`, {
+      const remedy = this.url.startsWith('http:') ? '; with TLS an address begins with https://' : '';
+      const text = `agent at ${this.url}: the connection broke (${code})${remedy}`;
+      return new MigrationError('link-lost', text, {
         cause: thrown,
       });
     }

@@ -10,11 +10,12 @@ import { Output } from './output.js';
 import type { GlobalOptions, Run, Terminal } from './session.js';
 import { doctorCommand } from './doctor-command.js';
 import { statusCommands } from './status-commands.js';
+import { tokenCommand } from './token-command.js';
 import { vmCommands } from './vm-commands.js';
 
 export const DEFAULT_AGENT_URL = 'http://127.0.0.1:7800';
 
-const COMMANDS = ['agent', 'vm', 'migrate', 'status', 'queue', 'limit', 'cancel', 'doctor', 'bench'];
+const COMMANDS = ['agent', 'vm', 'migrate', 'status', 'queue', 'limit', 'cancel', 'doctor', 'token', 'bench'];
 
 const EPILOGUE = `Exit codes: 0 done; 1 the operation failed and the VM is where it was; 2 wrong usage;
 3 refused by preflight; 4 cancelled; 5 outcome unknown, an operator is needed.`;
@@ -25,7 +26,8 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
   const run: Run = async (options, action) => {
     const output = new Output(terminal.stdout, terminal.stderr, options.json);
     try {
-      const client = new AgentClient(agentUrl(options.agent));
+      const { 'token-file': tokenFile, ca, certificate, key } = options;
+      const client = new AgentClient(agentUrl(options.agent), { tokenFile, ca, certificate, key });
       exitCode = await action({ terminal, output, client });
     } catch (thrown) {
       const error = toMigrationError(thrown);
@@ -61,11 +63,15 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
     .usage('$0 COMMAND\n\nMoves running virtual machines from one host to another.')
     .option('agent', {
       type: 'string',
-      describe: 'URL of the agent to ask (or the environment variable VMFERRY_AGENT)',
+      describe: 'URL of the agent to ask, or unix:/PATH (or the environment variable VMFERRY_AGENT)',
       default: process.env.VMFERRY_AGENT ?? DEFAULT_AGENT_URL,
       requiresArg: true,
     })
     .option('json', { type: 'boolean', describe: 'print one JSON document', default: false })
+    .option('token-file', fileOption('the token for the API', 'VMFERRY_TOKEN_FILE'))
+    .option('ca', fileOption('the CA of the agents, for https', 'VMFERRY_CA'))
+    .option('certificate', fileOption('your certificate, for https', 'VMFERRY_CERTIFICATE'))
+    .option('key', fileOption('the key of your certificate', 'VMFERRY_KEY'))
     // the last of two wins; names like 007 and 1e3 are names
     .parserConfiguration({
       'duplicate-arguments-array': false,
@@ -83,27 +89,45 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
     .fail((message: string | null, error: Error | undefined) => {
       throw error ?? new UsageError(message ?? 'the command line is not understood');
     });
-  return [agentCommand, vmCommands, migrateCommand, statusCommands, doctorCommand, benchCommand].reduce(
-    (commands, add) => add(commands, run),
-    globals,
-  );
+  return [
+    agentCommand,
+    vmCommands,
+    migrateCommand,
+    statusCommands,
+    doctorCommand,
+    tokenCommand,
+    benchCommand,
+  ].reduce((commands, add) => add(commands, run), globals);
+}
+
+/** A file that proves who asks. Its name may be in the environment, never what is in it. */
+function fileOption(what: string, variable: string) {
+  const describe = `file with ${what} (or ${variable})`;
+  return {
+    type: 'string',
+    requiresArg: true,
+    describe,
+    default: process.env[variable],
+    defaultDescription: ' ',
+  } as const;
 }
 
 /** The words of the line that name a command with a help of its own. */
 function helpPath(args: readonly string[]): string {
   const [group, command] = args.filter((arg) => /^[a-z]+$/.test(arg));
   if (group === undefined || !COMMANDS.includes(group)) return '';
-  return (group === 'vm' || group === 'bench') && command !== undefined
+  return (group === 'vm' || group === 'token' || group === 'bench') && command !== undefined
     ? `${group} ${command} `
     : `${group} `;
 }
 
 function agentUrl(text: string): string {
+  if (/^unix:\/./.test(text)) return text;
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
     throw new MigrationError(
       'invalid-request',
-      `agent '${text}' is no URL. Write it like ${DEFAULT_AGENT_URL}`,
+      `agent '${text}' is no URL. Write it like ${DEFAULT_AGENT_URL} or unix:/run/vmferry.sock`,
     );
   }
   return url.href;

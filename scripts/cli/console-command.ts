@@ -3,7 +3,6 @@ import type { Writable } from 'node:stream';
 import type { Argv } from 'yargs';
 import { EXIT } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
-import { AgentClient } from './agent-client.js';
 import { followConsole } from './console-follow.js';
 import { forwardInput } from './console-input.js';
 import type { ExitCode } from './exit-code.js';
@@ -85,7 +84,7 @@ async function attach(session: Session, name: string, position: number, input: b
       name,
       position,
       write: async (bytes) => await writeAll(terminal.stdout, bytes),
-      connect: (url) => (client = new AgentClient(url)),
+      connect: (url) => (client = client.other(url)),
       remark: (line) => output.remark(line),
       signal: leaving.signal,
     });

@@ -1,7 +1,7 @@
 import type { Argv } from 'yargs';
 import { type DoctorReport, EXIT } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
-import { AgentClient } from './agent-client.js';
+import type { AgentClient } from './agent-client.js';
 import { findingLines } from './finding-lines.js';
 import type { GlobalOptions, Run } from './session.js';
 
@@ -22,8 +22,7 @@ export function doctorCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Global
     async (args) => {
       await run(args, async ({ client, output }) => {
         const reports = [await client.doctor()];
-        if (args.to !== undefined)
-          reports.push(await new AgentClient(await peerUrl(client, args.to)).doctor());
+        if (args.to !== undefined) reports.push(await client.other(await peerUrl(client, args.to)).doctor());
         output.result(reports, () => reports.map(reportText).join('\n\n'));
         return reports.every(({ ok }) => ok) ? EXIT.done : EXIT.refused;
       });

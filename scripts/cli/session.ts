@@ -19,6 +19,10 @@ export interface Terminal {
 export interface GlobalOptions {
   agent: string;
   json: boolean;
+  'token-file': string | undefined;
+  ca: string | undefined;
+  certificate: string | undefined;
+  key: string | undefined;
 }
 
 /** What a command works with. */

@@ -20,6 +20,7 @@ export const CLOSE_CODES = {
   'too-late': 4013,
   'shutting-down': 4014,
   internal: 4015,
+  'peer-untrusted': 4016,
   'lock-lost': 4020,
   'not-converging': 4021,
   'verify-mismatch': 4022,
@@ -43,6 +44,8 @@ export const CLOSE_CODES = {
   'not-found': 4043,
   'name-taken': 4044,
   'wrong-state': 4045,
+  unauthenticated: 4046,
+  'not-allowed': 4047,
 } as const satisfies Record<ErrorCode, number>;
 
 /** The connection has served its purpose. */

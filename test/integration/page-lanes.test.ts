@@ -108,7 +108,7 @@ function laneThreads(t: Test, most = 1): LaneThreads {
 
 function request(url: string, region: Region, more: Partial<LaneRequest> = {}): LaneRequest {
   return {
-    ...{ url, peer: 'node node-a', migrationId: MIGRATION, stream: 1, token: TOKEN },
+    ...{ url, peer: 'node node-a', tls: null, migrationId: MIGRATION, stream: 1, token: TOKEN },
     ...{ regions: [region.handle!], verify: 'off', applied: null },
     ...more,
   };
@@ -443,7 +443,14 @@ void t.test('a lane of this thread, too, is sealed between two frames alone', as
   })([]);
   let arrived: () => void = () => undefined;
   const some = new Promise<void>((resolve) => (arrived = resolve));
-  const address = { url: source.url, peer: 'node node-a', migrationId: MIGRATION, stream: 0, token: TOKEN };
+  const address = {
+    url: source.url,
+    peer: 'node node-a',
+    tls: null,
+    migrationId: MIGRATION,
+    stream: 0,
+    token: TOKEN,
+  };
   const stream = source.next();
   const lane = await openLane(address, memory, sink, () => undefined, NEVER);
   await lane.seal();

@@ -73,9 +73,9 @@ async function refusal(dial: Promise<unknown>): Promise<MigrationError> {
 /** A source with one offer of pages. */
 async function startSource(t: Test, streams: number, options: Partial<LinkServerOptions> = {}) {
   const offers = new PageOffers();
-  const offer = offers.offer(MIGRATION, streams, 'node node-b');
+  const offer = offers.offer(MIGRATION, streams, 'node-b');
   const endpoint = await startEndpoint({
-    authorizePageStream: (id, stream, token) => offers.authorize(id, stream, token),
+    authorizePageStream: (id, stream, token, peer) => offers.authorize(id, stream, token, peer),
     ...options,
   });
   t.teardown(() => endpoint.stop());

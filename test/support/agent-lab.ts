@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { AgentClient } from '../../scripts/cli/agent-client.js';
+import type { AccessOptions } from '../../scripts/cli/agent-connection.js';
 import {
   type AgentPlace,
   type AgentProcess,
@@ -40,6 +41,8 @@ export function definitionOf(guest: Guest) {
 export class AgentLab {
   readonly directory: string;
   readonly #agents = new Map<string, AgentProcess>();
+  /** How the agents are asked. */
+  access: AccessOptions = {};
 
   /** `settings`: what else is in the configuration, of all or of each node. */
   static async start(
@@ -71,7 +74,7 @@ export class AgentLab {
   }
 
   client(node: string): AgentClient {
-    return new AgentClient(this.agent(node).url);
+    return new AgentClient(this.agent(node).url, this.access);
   }
 
   /** Starts the agent of a node that has ended again, at the same address with the same state. */

@@ -48,7 +48,7 @@ async function node(t: Test, onMake?: (guest: HostedArrayGuest) => void) {
   const incoming = new IncomingMigrations({
     ...{ node: 'b', guests, lock, journal, logger, timers },
     scratchMemory: () => Promise.reject(new Error('there is none')),
-    streamsFrom: () => ({ url: undefined, threads: new LaneThreads(0) }),
+    streamsFrom: () => ({ url: undefined, tls: null, threads: new LaneThreads(0) }),
   });
 
   function connect(migrationId: string, from = 'a'): Source {
@@ -236,10 +236,10 @@ void t.test('no pages for a migration that is being given up', async (t) => {
   });
   const source = b.connect('m-1');
   const token = await prepared(source);
-  const take = b.incoming.authorizePages('m-1', 0, token);
+  const take = b.incoming.authorizePages('m-1', 0, token, null);
   source.say(ABORT);
   await source.hear('aborted');
-  t.throws(() => b.incoming.authorizePages('m-1', 0, token), { code: 'not-found' });
+  t.throws(() => b.incoming.authorizePages('m-1', 0, token, null), { code: 'not-found' });
   t.throws(() => take(connectedPair()[1]), { code: 'wrong-state' }, 'nor where it was admitted just before');
   destroy();
   await source.closed;
@@ -265,7 +265,7 @@ void t.test('a source whose turn it is must not be silent', async (t) => {
     const source = b.connect('m-3');
     const token = await prepared(source);
     const [sending, receiving] = connectedPair();
-    b.incoming.authorizePages('m-3', 0, token)(receiving);
+    b.incoming.authorizePages('m-3', 0, token, null)(receiving);
     const zeros = encodeZeroPages({ region: 0, firstPage: 0, pageCount: 1 });
     for (let i = 0; i < 8; i += 1) {
       await b.timers.advance(SILENT_SOURCE_MS / 2);
@@ -292,7 +292,7 @@ void t.test('a source whose turn it is must not be silent', async (t) => {
     const source = b.connect('m-6');
     const token = await prepared(source);
     const [sending, receiving] = connectedPair();
-    b.incoming.authorizePages('m-6', 0, token)(receiving);
+    b.incoming.authorizePages('m-6', 0, token, null)(receiving);
     await sending.send(encodePagesHeader({ region: 0, firstPage: 0, pageCount: 256 }));
     for (let second = 0; second < 2 * (SILENT_SOURCE_MS / 1000) && b.lock.holder === 'm-6'; second += 1) {
       await sending.send(Uint8Array.of(second)).catch(() => undefined);

@@ -1,0 +1,58 @@
+import type { IncomingMessage } from 'node:http';
+import { TLSSocket } from 'node:tls';
+import type { ApiTokens, Role } from '../../shared/api-tokens.js';
+import { MigrationError } from '../../shared/errors.js';
+import { checkCertified } from '../link/peer-identity.js';
+
+/** How a listener's callers are told apart. */
+export interface AccessRules {
+  /** Null: callers need none. */
+  readonly tokens: ApiTokens | null;
+  /** Whether others than users of this host can connect to the port, and connections there are to be trusted no further than they prove. */
+  readonly exposed: boolean;
+}
+
+const BEARER = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i;
+
+/** Methods that change nothing. */
+const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
+
+/**
+ * Whether a request may be served. Over TLS the caller has a certificate of the cluster's CA. Where tokens are configured each request has
+ * one whose role covers it: `read` to look, `operate` for the rest. Over TLS to an address beyond this host a token is
+ * needed in any case: a certificate alone, which every node has, operates nothing. Throws unauthenticated or not-allowed.
+ */
+export function checkAccess(request: IncomingMessage, { tokens, exposed }: AccessRules): void {
+  const { socket, method = '' } = request;
+  const overTls = socket instanceof TLSSocket;
+  if (overTls) checkCertified(socket, 'unauthenticated');
+  if (tokens === null) {
+    if (!overTls || !exposed) return;
+    throw new MigrationError(
+      'unauthenticated',
+      "this agent has no tokens, without which its API serves only this host's own callers: name a file of them as 'tokens' " +
+        'in its configuration, or use its unix socket',
+    );
+  }
+  const needed: Role = READING.has(method) ? 'read' : 'operate';
+  const { authorization } = request.headers;
+  if (authorization === undefined) {
+    throw new MigrationError(
+      'unauthenticated',
+      "the request has no token: give one with --token-file or VMFERRY_TOKEN_FILE ('Authorization: Bearer TOKEN')",
+    );
+  }
+  const holder = tokens.find(BEARER.exec(authorization)?.[1] ?? '');
+  if (holder === null) {
+    throw new MigrationError(
+      'unauthenticated',
+      "the token is none of those in this agent's file of tokens: add the line of it that 'vmferry token create' printed",
+    );
+  }
+  if (needed === 'operate' && holder.role !== 'operate') {
+    throw new MigrationError(
+      'not-allowed',
+      `the token of ${holder.name} has the role '${holder.role}', and this needs 'operate': use another token`,
+    );
+  }
+}

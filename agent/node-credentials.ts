@@ -1,0 +1,85 @@
+import type { ServerOptions } from 'node:https';
+import type { X509Certificate } from 'node:crypto';
+import { constants } from 'node:crypto';
+import { ApiTokens } from '../shared/api-tokens.js';
+import type { AgentConfig } from '../shared/config.js';
+import type { PreflightFinding } from '../shared/protocol/messages.js';
+import {
+  type Credentials,
+  checkNodeCertificate,
+  readCredentials,
+  secureContext,
+} from '../shared/tls/credentials.js';
+
+/** Time for a TLS handshake; bounds what somebody who shows no certificate can hold. ms */
+export const TLS_HANDSHAKE_TIMEOUT_MS = 5000;
+
+/** A certificate that ends sooner is to be renewed. ms */
+const EXPIRY_NOTICE_MS = 30 * 86_400_000;
+
+/** What a node proves itself with and knows callers by: read at the start, and again on SIGHUP. Never to be logged as it is. */
+export class NodeCredentials {
+  readonly #config: Pick<AgentConfig, 'node' | 'tls' | 'tokens'>;
+  #tls: (Credentials & { readonly leaf: X509Certificate }) | null = null;
+  #tokens: ApiTokens | null = null;
+
+  /** Throws invalid-request, naming the file, the reason and the remedy. */
+  constructor(config: Pick<AgentConfig, 'node' | 'tls' | 'tokens'>) {
+    this.#config = config;
+    this.read();
+  }
+
+  get tls(): Credentials | null {
+    if (!this.#tls) return null;
+    const { certificate, key, ca } = this.#tls;
+    return { certificate, key, ca };
+  }
+
+  get tokens(): ApiTokens | null {
+    return this.#tokens;
+  }
+
+  /** Reads the files again: all of them are taken, or none. Throws as the constructor. */
+  read(): void {
+    const { node, tls: files, tokens } = this.#config;
+    let tls = null;
+    if (files) {
+      tls = readCredentials(files, { certificate: "'tls.certificate'", key: "'tls.key'", ca: "'tls.ca'" });
+      checkNodeCertificate(tls.leaf, node, files.certificate);
+    }
+    const read = tokens === undefined ? null : ApiTokens.read(tokens);
+    this.#tls = tls;
+    this.#tokens = read;
+  }
+
+  /** With what the port is served; null: without TLS. */
+  serverOptions(): ServerOptions | null {
+    const { tls } = this;
+    return (
+      tls && {
+        ...secureContext(tls),
+        requestCert: true,
+        // Who shows none, or another CA's, is told so by an answer of HTTP; see checkCertified().
+        rejectUnauthorized: false,
+        handshakeTimeout: TLS_HANDSHAKE_TIMEOUT_MS,
+        // No session is taken up again: each connection shows its certificate anew.
+        secureOptions: constants.SSL_OP_NO_TICKET,
+      }
+    );
+  }
+
+  /** For `doctor`. */
+  findings(now: Date = new Date()): PreflightFinding[] {
+    const { node } = this.#config;
+    if (!this.#tls) return [];
+    const { validTo } = this.#tls.leaf;
+    const left = new Date(validTo).getTime() - now.getTime();
+    if (left > EXPIRY_NOTICE_MS) return [];
+    const message =
+      left > 0
+        ? `the certificate of node ${node} expires on ${validTo}`
+        : `the certificate of node ${node} expired on ${validTo}: no peer accepts it`;
+    const remedy = 'renew it, and send the agent SIGHUP';
+    return [{ level: left > 0 ? 'warning' : 'refusal', code: 'certificate-expires', message, remedy }];
+  }
+}
