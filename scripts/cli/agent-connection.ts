@@ -45,10 +45,10 @@ async function open(url: string, access: AccessOptions) {
     pipelining: 0,
   });
   return async (target: string, init: RequestInit) =>
-    (await dispatchedFetch(target, {
+    await dispatchedFetch(target, {
       ...(withToken(init) as unknown as DispatchedInit),
       dispatcher,
-    })) as unknown as Response;
+    });
 }
 
 function tlsOf({ ca, certificate, key }: AccessOptions): object {

@@ -198,10 +198,7 @@ await t.test('how a migration ends is the exit code', async (t) => {
 
 await t.test('a start that is refused, a dry run, a detached start', async (t) => {
   const { service, vmferry } = await agent(t);
-  t.match(await vmferry('migrate nope --to b'), {
-    exitCode: EXIT.refused,
-    stderr: /'nonsense' is not defined/,
-  });
+  t.match(await vmferry('migrate nope --to b'), { exitCode: EXIT.refused, stderr: /'nope' is not defined/ });
   t.match(await vmferry('migrate web-1 --to b --dry-run'), {
     exitCode: EXIT.done,
     stdout: /can move from a to b/,
@@ -301,7 +298,7 @@ await t.test('a console, wherever its VM goes', async (t) => {
     text: 'hello world\n',
   });
   t.match(await a.vmferry('vm console web-1 --json'), { exitCode: EXIT.usage, stderr: /--no-follow/ });
-  t.match(await a.vmferry('vm console nope'), { exitCode: EXIT.failed, stderr: /'nonsense' is not defined/ });
+  t.match(await a.vmferry('vm console nope'), { exitCode: EXIT.failed, stderr: /'nope' is not defined/ });
 });
 
 await t.test('input reaches the VM, and Ctrl-] leaves', async (t) => {
@@ -331,7 +328,7 @@ await t.test('what is wrong with the line is said, with exit code 2', async (t) 
     ['migrate web-1 --to b --verify maybe', /Choices: "off", "after", "strict"/],
     ['migrate web-1 --to b --streams 99', /options\.streams/],
     ['migrate web-1 --to b --dry-run --detach', /mutually exclusive/],
-    ['status --agent nope', /agent 'nonsense' is no URL/],
+    ['status --agent nope', /agent 'nope' is no URL/],
     ['vm define /nowhere.yaml', /\/nowhere\.yaml: there is no such file/],
   ];
   for (const [line, words] of cases) {

@@ -42,12 +42,14 @@ await t.test('a unix socket serves the API, to its owner alone, and goes with it
     message: /agent\.sock can't be listened on: another program serves it; end that program/,
   });
   // Neither a stream that is followed, nor a client that has said nothing keeps the agent from ending.
-  const following = client.followConsole('web', 0, new AbortController().signal).next();
-  following.catch(() => undefined);
+  const printed = client.followConsole('web', 0, new AbortController().signal);
+  const following = printed.next().catch(() => undefined);
   const silent = connect(socket);
   await once(silent, 'connect');
   await client.status();
   await agent.close();
+  await following;
+  await printed.return(null);
   t.notOk(existsSync(socket));
 });
 
