@@ -45,6 +45,7 @@ import { reportTlsFailures } from './link/tls-failures.js';
 import { LEASE_GRACE_MS, NodeLock } from './lock/node-lock.js';
 import { NodeCredentials } from './node-credentials.js';
 import { processFigures } from './process-figures.js';
+import { makePrivateDirectory } from './system/private-directory.js';
 import { Farewells } from './source/farewells.js';
 import { holdOpenQuestions, OpenQuestions } from './source/open-questions.js';
 import { reportOutcome, type ResolveContext, resolveOutcome } from './source/resolve-outcome.js';
@@ -105,6 +106,7 @@ export class Agent implements AgentService {
     const credentials = new NodeCredentials(config);
     const stateLock = await lockStateDirectory(config.stateDirectory);
     try {
+      if (config.runDirectory) await makePrivateDirectory(config.runDirectory, 'run directory');
       const journal = await OwnershipJournal.open(join(config.stateDirectory, 'journal'));
       const guests = await GuestStore.open({
         node: config.node,

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, realpath } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { MigrationError } from '../../shared/errors.js';
+import { makePrivateDirectory } from '../system/private-directory.js';
 
 /** Holds a state directory; released when the process ends, however it does. */
 export interface StateDirectoryLock {
@@ -12,15 +13,10 @@ export interface StateDirectoryLock {
 /**
  * Creates the state directory if need be, and takes it for this agent alone: two agents that own the same VMs would be
  * two owners. The lock is an abstract unix socket named after the directory, which Linux frees with the process, so
- * that a killed agent leaves nothing to clear away. Throws wrong-state if another agent has it.
+ * that a killed agent leaves nothing to clear away. Throws wrong-state if another agent has it, and what makePrivateDirectory() does.
  */
 export async function lockStateDirectory(directory: string): Promise<StateDirectoryLock> {
-  try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    const text = `the state directory ${directory} can't be made: ${(error as Error).message}; name another one`;
-    throw new MigrationError('invalid-request', text, { cause: error });
-  }
+  await makePrivateDirectory(directory, 'state directory');
   const name = createHash('sha256')
     .update(await realpath(directory))
     .digest('hex');
