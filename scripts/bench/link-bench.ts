@@ -53,7 +53,6 @@ function options(command: Argv<GlobalOptions>) {
     })
     .option('tls', {
       type: 'boolean',
-      default: false,
       conflicts: 'agents',
       describe: 'the same between two more agents that speak TLS, in turns with those that do not',
     })
@@ -95,7 +94,7 @@ export const linkBench = {
   describe: 'how fast pages get from memory to memory, agent to agent, beside iperf3',
   options,
   run: async (args: LinkArgs, session: Session) => {
-    const { link, memory, size, rounds, streams, bandwidth, runs, tls } = args;
+    const { link, memory, size, rounds, streams, bandwidth, runs, tls = false } = args;
     const links = linksOf(link);
     const { shape } = LinkTestSchema;
     // Before anything is started.
