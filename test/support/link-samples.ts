@@ -50,6 +50,7 @@ export const SOURCE_SAMPLES: readonly SourceMessage[] = [
   { type: 'commit' },
   { type: 'abort', code: 'cancelled', message: 'cancelled by the operator' },
   { type: 'ask' },
+  { type: 'settled' },
 ];
 
 export const TARGET_SAMPLES: readonly TargetMessage[] = [
@@ -72,6 +73,7 @@ export const TARGET_SAMPLES: readonly TargetMessage[] = [
   { type: 'ready', loadMs: 1.5 },
   { type: 'running', resumeMs: 0.25, resumedAt: 1_767_225_600_000.5, failure: null },
   { type: 'aborted' },
+  { type: 'forgotten' },
   { type: 'answer', outcome: 'committed' },
   { type: 'error', code: 'wrong-node', message: 'node c answers where b was meant', retryable: false },
 ];
