@@ -15,7 +15,7 @@ export const otherNode = (node: NodeName): NodeName => (node === 'a' ? 'b' : 'a'
 
 /** Short, so that faults are noticed soon; long enough for a host that others use as well. */
 const SETTINGS = { lock: { grace: '500ms' }, log: { level: 'debug' } };
-const HEARTBEAT = { heartbeat: '100ms', silence: '1500ms' };
+const HEARTBEAT = { heartbeat: '100ms', silence: '4s' };
 
 /** Two agents in processes of their own that reach each other by nothing but a link that can be made to fail. */
 export class FaultPair {

@@ -69,7 +69,7 @@ export type StepMessage = keyof typeof STEP_MESSAGES;
 const PHASES = ['queued', 'preparing', 'copying', 'switching-over', 'committing', 'completing'] as const;
 
 /** Longest that something stays wrong, as a rule. ms */
-const LONG_MS = 2_500;
+const LONG_MS = 5_500;
 
 /** Longer than what is waited for an answer before the outcome counts as unknown. ms */
 const OUTAGE_MS = 36_000;
