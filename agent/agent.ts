@@ -45,7 +45,6 @@ import { reportTlsFailures } from './link/tls-failures.js';
 import { LEASE_GRACE_MS, NodeLock } from './lock/node-lock.js';
 import { NodeCredentials } from './node-credentials.js';
 import { processFigures } from './process-figures.js';
-import { makePrivateDirectory } from './system/private-directory.js';
 import { Farewells } from './source/farewells.js';
 import { holdOpenQuestions, OpenQuestions } from './source/open-questions.js';
 import { reportOutcome, type ResolveContext, resolveOutcome } from './source/resolve-outcome.js';
@@ -56,6 +55,7 @@ import { OutgoingMigrations } from './source/outgoing-migrations.js';
 import { PageOffers } from './source/page-offers.js';
 import { PeerDialer } from './source/peer-dialer.js';
 import { MAX_AUTO_STREAMS, streamsToOpen } from './source/stream-choice.js';
+import { makePrivateDirectory } from './system/private-directory.js';
 import { IncomingMigrations } from './target/incoming-migrations.js';
 import { LaneThreads } from './target/lane-threads.js';
 

@@ -5,6 +5,7 @@ import { MigrationError } from '../../shared/errors.js';
 import { type GuestDefinition, GuestDefinitionSchema } from '../../shared/guest-definition.js';
 import { validate } from '../../shared/validate.js';
 import { syncDirectory } from '../system/sync-directory.js';
+import { hasCode } from '../system/system-call-error.js';
 
 export interface StoredDefinition {
   definition: GuestDefinition;
@@ -110,7 +111,7 @@ async function readdirIfAny(directory: string): Promise<string[]> {
   try {
     return await readdir(directory);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    if (hasCode(error, 'ENOENT')) return [];
     throw error;
   }
 }

@@ -10,15 +10,9 @@ type QuestionContext = Pick<
   'subject' | 'askOutcome' | 'timeouts' | 'onWarning' | 'onQuestion'
 >;
 
-/** A commit that was sent and not heard of since: what the target has said, and the way to settle it without its word. */
+/** A commit that was sent and not heard of since, which the target's word settles, or the operator's. */
 export class OutcomeQuestion {
   readonly subject: MigrationSubject;
-  /** Asked since then, by this run of the agent. */
-  readonly since = new Date();
-  /** Why the target could not be asked the last time; null before, and where it has answered. */
-  failure: MigrationError | null = null;
-  /** The target has answered that it is at work. */
-  pending = false;
   readonly #settled = new AbortController();
   #outcome: Outcome | null = null;
   #overruled = false;
@@ -84,15 +78,12 @@ export async function askUntilAnswered(
     while (!over.aborted) {
       try {
         const outcome = await askOnce();
-        question.failure = null;
-        question.pending = outcome === 'pending';
         if (outcome !== 'pending') question.answered(outcome);
       } catch (thrown) {
         if (over.aborted) break;
-        const failure = toMigrationError(thrown);
-        question.failure = failure;
-        if (failure.message !== lastFailure) onWarning('the outcome could not be asked for', thrown);
-        lastFailure = failure.message;
+        const { message } = toMigrationError(thrown);
+        if (message !== lastFailure) onWarning('the outcome could not be asked for', thrown);
+        lastFailure = message;
       }
       await delay(timers, timeouts.askEveryMs, over);
     }

@@ -20,46 +20,37 @@ export async function reportOutcome(context: ResolveContext, vm: string): Promis
   const { node } = context;
   const { migration, peer, at, decision } = open;
   const answer = await askNow(context, open);
-  const command = (owner: string) => `vmferry vm resolve ${vm} --owner ${owner}`;
   const known =
     'failure' in answer
       ? `node ${peer} can't be asked: ${answer.failure.message}`
       : said(peer, answer.outcome);
-  if (decision === 'taken-back') {
-    return {
-      vm,
-      open: {
-        ...{ migration, from: node, to: peer, since: at, takenBack: true, known },
-        choices: [
-          {
-            owner: node,
-            risk: `if the copy on node ${peer} is not ended, two run and ruin the disks that they share`,
-            command: command(node),
-          },
-        ],
-      },
-    };
-  }
+  const takenBack = decision === 'taken-back';
+  const choices = takenBack ? [node] : [node, peer];
   return {
     vm,
     open: {
-      ...{ migration, from: node, to: peer, since: at, takenBack: false, known },
-      choices: [
-        {
-          owner: node,
-          risk:
-            `if node ${peer} has committed and its copy runs or is started, two run and ruin the disks that they share: ` +
-            `first make sure that ${peer} is off (fence it), or that VM ${vm} does not run there and is not defined there`,
-          command: `${command(node)} --force`,
-        },
-        {
-          owner: peer,
-          risk: `if node ${peer} has not committed, what VM ${vm} has in memory is lost, and its definition here: look on ${peer} first`,
-          command: `${command(peer)} --force`,
-        },
-      ],
+      ...{ migration, from: node, to: peer, since: at, takenBack, known },
+      choices: choices.map((owner) => ({
+        owner,
+        risk: riskOf(open, owner),
+        command: `vmferry vm resolve ${vm} --owner ${owner}${takenBack ? '' : ' --force'}`,
+      })),
     },
   };
+}
+
+/** What is risked where `owner` gets the VM without the target's word. */
+function riskOf({ vm, peer, decision }: JournalEntry, owner: string): string {
+  if (decision === 'taken-back') {
+    return `if the copy on node ${peer} is not ended, two run and ruin the disks that they share`;
+  }
+  if (owner === peer) {
+    return `if node ${peer} has not committed, what VM ${vm} has in memory is lost, and its definition here: look on ${peer} first`;
+  }
+  return (
+    `if node ${peer} has committed and its copy runs or is started, two run and ruin the disks that they share: ` +
+    `first make sure that ${peer} is off (fence it), or that VM ${vm} does not run there and is not defined there`
+  );
 }
 
 /**
@@ -117,11 +108,9 @@ async function settle(
     throw new MigrationError('wrong-state', `${said(peer, outcome)}: VM ${vm} was given to it accordingly`);
   }
   if (!force) {
-    const { open: report } = await reportOutcome(context, vm);
-    const risk = report?.choices.find((choice) => choice.owner === owner)?.risk ?? '';
     throw new MigrationError(
       'outcome-unknown',
-      `node ${peer} can't be asked (${answer.failure.message}). The risk: ${risk}. If you are sure, say --force`,
+      `node ${peer} can't be asked (${answer.failure.message}). The risk: ${riskOf(open, owner)}. If you are sure, say --force`,
     );
   }
   if (!question)
