@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import { qemuProcesses } from '../../scripts/lab/qemu-processes.js';
 import { AgentLab } from '../support/agent-lab.js';
 import { QemuLab } from '../support/qemu-lab.js';
 import { cannotMount, fill, mountSmallDisk, temporaryDirectory } from '../support/small-disk.js';
@@ -29,6 +30,7 @@ void t.test('the disk of the target is full', { skip: cannotMount }, async (t) =
 void t.test("the target's memory runs out in the middle of a round", { skip: cannotMount }, async (t) => {
   const memoryDirectory = join(temporaryDirectory(t), 'memory');
   mountSmallDisk(t, memoryDirectory, 80 * MIB);
+  t.teardown(() => qemuProcesses(memoryDirectory).forEach((pid) => process.kill(pid, 'SIGKILL')));
   const lab = await QemuLab.start(t, ['a', 'b'], (node) =>
     node === 'b' ? { qemu: { memoryDirectory } } : {},
   );
