@@ -70,7 +70,7 @@ export class TracedThread {
       thread.stop();
       thread.#limitMs = USE_LIMIT_MS;
     } catch (error) {
-      if (error instanceof ThreadBusyError) thread.#letGoLater();
+      if (!(error instanceof ThreadGoneError)) thread.#letGoLater();
       throw error;
     }
     return thread;
@@ -185,7 +185,7 @@ export class TracedThread {
   #waitForStop(): { signal: number; event: number } {
     const start = performance.now();
     for (;;) {
-      const stopped = this.#wait(WSTOPPED);
+      const stopped = this.#stopped();
       if (stopped) return { signal: stopped.status & 0xff, event: stopped.status >> 8 };
       if (this.#hasEnded()) throw this.#gone();
       const waitedMs = performance.now() - start;
@@ -193,6 +193,17 @@ export class TracedThread {
         throw this.#busy();
       }
       if (waitedMs > 0.1) pause();
+    }
+  }
+
+  /** Its stop, if it has come to one. */
+  #stopped(): { status: number } | undefined {
+    try {
+      return this.#wait(WSTOPPED);
+    } catch (error) {
+      // It has ended, and the end is still to be taken note of: the kernel knows no stops of such.
+      if (hasCode(error, 'ECHILD')) return undefined;
+      throw error;
     }
   }
 

@@ -7,6 +7,7 @@ import { Program } from './child-process.js';
 
 const SYS_CLOSE = 3;
 const SYS_GETPID = 39;
+const SYS_EXIT_GROUP = 231;
 const EBADF = 9;
 /** This runs in dist/, and C stays where it is written. */
 const SOURCES = new URL('../../../test/system/', import.meta.url);
@@ -104,6 +105,18 @@ void test('a process that dies meanwhile is an error, and its parent learns of i
   t.throws(inject, { code: 'tracking-failed', message: `process ${cat.pid}: it has ended` });
   t.same(await ended, [null, 'SIGKILL']);
   t.throws(() => ownPid(cat.pid), { code: 'tracking-failed', message: 'it has ended' });
+});
+
+void test('the end of a process with threads is told, whenever it comes', async (t) => {
+  // How soon after the call its threads have ended is left to chance.
+  for (let i = 0; i < 10; i += 1) {
+    const threads = new Program(t, process.execPath, '-e', 'setInterval(() => {}, 1e6); console.log("up")');
+    await threads.prints('up');
+    const ended = threads.ends();
+    const inject = (): unknown => injectSystemCalls(threads.pid, (call) => call(SYS_EXIT_GROUP));
+    t.throws(inject, { code: 'tracking-failed', message: `process ${threads.pid}: it has ended` });
+    t.same(await ended, [0, null]);
+  }
 });
 
 void test('the parent of a process that dies meanwhile learns of that, too', async (t) => {

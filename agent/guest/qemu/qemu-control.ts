@@ -83,7 +83,9 @@ export class QemuControl {
   async #explain(reason: QmpConnectionError): Promise<MigrationError> {
     const vm = `QEMU of VM ${this.#vm} (pid ${this.process.pid})`;
     if (!(await this.process.watch(END_MS))) {
-      const text = `${vm} lives on as it was and can't be talked to: ${reason.message}; restart the agent to take it up`;
+      const text = this.process.alive
+        ? `${vm} lives on as it was and can't be talked to: ${reason.message}; restart the agent to take it up`
+        : `${vm} has ended, but for a thread that does not: look for a debugger, or a disk that does not answer`;
       return new MigrationError('guest-failed', text, { cause: reason });
     }
     const words = this.#directory.lastWords();

@@ -88,11 +88,9 @@ export class QemuProcess {
   async watch(ms: number): Promise<boolean> {
     const deadline = systemTimers.now() + ms;
     while (!this.#over) {
-      if (!isAlive(this.identity)) {
-        // Of a child an event tells how it ended.
-        if (this.#child) await this.ended;
-        else this.#end('ended');
-      } else if (systemTimers.now() >= deadline) return false;
+      // Of a child an event tells how it ended.
+      if (!this.#child && !isAlive(this.identity)) this.#end('ended');
+      else if (systemTimers.now() >= deadline) return false;
       else await Promise.race([this.ended, delay(systemTimers, LOOK_MS)]);
     }
     return true;

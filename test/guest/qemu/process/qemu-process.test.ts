@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -48,6 +48,18 @@ void test('one that was found is ended, though it is no child', async (t) => {
   t.equal(await found.ended, 'ended');
   t.notOk(found.alive);
   await exit;
+});
+
+void test('one whose end is kept back is not waited for longer than asked', async (t) => {
+  const held = await QemuProcess.start(SHELL, ['-c', 'exec sleep 1000'], join(t.testdir(), 'log'));
+  const tracer = fork(new URL('../../../system/tracer.js', import.meta.url), [String(held.pid)]);
+  t.teardown(() => tracer.kill('SIGKILL'));
+  await once(tracer, 'message');
+  process.kill(held.pid, 'SIGKILL');
+  while (held.alive) await new Promise(setImmediate);
+  t.notOk(await held.watch(0), 'its tracer has not taken note of it');
+  tracer.kill('SIGKILL');
+  t.equal(await held.ended, 'was ended by SIGKILL');
 });
 
 void test('a pid that belongs to another process by now is neither taken for it nor ended', async (t) => {
