@@ -5,6 +5,7 @@ import { AgentConfigSchema } from '../shared/config.js';
 import { MigrationError } from '../shared/errors.js';
 import { validate } from '../shared/validate.js';
 import { Agent } from './agent.js';
+import { giveBackFreedMemory } from './system/give-back-freed-memory.js';
 
 /** Fields in which a secret could come into the log by mistake. None of the agent's lines is known to have one. */
 const SECRET_FIELDS = ['token', 'pageToken', 'key', 'authorization'].flatMap((field) => [
@@ -36,6 +37,7 @@ export async function runAgent(configFile: string): Promise<number> {
   process.on('unhandledRejection', (error) =>
     logger.error({ err: error }, 'unhandled rejection: please report it'),
   );
+  giveBackFreedMemory();
   const agent = await Agent.start(config, logger);
   agent.warmUp();
   process.on('SIGHUP', () => {

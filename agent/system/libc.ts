@@ -18,6 +18,8 @@ export interface Libc {
   ptraceData(request: number, tid: number, address: number, data: Uint8Array): number;
   prctl(option: number, second: number, third: number, fourth: number, fifth: number): number;
   waitid(idType: number, id: number, info: Uint8Array, options: number): number;
+  /** Of glibc alone: throws where the C library is another. */
+  mallopt(parameter: number, value: number): number;
   syscall(number: number, first: number, second: number, third: number): number;
   errno(): number;
   /** The memory at `address`, not copied. */
@@ -27,10 +29,7 @@ export interface Libc {
 
 let loaded: Libc | undefined;
 
-/**
- * Loaded with the first call, so that an agent which maps no memory needs no native code. Throws unsupported-guest where
- * there is none for the platform.
- */
+/** Loaded with the first call. Throws unsupported-guest where there is none for the platform: embedded guests need none. */
 export function libc(): Libc {
   return (loaded ??= load());
 }
@@ -68,6 +67,7 @@ function load(): Libc {
     ptraceData: declare<'ptraceData'>('ptrace', 'long', ptrace('void *')),
     prctl: declare<'prctl'>('prctl', 'int', ['int', 'ulong', 'ulong', 'ulong', 'ulong']),
     waitid: declare<'waitid'>('waitid', 'int', ['int', 'int', 'void *', 'int']),
+    mallopt: (parameter, value) => declare<'mallopt'>('mallopt', 'int', ['int', 'int'])(parameter, value),
     syscall: declare<'syscall'>('syscall', 'long', ['long', 'intptr_t', 'intptr_t', 'intptr_t']),
     errno: () => koffi.errno(),
     view: (address, bytes) => koffi.view(BigInt(address), bytes),
