@@ -12,7 +12,10 @@ await t.test('what grows is told from what does not', (t) => {
   t.same(growth(samples((index) => (index < 4 ? index / 4 : 1))), [], 'caches fill');
   t.same(growth(samples((index) => (index === 18 ? 5 : 1))), [], 'one odd sample is none');
   t.same(growth(samples((index) => 1 + (index % 3))), [], 'what is collected now and then');
-  t.match(growth(samples((index) => 1 + (index % 3) + index / 10)), [/resident MiB grew/, /descriptors grew/]);
+  t.match(growth(samples((index) => 1 + (index % 3) + index / 10)), [
+    /resident MiB grew/,
+    /descriptors grew/,
+  ]);
   t.match(growth(samples((index) => 1 + index / 20)), [/resident MiB grew/, /descriptors grew/]);
   t.end();
 });
