@@ -1,12 +1,14 @@
 import type { QueueEntry } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
 import { InOrder } from '../../shared/in-order.js';
+import { IDLE_LIMIT_MS, IdleAccounts, LAPSE_MS } from './idle-accounts.js';
 import type { LockAnswer, LockCommand } from './lock-messages.js';
 import type { NodeLockListener, NodeLockPort } from './node-lock-port.js';
 import { lockStatus, queueEntries } from './node-queue-view.js';
 import {
   emptyNodeQueue,
   findEntry,
+  idleFor,
   transition,
   type NodeQueue,
   type NodeQueueEffect,
@@ -43,7 +45,11 @@ export interface NodeLockOptions {
   /** False: the lock keeps nobody out. */
   exclusive?: boolean;
   offerAnswerMs?: number;
+  idleLimitMs?: number;
+  lapseMs?: number;
   timers?: Pick<Timers, 'after'>;
+  /** Monotonic. ms */
+  now?: () => number;
   logger?: LockLogger;
 }
 
@@ -110,6 +116,7 @@ export class NodeLock {
   readonly #logger: LockLogger;
   readonly #speakers = new Map<string, Speaker>();
   readonly #leases = new Map<string, () => void>();
+  readonly #idle: IdleAccounts;
   /** Migrations whose entry stays until their occupation ends; `gone`: it was to be removed before. */
   readonly #occupied = new Map<string, { gone: boolean; readonly released: () => void }>();
   readonly #events = new InOrder<{ event: NodeQueueEvent; speaker: Speaker | undefined }>(
@@ -127,6 +134,20 @@ export class NodeLock {
     this.#logger = options.logger ?? silent;
     const maxEntries = options.maxEntries ?? MAX_QUEUE_ENTRIES;
     this.#queue = emptyNodeQueue(this.node, this.overtakeLimit, maxEntries, options.exclusive);
+    this.#idle = new IdleAccounts({
+      timers: this.#timers,
+      now: options.now ?? systemTimers.now,
+      limitMs: options.idleLimitMs ?? IDLE_LIMIT_MS,
+      lapseMs: options.lapseMs ?? LAPSE_MS,
+      lapse: (node) => {
+        this.#logger.warn(
+          { node },
+          'node stood idle for too long for migrations of another: others come first',
+        );
+        this.#dispatch({ type: 'lapse', node });
+      },
+      forgive: (node) => this.#dispatch({ type: 'forgive', node }),
+    });
   }
 
   /** Id of the migration that has this node, or null. */
@@ -170,6 +191,7 @@ export class NodeLock {
     for (const stop of this.#leases.values()) stop();
     this.#leases.clear();
     for (const speaker of this.#speakers.values()) speaker.stopOfferTimer();
+    this.#idle.close();
     this.#stopStatusTimer?.();
     this.#stopStatusTimer = undefined;
   }
@@ -282,6 +304,10 @@ export class NodeLock {
     const { state, effects } = transition(this.#queue, event);
     this.#queue = state;
     this.#log(event, holder);
+    if (event.type === 'confirm' && this.#runs(event.migration)) {
+      this.#idle.clear(findEntry(state, event.migration)!.from);
+    }
+    this.#idle.charge(idleFor(state));
     if (event.type === 'request' && speaker && !effects.some((effect) => effect.type === 'refuse')) {
       speaker.accepted = true;
       this.#speakers.set(speaker.migration, speaker);

@@ -31,6 +31,8 @@ export interface NodeQueue {
   readonly maxEntries: number;
   /** Whether one migration at a time has the node. False for one benchmark alone, which shows why it is true. */
   readonly exclusive: boolean;
+  /** Other nodes that let this one stand idle for too long: it is kept for none of theirs, and offered to others' first. */
+  readonly lapsed: readonly string[];
   /** In order of arrival. */
   readonly entries: readonly QueuedMigration[];
 }
@@ -51,7 +53,11 @@ export type NodeQueueEvent =
         /** The lease has run out. */
         | 'expire';
       readonly migration: string;
-    };
+    }
+  /** For the migrations of that node this one stood idle for too long. */
+  | { readonly type: 'lapse'; readonly node: string }
+  /** That was long enough ago. */
+  | { readonly type: 'forgive'; readonly node: string };
 
 export type NodeQueueEffect =
   | {
@@ -77,7 +83,7 @@ export function emptyNodeQueue(
   maxEntries: number,
   exclusive = true,
 ): NodeQueue {
-  return { node, overtakeLimit, maxEntries, exclusive, entries: [] };
+  return { node, overtakeLimit, maxEntries, exclusive, lapsed: [], entries: [] };
 }
 
 export function findEntry(state: NodeQueue, migration: string): QueuedMigration | undefined {
@@ -93,6 +99,22 @@ export function occupant(state: NodeQueue): QueuedMigration | undefined {
 /** Whether the node is kept for a waiter that came before `entry`. */
 export function isKeptFromIt(state: NodeQueue, entry: QueuedMigration): boolean {
   return state.entries.some((other) => other.kept && compareArrival(other, entry) < 0);
+}
+
+/**
+ * The other node for whose migrations this one stands idle, offered to one or kept for one, while somebody else's waits
+ * for it; null if there is none.
+ */
+export function idleFor({ node, entries, exclusive }: NodeQueue): string | null {
+  if (!exclusive || entries.some(({ phase }) => phase === 'running')) return null;
+  const reason = entries.find(({ phase }) => phase === 'offered') ?? entries.find(({ kept }) => kept);
+  if (!reason || reason.from === node) return null;
+  const othersWait = entries.some((entry) => entry.from !== reason.from && wantsNode(entry));
+  return othersWait ? reason.from : null;
+}
+
+function wantsNode({ phase }: QueuedMigration): boolean {
+  return phase === 'watching' || phase === 'trying';
 }
 
 /**
@@ -123,9 +145,8 @@ function settle(before: NodeQueue, effects: NodeQueueEffect[]): NodeQueueStep {
   let state = before;
   if (!occupant(state)) {
     const firstKept = state.entries.findIndex((entry) => entry.kept);
-    const next = state.entries
-      .slice(0, firstKept === -1 ? undefined : firstKept + 1)
-      .find((entry) => entry.phase === 'watching' || entry.phase === 'trying');
+    const wanting = state.entries.slice(0, firstKept === -1 ? undefined : firstKept + 1).filter(wantsNode);
+    const next = wanting.find(({ from }) => !before.lapsed.includes(from)) ?? wanting[0];
     if (next) {
       state = change(state, next.migration, { phase: 'offered' });
       effects.push({ type: next.phase === 'trying' ? 'granted' : 'offer', migration: next.migration });
@@ -199,11 +220,23 @@ function confirm(before: NodeQueue, entry: QueuedMigration): NodeQueueStep {
     if (other.migration === entry.migration) return { ...other, phase: 'running', kept: false };
     if (compareArrival(other, entry) > 0) return other;
     const overtaken = other.overtaken + 1;
-    if (other.kept || overtaken < before.overtakeLimit) return { ...other, overtaken };
+    const keeps = overtaken >= before.overtakeLimit && !before.lapsed.includes(other.from);
+    if (other.kept || !keeps) return { ...other, overtaken };
     effects.push({ type: 'kept', migration: other.migration });
     return { ...other, overtaken, kept: true };
   });
-  return settle({ ...before, entries }, effects);
+  // It has made use of the node.
+  return settle(forgiven({ ...before, entries }, entry.from), effects);
+}
+
+function lapse(state: NodeQueue, node: string): NodeQueueStep {
+  if (state.lapsed.includes(node)) return { state, effects: [] };
+  const entries = state.entries.map((entry) => (entry.from === node ? { ...entry, kept: false } : entry));
+  return settle({ ...state, entries, lapsed: [...state.lapsed, node] }, []);
+}
+
+function forgiven(state: NodeQueue, node: string): NodeQueue {
+  return { ...state, lapsed: state.lapsed.filter((other) => other !== node) };
 }
 
 function wrongPhase(state: NodeQueue, entry: QueuedMigration, what: string): NodeQueueStep {
@@ -224,6 +257,8 @@ function remove(state: NodeQueue, migration: string): NodeQueueStep {
 /** The next state and what is to be done. Never throws; an event that breaks the rules yields `refuse`. */
 export function transition(state: NodeQueue, event: NodeQueueEvent): NodeQueueStep {
   if (event.type === 'request') return request(state, event.request);
+  if (event.type === 'lapse') return lapse(state, event.node);
+  if (event.type === 'forgive') return { state: forgiven(state, event.node), effects: [] };
   const { migration } = event;
   const entry = findEntry(state, migration);
   switch (event.type) {
@@ -270,6 +305,7 @@ export function transition(state: NodeQueue, event: NodeQueueEvent): NodeQueueSt
       return settle(change(state, migration, { phase: 'parked' }), []);
     case 'keep':
       if (entry.phase === 'running') return wrongPhase(state, entry, 'keep');
+      if (state.lapsed.includes(entry.from)) return { state, effects: [] };
       return settle(change(state, migration, { kept: true }), []);
   }
 }

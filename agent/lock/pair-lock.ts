@@ -94,6 +94,12 @@ export interface AcquirePairOptions {
   timers?: Pick<Timers, 'after'>;
 }
 
+/**
+ * Time that the remote node has to answer whether it is free, while the own one is held for that. ms; twice what it gives
+ * the one before us to decide. Bounds how long a peer that hangs, connected, keeps this node idle.
+ */
+export const TRY_ANSWER_MS = 60_000;
+
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 2000;
 
@@ -127,6 +133,7 @@ class Acquisition {
   #lastFailure: MigrationError | undefined;
   #stopDeadline: (() => void) | undefined;
   #stopBackoff: (() => void) | undefined;
+  #stopTry: (() => void) | undefined;
   #resolve!: (hold: PairHold) => void;
   #reject!: (error: MigrationError) => void;
   readonly #cancel = (): void => {
@@ -251,7 +258,21 @@ class Acquisition {
   #step(event: PairEvent): void {
     const { state, effects } = transition(this.#state, event);
     this.#state = state;
+    this.#limitTry(state.state === 'trying' && state.holding && state.side === this.#remoteSide);
     for (const effect of effects) this.#perform(effect);
+  }
+
+  #limitTry(waits: boolean): void {
+    if (!waits) {
+      this.#stopTry?.();
+      this.#stopTry = undefined;
+      return;
+    }
+    this.#stopTry ??= this.#timers.after(TRY_ANSWER_MS, () => {
+      const { node } = this.#options.remote;
+      const text = `node ${node} did not say within ${TRY_ANSWER_MS} ms whether it is free`;
+      this.#fail(new MigrationError('timeout', text));
+    });
   }
 
   #perform(effect: PairEffect): void {

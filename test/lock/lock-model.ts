@@ -1,6 +1,7 @@
 import {
   emptyNodeQueue,
   findEntry,
+  idleFor,
   transition as queueTransition,
   type NodeQueue,
   type NodeQueueEvent,
@@ -22,6 +23,8 @@ import { lockOrder, type PairRequest } from '../../agent/lock/pair.js';
 export interface Fault {
   cancels: number;
   breaks: number;
+  /** Times that a node has stood idle for too long for the migrations of another; any wait can be that long. */
+  lapses: number;
 }
 
 export interface ModelMigration {
@@ -40,6 +43,7 @@ export interface ModelState {
   readonly migrations: readonly ModelMigration[];
   readonly breaksLeft: number;
   readonly cancelsLeft: number;
+  readonly lapsesLeft: number;
 }
 
 export interface ModelStep {
@@ -71,6 +75,7 @@ export function initialState(
     })),
     breaksLeft: faults.breaks,
     cancelsLeft: faults.cancels,
+    lapsesLeft: faults.lapses,
   };
 }
 
@@ -191,6 +196,21 @@ export function steps(requests: readonly PairRequest[], state: ModelState): Mode
     });
   };
 
+  for (const [name, queue] of Object.entries(state.nodes)) {
+    const idler = idleFor(queue);
+    if (idler !== null && !queue.lapsed.includes(idler) && state.lapsesLeft > 0) {
+      const spent = { lapsesLeft: state.lapsesLeft - 1 };
+      add(
+        `${idler} lapses at ${name}`,
+        false,
+        (turn) => turn.node(name, { type: 'lapse', node: idler }),
+        spent,
+      );
+    }
+    for (const node of queue.lapsed) {
+      add(`${name} forgives ${node}`, false, (turn) => turn.node(name, { type: 'forgive', node }));
+    }
+  }
   state.migrations.forEach((migration, index) => {
     const { migration: id, to } = requests[index]!;
     const { pair, link, outcome } = migration;

@@ -10,11 +10,14 @@ import { VirtualTimers } from './virtual-timers.js';
 
 const GRACE_MS = 1000;
 const OFFER_ANSWER_MS = 300;
+const IDLE_LIMIT_MS = 10_000;
+const LAPSE_MS = 100_000;
 
 function makeLock(logger?: LockLogger): { lock: NodeLock; timers: VirtualTimers } {
   const timers = new VirtualTimers();
   const lock = new NodeLock({
     ...{ node: 'b', graceMs: GRACE_MS, offerAnswerMs: OFFER_ANSWER_MS, maxEntries: 3, timers },
+    ...{ idleLimitMs: IDLE_LIMIT_MS, lapseMs: LAPSE_MS, now: () => timers.now },
     ...(logger ? { logger } : {}),
   });
   return { lock, timers };
@@ -147,6 +150,78 @@ void t.test('another node cannot speak for a migration', (t) => {
   other.detach();
   t.match(lock.entries(), [{ migration: 'migration-1', from: 'a' }]);
   t.end();
+});
+
+void t.test('a waiter that has the node kept and never tries it holds it for a bounded time', async (t) => {
+  const { lock, timers } = makeLock();
+  const hostile = (migration: string) => {
+    const session = lock.remoteSession(migration, 'a');
+    const heard = listen(session);
+    ask(session);
+    say(session, 'lock-keep');
+    return { session, heard };
+  };
+  const first = hostile('migration-1');
+  const honest = lock.remoteSession('migration-2', 'c');
+  const heard = listen(honest);
+  ask(honest, 1);
+  say(honest, 'lock-try');
+  t.same(heard.answers, ['lock-busy']);
+  await timers.advance(IDLE_LIMIT_MS / 2);
+  say(first.session, 'lock-release');
+  t.equal(heard.answers.at(-1), 'lock-offer', 'what is given back is free');
+  say(honest, 'lock-pass');
+  await timers.advance(IDLE_LIMIT_MS);
+  const second = hostile('migration-3');
+  say(honest, 'lock-try');
+  await timers.advance(IDLE_LIMIT_MS / 2 - 1);
+  t.equal(heard.answers.at(-1), 'lock-status', 'kept again');
+  await timers.advance(1);
+  t.equal(heard.answers.at(-1), 'lock-offer', 'both together had their time');
+  say(honest, 'lock-confirm', 'lock-release');
+  t.same(second.heard.errors, [], 'its place is left to it');
+
+  say(second.session, 'lock-keep');
+  const next = lock.remoteSession('migration-4', 'c');
+  const heardByNext = listen(next);
+  ask(next, 1);
+  say(next, 'lock-try');
+  t.same(heardByNext.answers, ['lock-granted'], 'a lapse is remembered');
+  say(next, 'lock-pass');
+  await timers.advance(LAPSE_MS);
+  say(second.session, 'lock-keep');
+  say(next, 'lock-try');
+  t.equal(heardByNext.answers.at(-1), 'lock-busy', 'and is over in the end');
+  lock.close();
+  t.equal(timers.pending, 0, 'no timer is left');
+});
+
+void t.test('two that pass an offer to each other for ever do not either', async (t) => {
+  const { lock, timers } = makeLock();
+  const evil = ['migration-1', 'migration-2'].map((migration, at) => {
+    const session = lock.remoteSession(migration, 'a');
+    const heard = listen(session);
+    ask(session, at);
+    say(session, 'lock-try');
+    return { session, heard };
+  });
+  const honest = lock.remoteSession('migration-3', 'c');
+  const { answers } = listen(honest);
+  ask(honest, 2);
+  say(honest, 'lock-try');
+  for (
+    let turn = 0;
+    turn < 2 * (IDLE_LIMIT_MS / OFFER_ANSWER_MS) && !answers.includes('lock-offer');
+    turn += 1
+  ) {
+    await timers.advance(OFFER_ANSWER_MS - 1);
+    const { session } = evil[turn % 2]!;
+    say(session, 'lock-pass', 'lock-try');
+  }
+  t.equal(answers.at(-1), 'lock-offer');
+  t.ok(timers.now <= IDLE_LIMIT_MS + OFFER_ANSWER_MS, `after ${timers.now} ms`);
+  for (const { heard } of evil) t.same(heard.errors, []);
+  lock.close();
 });
 
 void t.test('a node in use is free only when the use has ended', async (t) => {

@@ -2,6 +2,7 @@ import t from 'tap';
 import {
   emptyNodeQueue,
   findEntry,
+  idleFor,
   transition,
   type NodeQueue,
   type NodeQueueEvent,
@@ -33,7 +34,10 @@ function playOn(start: NodeQueue, ...events: NodeQueueEvent[]): { state: NodeQue
   return { state, effects };
 }
 
-const on = (type: Exclude<NodeQueueEvent['type'], 'request'>, migration: string): NodeQueueEvent => ({
+const on = (
+  type: Extract<NodeQueueEvent, { migration: string }>['type'],
+  migration: string,
+): NodeQueueEvent => ({
   type,
   migration,
 });
@@ -135,6 +139,34 @@ void t.test('a lease: what is tentative is freed at once, what runs when it has 
     ['stop-lease m1'],
     ['stop-lease m2'],
   ]);
+  t.end();
+});
+
+void t.test('a node that is kept and never used is kept no more, and goes to others first', (t) => {
+  const lapse: NodeQueueEvent = { type: 'lapse', node: 'a' };
+  const forgive: NodeQueueEvent = { type: 'forgive', node: 'a' };
+  const kept = play(request('m1', 1), on('keep', 'm1'), request('m2', 2, 'c'), on('try', 'm2'));
+  t.equal(idleFor(kept.state), 'a');
+  const lapsed = playOn(kept.state, lapse, lapse, on('keep', 'm1'));
+  t.same(lapsed.effects, [['offer m2'], [], []]);
+  const others = [on('try', 'm1'), request('m3', 3, 'c'), on('try', 'm3')];
+  const tried = playOn(lapsed.state, ...others, on('pass', 'm2'));
+  t.same(tried.effects, [[], [], ['busy m3'], ['offer m3']], 'a later one of another node comes first');
+  t.same(playOn(tried.state, on('pass', 'm3')).effects, [['granted m1']], 'until no other wants it');
+  t.same(playOn(tried.state, forgive, on('pass', 'm3'), on('keep', 'm1')).effects, [[], ['granted m1'], []]);
+  const ran = playOn(tried.state, on('pass', 'm3'), on('confirm', 'm1'));
+  t.same(ran.state.lapsed, [], 'one that ran makes good for it');
+  t.end();
+});
+
+void t.test('for whom a node stands idle', (t) => {
+  const own = play(request('m1', 1, 'b', 'a'), on('try', 'm1'), request('m2', 2, 'c'), on('try', 'm2'));
+  t.equal(idleFor(own.state), null, 'not for its own agent, which is trusted');
+  const alone = play(request('m1', 1), on('try', 'm1'), request('m2', 2), on('try', 'm2'));
+  t.equal(idleFor(alone.state), null, 'nor where no other node waits');
+  const other = playOn(alone.state, request('m3', 3, 'c'), on('try', 'm3'));
+  t.equal(idleFor(other.state), 'a');
+  t.equal(idleFor(playOn(other.state, on('confirm', 'm1')).state), null, 'one that runs does not idle');
   t.end();
 });
 

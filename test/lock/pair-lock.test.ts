@@ -1,7 +1,7 @@
 import t from 'tap';
 import { MigrationError } from '../../shared/errors.js';
 import { remoteNodeLock } from '../../agent/lock/node-lock-port.js';
-import { acquirePair } from '../../agent/lock/pair-lock.js';
+import { acquirePair, TRY_ANSWER_MS } from '../../agent/lock/pair-lock.js';
 import { LockCluster } from './lock-cluster.js';
 import { memoryControl } from './memory-control.js';
 import { promisesSettled, VirtualTimers } from './virtual-timers.js';
@@ -19,6 +19,26 @@ void t.test('two migrations of one pair, asked for at the same moment from both 
   cluster.finish(back);
   await cluster.timers.advance(50);
   t.same([...cluster.lock('a').entries(), ...cluster.lock('b').entries()], []);
+});
+
+void t.test('a remote node that never says whether it is free does not keep the own one', async (t) => {
+  const cluster = new LockCluster(['a', 'b']);
+  const mute = memoryControl(cluster.timers, () => 1);
+  const held = acquirePair({
+    request: { migration: 'm-mute', vm: 'vm', from: 'a', to: 'c', requestedAt: 0 },
+    local: cluster.lock('a').localPort('m-mute', 'c'),
+    remote: { node: 'c', connect: () => Promise.resolve(remoteNodeLock('c', mute.source)) },
+    signal: new AbortController().signal,
+    timers: cluster.timers,
+  });
+  const failed = t.rejects(held, { code: 'timeout', message: /node c did not say within 60000 ms/ });
+  const next = cluster.start('a', 'b', 1);
+  await cluster.timers.advance(TRY_ANSWER_MS - 100);
+  t.same(cluster.running(), []);
+  await cluster.timers.advance(200);
+  await failed;
+  t.same(cluster.running(), [next]);
+  cluster.finish(next);
 });
 
 void t.test('released three times, and again after another has started', async (t) => {
