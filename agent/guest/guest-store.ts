@@ -352,7 +352,7 @@ export class GuestStore {
     this.#vms.set(vm.name, vm);
     try {
       // Before there is anything to commit: a disk that is full must not be found by the commit.
-      await this.#files.stage(migration, definition);
+      await this.#queue(vm.name, () => this.#files.stage(migration, definition));
       const incoming = await this.#kind(definition).incoming(definition, migration);
       vm.incoming = incoming;
       const machine = incoming.machine.then((guest) => {
@@ -365,7 +365,7 @@ export class GuestStore {
       return { regions: incoming.regions, machine };
     } catch (error) {
       this.#vms.delete(vm.name);
-      await this.#files.unstage(migration).catch(() => undefined);
+      await this.#unstage(vm.name, migration).catch(() => undefined);
       throw error;
     }
   }
@@ -373,7 +373,7 @@ export class GuestStore {
   /** The program image of a guest that is coming here, on disk ahead of its commit. */
   async stageImage(name: string, migration: string, image: Uint8Array): Promise<void> {
     const vm = this.#vm(name);
-    await this.#files.stageImage(migration, name, image);
+    await this.#queue(name, () => this.#files.stageImage(migration, name, image));
     vm.image = image;
   }
 
@@ -411,7 +411,7 @@ export class GuestStore {
       await vm.drop();
     } finally {
       this.#vms.delete(name);
-      await this.#files.unstage(migration);
+      await this.#unstage(name, migration);
     }
   }
 
@@ -553,6 +553,11 @@ export class GuestStore {
 
   #save({ definition, image }: HostedVm): Promise<void> {
     return this.#queue(definition.name, () => this.#files.save({ definition, image }));
+  }
+
+  /** The image may just be on its way to the disk: it is not to come after. */
+  #unstage(name: string, migration: string): Promise<void> {
+    return this.#queue(name, () => this.#files.unstage(migration));
   }
 
   #remove(name: string): Promise<void> {

@@ -67,6 +67,17 @@ void t.test('definitions and images survive the agent', async (t) => {
   await t.rejects(open(), { code: 'invalid-definition', message: /bad\.json/ });
 });
 
+void t.test('an image that is just being written when its guest is given up does not stay', async (t) => {
+  const { store, directory } = await openStore(t);
+  for (const size of [1, MIB, 4 * MIB]) {
+    const definition = definitionOf('web');
+    await store.createIncoming(definition, regionsOf(definition), 'm-00000000');
+    const written = store.stageImage('web', 'm-00000000', new Uint8Array(size));
+    await Promise.allSettled([written, store.discardIncoming('web', 'm-00000000')]);
+    t.strictSame(await readdir(join(directory, 'arriving')), []);
+  }
+});
+
 void t.test('memory is counted: a guest that does not fit is refused with what is free', async (t) => {
   const { store } = await openStore(t, 2 * MIB);
   for (const name of ['one', 'two', 'three']) await store.define(definitionOf(name), undefined);
