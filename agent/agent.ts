@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { availableParallelism } from 'node:os';
 import type { Server as TlsServer } from 'node:tls';
@@ -8,33 +7,28 @@ import type { Logger } from 'pino';
 import {
   type DoctorReport,
   type LinkTestRequest,
-  type LinkTestResult,
   type MigrationInfo,
-  MigrationOptionsSchema,
+  type MigrationRequest,
   type NodeInfo,
-  type PreflightReport,
   type ResolveRequest,
 } from '../shared/api.js';
 import { type AgentConfig, isLoopback } from '../shared/config.js';
-import { MigrationError, refusalError, toMigrationError } from '../shared/errors.js';
+import { MigrationError } from '../shared/errors.js';
 import { secureContext } from '../shared/tls/credentials.js';
 import type { GuestDefinition } from '../shared/guest-definition.js';
 import { type PreflightFinding, PROTOCOL_VERSIONS } from '../shared/protocol/messages.js';
-import { formatBytes } from '../shared/units.js';
-import { validate } from '../shared/validate.js';
 import { systemTimers } from '../shared/timers.js';
 import { VERSION } from '../shared/version.js';
 import { Connections } from './admission/connections.js';
 import { checkAccess } from './api/api-access.js';
 import { createHttpServer } from './api/http-server.js';
 import { API_LIMITS } from './api/limits.js';
-import type { AgentService, MigrationRequest } from './api/service.js';
+import type { AgentService } from './api/service.js';
 import { UnixListener } from './api/unix-listener.js';
 import { DefinitionFiles } from './guest/definition-files.js';
 import { guestKinds } from './guest/guest-kinds.js';
 import { GuestStore, type NodeAddress } from './guest/guest-store.js';
-import type { GuestKinds, MoveReport } from './guest/hosted-guest.js';
-import { type ScratchMemory, scratchMemory } from './guest/scratch-memory.js';
+import type { GuestKinds } from './guest/hosted-guest.js';
 import { OwnershipJournal } from './journal/ownership-journal.js';
 import { lockStateDirectory, type StateDirectoryLock } from './journal/state-directory.js';
 import { TCP_PAGES_FEATURE } from './link/link-paths.js';
@@ -48,13 +42,14 @@ import { processFigures } from './process-figures.js';
 import { Farewells } from './source/farewells.js';
 import { holdOpenQuestions, OpenQuestions } from './source/open-questions.js';
 import { reportOutcome, type ResolveContext, resolveOutcome } from './source/resolve-outcome.js';
-import { holdPair } from './source/hold-pair.js';
-import { testLink } from './source/link-test.js';
+import { MigrationHistory } from './source/migration-history.js';
+import { MigrationRequests } from './source/migration-requests.js';
 import type { OutgoingContext } from './source/outgoing-migration.js';
 import { OutgoingMigrations } from './source/outgoing-migrations.js';
 import { PageOffers } from './source/page-offers.js';
 import { PeerDialer } from './source/peer-dialer.js';
-import { MAX_AUTO_STREAMS, streamsToOpen } from './source/stream-choice.js';
+import { MAX_AUTO_STREAMS } from './source/stream-choice.js';
+import { WaitingRequests } from './source/waiting-requests.js';
 import { makePrivateDirectory } from './system/private-directory.js';
 import { IncomingMigrations } from './target/incoming-migrations.js';
 import { LaneThreads } from './target/lane-threads.js';
@@ -78,6 +73,16 @@ const WITHOUT_TLS: PreflightFinding = {
   remedy: "give the agent 'tls' and remove 'insecurePlaintext' from the configuration: only labs set it",
 };
 
+/** What is read from the state directory before the agent serves. */
+interface AgentParts {
+  readonly guests: GuestStore;
+  readonly journal: OwnershipJournal;
+  readonly history: MigrationHistory;
+  readonly waiting: WaitingRequests;
+  readonly stateLock: StateDirectoryLock;
+  readonly credentials: NodeCredentials;
+}
+
 /** One node's agent: everything wired together. */
 export class Agent implements AgentService {
   readonly #config: AgentConfig;
@@ -89,14 +94,15 @@ export class Agent implements AgentService {
   readonly #offers = new PageOffers();
   readonly #laneThreads = new LaneThreads(KEPT_THREADS);
   readonly #sendingThreads = new SendingThreads(KEPT_THREADS);
-  readonly #outgoingContext: OutgoingContext;
   readonly #resolveContext: ResolveContext;
   readonly #incoming: IncomingMigrations;
+  readonly #history: MigrationHistory;
   readonly #credentials: NodeCredentials;
   readonly #server: FastifyInstance;
   #unix: UnixListener | null = null;
   readonly #link: LinkServer;
   readonly #outgoing: OutgoingMigrations;
+  readonly #requests: MigrationRequests;
   /** Ends what is asked of other nodes beside migrations. */
   readonly #endQuestions = new AbortController();
   #closing: Promise<void> | null = null;
@@ -116,8 +122,13 @@ export class Agent implements AgentService {
         memoryLimitBytes: config.guestMemory,
         logger,
       });
-      const agent = new Agent(config, logger, { guests, journal, stateLock, credentials });
+      const history = await MigrationHistory.open(join(config.stateDirectory, 'history.jsonl'), logger);
+      const waiting = new WaitingRequests(join(config.stateDirectory, 'waiting'), logger);
+      const parts = { guests, journal, history, waiting, stateLock, credentials };
+      const agent = new Agent(config, logger, parts);
       holdOpenQuestions(journal, guests);
+      // Before anybody can be faster: they were asked for first.
+      await agent.#requests.restore();
       await agent.#listen();
       agent.#resolveContext.questions.start();
       agent.#resolveContext.farewells.start();
@@ -131,17 +142,7 @@ export class Agent implements AgentService {
   private constructor(
     config: AgentConfig,
     logger: Logger,
-    {
-      guests,
-      journal,
-      stateLock,
-      credentials,
-    }: {
-      guests: GuestStore;
-      journal: OwnershipJournal;
-      stateLock: StateDirectoryLock;
-      credentials: NodeCredentials;
-    },
+    { guests, journal, history, waiting, stateLock, credentials }: AgentParts,
   ) {
     const { node } = config;
     const { overtakeLimit, grace, disabledForBenchmark } = config.lock;
@@ -156,6 +157,7 @@ export class Agent implements AgentService {
     this.#guests = guests;
     this.#stateLock = stateLock;
     this.#credentials = credentials;
+    this.#history = history;
     this.#lock = new NodeLock({
       node,
       logger,
@@ -175,8 +177,8 @@ export class Agent implements AgentService {
     const farewells = new Farewells(settling);
     const questions = new OpenQuestions({ ...settling, farewells });
     this.#resolveContext = { ...settling, farewells, questions };
-    this.#outgoingContext = {
-      ...{ questions, farewells },
+    const migrations: OutgoingContext = {
+      ...{ questions, farewells, history, waiting },
       node,
       guests,
       lock: this.#lock,
@@ -187,14 +189,19 @@ export class Agent implements AgentService {
       sendingThreads: this.#sendingThreads,
       logger,
     };
-    this.#outgoing = new OutgoingMigrations(this.#outgoingContext);
+    this.#outgoing = new OutgoingMigrations(migrations);
+    this.#requests = new MigrationRequests({
+      ...{ config, migrations, outgoing: this.#outgoing },
+      address: settling.address,
+      signal: settling.signal,
+    });
     this.#incoming = new IncomingMigrations({
       node,
       guests,
       lock: this.#lock,
       journal,
       logger,
-      scratchMemory: (request) => this.#scratchMemory(request),
+      scratchMemory: (request) => this.#requests.scratchMemory(request),
       streamsFrom: (peer) => ({
         url: config.peers[peer],
         threads: this.#laneThreads,
@@ -353,76 +360,16 @@ export class Agent implements AgentService {
     await this.#guests.input(name, data);
   }
 
-  async startMigration(request: MigrationRequest): Promise<MigrationInfo> {
-    this.#refuseWhileClosing();
-    this.#outgoing.checkRoom();
-    const requestedAt = Date.now();
-    const target = this.#target(request.to);
-    const { definition } = this.#guests.checkOutgoing(request.vm);
-    const id = newMigrationId();
-    // From here on nobody else can have the guest, also while the target is asked.
-    this.#guests.beginOutgoing(request.vm, id);
-    try {
-      const options = this.#options(request);
-      const { findings, traits } = await this.#findings(id, target, request);
-      const refusal = findings.find(({ level }) => level === 'refusal');
-      if (refusal) throw refusalError(refusal);
-      this.#refuseWhileClosing();
-      return this.#outgoing.start({ id, definition, target, traits, options, requestedAt }).info();
-    } catch (error) {
-      await this.#guests.endOutgoing(request.vm, null);
-      throw error;
-    }
+  async startMigration(request: MigrationRequest) {
+    return await this.#requests.start(request);
   }
 
-  async testLink(request: LinkTestRequest, given: AbortSignal): Promise<LinkTestResult> {
-    this.#refuseWhileClosing();
-    const to = this.#target(request.to);
-    const { node } = this.#config;
-    const signal = AbortSignal.any([given, this.#endQuestions.signal]);
-    const held = await holdPair(this.#outgoingContext, {
-      migration: newMigrationId(),
-      vm: 'link-test',
-      to,
-      requestedAt: Date.now(),
-      signal,
-    });
-    return await testLink(
-      {
-        ...this.#outgoingContext,
-        ...held,
-        from: node,
-        to,
-        scratchMemory: (wanted) => this.#scratchMemory(wanted),
-      },
-      request,
-      signal,
-    );
+  async preflight(request: MigrationRequest) {
+    return await this.#requests.preflight(request);
   }
 
-  /** Memory for a link test, as long as guests leave room for it. Throws target-out-of-memory. */
-  async #scratchMemory({ memory, bytes }: Pick<LinkTestRequest, 'memory' | 'bytes'>): Promise<ScratchMemory> {
-    const { memoryLimitBytes, memoryUsedBytes } = this.#guests;
-    if (bytes > memoryLimitBytes - memoryUsedBytes) {
-      const text = `node ${this.#config.node} has no ${formatBytes(bytes)} of guest memory free for a link test`;
-      throw new MigrationError('target-out-of-memory', text);
-    }
-    return await scratchMemory(memory, bytes, this.#config.qemu.memoryDirectory);
-  }
-
-  async preflight(request: MigrationRequest): Promise<PreflightReport> {
-    const findings: PreflightFinding[] = [];
-    try {
-      const target = this.#target(request.to);
-      this.#guests.checkOutgoing(request.vm);
-      this.#options(request);
-      findings.push(...(await this.#findings(newMigrationId(), target, request)).findings);
-    } catch (thrown) {
-      const { code, message } = toMigrationError(thrown);
-      findings.push({ level: 'refusal', code, message });
-    }
-    const ok = findings.every(({ level }) => level !== 'refusal');
-    return { vm: request.vm, from: this.#config.node, to: request.to, ok, findings };
+  async testLink(request: LinkTestRequest, signal: AbortSignal) {
+    return await this.#requests.testLink(request, signal);
   }
 
   migrations(): MigrationInfo[] {
@@ -431,8 +378,12 @@ export class Agent implements AgentService {
     );
   }
 
-  migration(id: string): MigrationInfo {
-    return this.#outgoing.get(id).info();
+  async migration(id: string) {
+    return await this.#outgoing.info(id);
+  }
+
+  history() {
+    return this.#outgoing.history();
   }
 
   async cancelMigration(id: string): Promise<MigrationInfo> {
@@ -486,48 +437,6 @@ export class Agent implements AgentService {
     return this.#guests.get(name);
   }
 
-  #target(node: string): NodeAddress {
-    if (node === this.#config.node) {
-      throw new MigrationError('same-node', `node ${node} is this node: name another one as the target`);
-    }
-    const address = this.#address(node);
-    if (address) return address;
-    const known = Object.keys(this.#config.peers).join(', ');
-    throw new MigrationError(
-      'unknown-node',
-      `node ${node} is not known here: add it to 'peers' in the configuration of node ${this.#config.node}` +
-        (known === '' ? '' : ` (known: ${known})`),
-    );
-  }
-
-  #options({ options }: MigrationRequest) {
-    const { maxDowntime, bandwidth, maxTime, ...same } = this.#config.migration;
-    const defaults = {
-      ...same,
-      ...(maxDowntime !== undefined && { maxDowntimeMs: maxDowntime }),
-      ...(bandwidth !== undefined && { bandwidthBytesPerSecond: bandwidth }),
-      ...(maxTime !== undefined && { maxTotalMs: maxTime }),
-    };
-    return validate(
-      MigrationOptionsSchema,
-      { ...defaults, ...options },
-      'invalid-request',
-      'the migration request',
-    );
-  }
-
-  /** What both sides say about moving that guest; the target is asked only where this side has nothing against it. */
-  async #findings(id: string, target: NodeAddress, request: MigrationRequest): Promise<MoveReport> {
-    const { verify, streams: wanted } = this.#options(request);
-    const streams = streamsToOpen(wanted, availableParallelism());
-    const { findings, traits } = await this.#guests.preflightOutgoing(request.vm);
-    if (findings.some(({ level }) => level === 'refusal')) return { findings, traits };
-    const { definition, imageBytes, regions } = this.#guests.outline(request.vm);
-    const prepare = { type: 'prepare', definition, imageBytes, regions, traits, streams, verify } as const;
-    const theirs = await this.#dialer.preflight(target, id, prepare, this.#endQuestions.signal);
-    return { findings: [...findings, ...theirs], traits };
-  }
-
   #refuseWhileClosing(): void {
     if (this.#closing)
       throw new MigrationError('shutting-down', `node ${this.#config.node} is shutting down`);
@@ -552,11 +461,8 @@ export class Agent implements AgentService {
     const unixClosed = this.#unix?.close(this.#server.server);
     await this.#server.close();
     await unixClosed;
+    await this.#history.close();
     await this.#stateLock.release();
     this.#logger.info('agent has shut down');
   }
-}
-
-function newMigrationId(): string {
-  return `m-${randomBytes(6).toString('hex')}`;
 }

@@ -6,6 +6,7 @@ import { PAGE_SIZE } from './page.js';
 import {
   LinkTestMemorySchema,
   MAX_LINK_TEST_BYTES,
+  PrioritySchema,
   VerifyModeSchema,
   type LinkTestMemory,
   type PreflightFinding,
@@ -78,7 +79,12 @@ export const StartMigrationSchema = z.strictObject({
   vm: NameSchema,
   to: NameSchema,
   options: GivenOptionsSchema.default({}),
+  /** Each step (0 if not given) goes before what was asked for up to an hour earlier; below zero, after what comes up to an hour later. */
+  priority: PrioritySchema.exactOptional(),
+  /** False: where one of the two nodes is not free the migration fails at once, with pair-busy. True if not given. */
+  wait: z.boolean().exactOptional(),
 });
+export type MigrationRequest = z.output<typeof StartMigrationSchema>;
 
 /** `vmferry bench link`: pages from memory of this node to memory of another, again and again. */
 export const LinkTestSchema = z.strictObject({
@@ -210,6 +216,17 @@ export interface MigrationResult {
   verify: { mode: VerifyMode; pagesChecked: number; mismatches: number };
 }
 
+/** A migration that has ended, in short. */
+export interface HistoryEntry extends Pick<
+  MigrationResult,
+  'id' | 'vm' | 'from' | 'to' | 'outcome' | 'error' | 'totalMs' | 'queuedMs' | 'downtimeMs' | 'wireBytes'
+> {
+  requestedAt: string;
+  endedAt: string;
+  /** How many there were. */
+  rounds: number;
+}
+
 export interface StreamsReport {
   transport: Transport;
   /** Streams that were open, and those that pages were dealt out to after the first round. */
@@ -263,6 +280,8 @@ export interface QueueEntry {
   from: string;
   to: string;
   requestedAt: string;
+  /** Head start in hours; see StartMigrationSchema. */
+  priority: number;
   /** Place in the queue of this node: 0 holds the lock, 1 is next. */
   position: number;
   state: 'running' | 'waiting';

@@ -79,6 +79,11 @@ export const ERROR_CODES = {
   },
   'limit-exceeded': { retryable: true, status: 429, means: 'a documented limit of the agent is reached' },
   // the migration itself
+  'pair-busy': {
+    retryable: true,
+    status: 409,
+    means: 'one of the two nodes is not free, and the migration was not to wait',
+  },
   'lock-lost': { retryable: true, status: 409, means: 'the pair lock was lost: its lease ran out' },
   'not-converging': { retryable: true, status: 409, means: 'a limit was reached and the options say cancel' },
   'verify-mismatch': { retryable: false, status: 500, means: 'memory on the target differs from the source' },

@@ -1,11 +1,13 @@
 import type { FastifyInstance } from 'fastify';
 import {
   ChangeMigrationSchema,
+  type HistoryEntry,
   LinkTestSchema,
   type LinkTestResult,
   StartMigrationSchema,
   type MigrationEvent,
   type MigrationInfo,
+  type MigrationRequest,
   type PreflightReport,
 } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
@@ -13,7 +15,7 @@ import { validate } from '../../shared/validate.js';
 import { answer } from './answer.js';
 import type { EventStreams, StreamEvent } from './event-streams.js';
 import { lastEventId, migrationId } from './request-fields.js';
-import type { AgentService, MigrationRequest } from './service.js';
+import type { AgentService } from './service.js';
 
 /** Migrations that start here: preflight, start, look, follow, limit, cancel; and tests of the link. */
 export function migrationRoutes(app: FastifyInstance, service: AgentService, streams: EventStreams): void {
@@ -37,9 +39,11 @@ export function migrationRoutes(app: FastifyInstance, service: AgentService, str
     return await service.testLink(wanted, gone.signal);
   });
 
-  app.get('/migrations/:id', (request, reply) =>
-    answer<MigrationInfo>(reply, service.migration(migrationId(request))),
-  );
+  app.get('/migrations/:id', async (request): Promise<MigrationInfo> => {
+    return await service.migration(migrationId(request));
+  });
+
+  app.get('/history', (_request, reply) => answer<HistoryEntry[]>(reply, service.history()));
 
   app.patch('/migrations/:id', (request, reply) => {
     const what = 'the change of the migration';
@@ -59,20 +63,14 @@ export function migrationRoutes(app: FastifyInstance, service: AgentService, str
     const id = migrationId(request);
     const after = lastEventId(request) ?? -1;
     // an unknown migration is a plain 404, not an event of a stream that was opened for it
-    service.migration(id);
+    await service.migration(id);
     await streams.serve(reply, (signal) => migrationEvents(service.migrationEvents(id, after, signal)));
   });
 }
 
 /** Checks the body of a request for a migration. Throws invalid-request. */
 function migrationRequest(body: unknown): MigrationRequest {
-  const { vm, to, options } = validate(
-    StartMigrationSchema,
-    body,
-    'invalid-request',
-    'the migration request',
-  );
-  return { vm, to, options };
+  return validate(StartMigrationSchema, body, 'invalid-request', 'the migration request');
 }
 
 async function* migrationEvents(events: AsyncGenerator<MigrationEvent>): AsyncGenerator<StreamEvent, void> {

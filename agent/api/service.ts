@@ -3,11 +3,12 @@ import type {
   ConsoleEnd,
   DoctorReport,
   GuestInfo,
+  HistoryEntry,
   LinkTestRequest,
   LinkTestResult,
   MigrationEvent,
   MigrationInfo,
-  MigrationOptions,
+  MigrationRequest,
   NodeInfo,
   OutcomeReport,
   PreflightReport,
@@ -17,12 +18,6 @@ import type {
   StatusReport,
 } from '../../shared/api.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
-
-export interface MigrationRequest {
-  vm: string;
-  to: string;
-  options: Partial<MigrationOptions>;
-}
 
 /** What the HTTP API offers, without HTTP: the agent implements it. All failures are MigrationErrors. */
 export interface AgentService {
@@ -63,7 +58,10 @@ export interface AgentService {
   /** Preflight on both sides; changes nothing. */
   preflight(request: MigrationRequest): Promise<PreflightReport>;
   migrations(): MigrationInfo[];
-  migration(id: string): MigrationInfo;
+  /** Also of one that ended in an earlier run of the agent. */
+  migration(id: string): Promise<MigrationInfo>;
+  /** Migrations from here that have ended, the last one first. */
+  history(): HistoryEntry[];
   /** Resolves once the cancel took effect; throws too-late. */
   cancelMigration(id: string): Promise<MigrationInfo>;
   /** Gives a migration that waits or runs another limit; throws wrong-state. */

@@ -290,7 +290,8 @@ export class NodeLock {
         new MigrationError('link-lost', `migration ${migration} came back on another connection`),
       );
     }
-    const request = { migration, vm: command.vm, from, to, requestedAt: command.requestedAt };
+    const { vm, requestedAt, priority = 0 } = command;
+    const request = { migration, vm, from, to, requestedAt, priority };
     this.#dispatch({ type: 'request', request }, speaker);
   }
 

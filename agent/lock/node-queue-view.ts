@@ -53,6 +53,7 @@ export function queueEntries(state: NodeQueue): QueueEntry[] {
       from: entry.from,
       to: entry.to,
       requestedAt: new Date(entry.requestedAt).toISOString(),
+      priority: entry.priority ?? 0,
       position: position(state, entry),
       state: entry.phase === 'running' ? 'running' : 'waiting',
       waitsFor: waitsFor(state, entry),

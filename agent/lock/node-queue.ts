@@ -170,7 +170,8 @@ function request(state: NodeQueue, wanted: PairRequest): NodeQueueStep {
       known.from === wanted.from &&
       known.to === wanted.to &&
       known.vm === wanted.vm &&
-      known.requestedAt === wanted.requestedAt;
+      known.requestedAt === wanted.requestedAt &&
+      (known.priority ?? 0) === (wanted.priority ?? 0);
     if (known.attached || known.phase === 'running' || !same) {
       return refuse(
         state,

@@ -84,6 +84,10 @@ export interface AcquirePairOptions {
   remote: RemoteNode;
   /** Cancels the wait. No effect once the pair is held. */
   signal: AbortSignal;
+  /** False: where one of the nodes is not free it fails with pair-busy, which names what has it. */
+  wait?: boolean;
+  /** It had its places before, and the remote node may be away: the first connection is tried as long as a broken one. */
+  returning?: boolean;
   /** Called when the place in the queues has changed, while waiting. */
   onQueue?: (entry: QueueEntry) => void;
   overtakeLimit?: number;
@@ -110,7 +114,7 @@ function doublingBackoffMs(attempt: number): number {
 /**
  * Waits for both nodes of a migration. Rejects with MigrationError, in neither queue: `cancelled` (or the signal's
  * own reason, if that is a MigrationError); what the first connect fails with; link-lost if a broken connection
- * does not come back in time; what a node refuses the request with (duplicate-migration, limit-exceeded);
+ * does not come back in time; what a node refuses the request with (duplicate-migration, limit-exceeded); pair-busy;
  * unexpected-message.
  */
 export function acquirePair(options: AcquirePairOptions): Promise<PairHold> {
@@ -167,7 +171,7 @@ class Acquisition {
       answer: (message) => this.#answer(otherSide(this.#remoteSide), message),
       ended: (error) => this.#fail(error),
     });
-    this.#connect(false);
+    this.#connect(options.returning ?? false);
   }
 
   #connect(again: boolean): void {
@@ -247,7 +251,8 @@ class Acquisition {
       case 'lock-status':
         this.#statuses.set(side, message);
         if (message.kept) this.#dispatch({ type: 'kept', side });
-        this.#reportPlace();
+        if (this.#options.wait === false) this.#refuseToWait();
+        else this.#reportPlace();
     }
   }
 
@@ -260,6 +265,7 @@ class Acquisition {
     this.#state = state;
     this.#limitTry(state.state === 'trying' && state.holding && state.side === this.#remoteSide);
     for (const effect of effects) this.#perform(effect);
+    if (this.#options.wait === false) this.#refuseToWait();
   }
 
   #limitTry(waits: boolean): void {
@@ -284,8 +290,10 @@ class Acquisition {
           new MigrationError('unexpected-message', `node ${this.#node(effect.side)} ${effect.message}`),
         );
       case 'request': {
-        const { vm, requestedAt } = this.#options.request;
-        return this.#send(effect.side, { type: 'lock-request', vm, requestedAt });
+        const { vm, requestedAt, priority = 0 } = this.#options.request;
+        // Where it is 0 it is left out: an agent that knows no priorities understands that.
+        const raised = priority !== 0 && { priority };
+        return this.#send(effect.side, { type: 'lock-request', vm, requestedAt, ...raised });
       }
       case 'try':
       case 'pass':
@@ -294,6 +302,18 @@ class Acquisition {
       case 'release':
         return this.#send(effect.side, { type: `lock-${effect.type}` });
     }
+  }
+
+  /** Once it would have to wait, and it is known for what. */
+  #refuseToWait(): void {
+    const state = this.#state;
+    if (state.state !== 'watching') return;
+    const status = this.#statuses.get(state.side);
+    if (!status) return;
+    const node = this.#node(state.side);
+    const reason = status.holder === '' ? 'is kept for an earlier one' : `runs migration ${status.holder}`;
+    const text = `node ${node} ${reason}, and this migration is not to wait (--no-queue): ask again later, or let it wait`;
+    this.#fail(new MigrationError('pair-busy', text));
   }
 
   #send(side: Side, command: LockCommand): void {
@@ -347,6 +367,7 @@ class Acquisition {
       from: request.from,
       to: request.to,
       requestedAt: new Date(request.requestedAt).toISOString(),
+      priority: request.priority ?? 0,
       position: here?.position ?? this.#statuses.get(this.#remoteSide)?.position ?? 1,
       state: 'waiting',
       waitsFor: sides

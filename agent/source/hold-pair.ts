@@ -20,6 +20,10 @@ export interface HoldPairRequest {
   readonly to: NodeAddress;
   /** Unix time in ms: its place in the queues. */
   readonly requestedAt: number;
+  readonly priority?: number;
+  /** As acquirePair has them. */
+  readonly wait?: boolean;
+  readonly returning?: boolean;
   readonly signal: AbortSignal;
   readonly onQueue?: (queue: QueueEntry) => void;
   /** Each control connection that was opened, the latest being the one in use. */
@@ -38,11 +42,14 @@ export interface HeldPair {
 /** Waits in the queues of both nodes until both are held. Throws what acquirePair does, and what opening the connection does. */
 export async function holdPair(
   { node, lock, lockGraceMs, dialer }: HoldPairContext,
-  { migration, vm, to, requestedAt, signal, onQueue, onControl }: HoldPairRequest,
+  request: HoldPairRequest,
 ): Promise<HeldPair> {
+  const { migration, vm, to, requestedAt, priority = 0, signal, onQueue, onControl } = request;
   let opened: Pick<HeldPair, 'control' | 'features'> | null = null;
   const hold = await acquirePair({
-    request: { migration, vm, from: node, to: to.node, requestedAt },
+    request: { migration, vm, from: node, to: to.node, requestedAt, priority },
+    wait: request.wait ?? true,
+    returning: request.returning ?? false,
     local: lock.localPort(migration, to.node),
     remote: {
       node: to.node,

@@ -10,11 +10,13 @@ export class MigrationEvents {
   readonly #migration: string;
   readonly #kept: MigrationEvent[] = [];
   readonly #waiting = new Set<() => void>();
-  #seq = 0;
+  #seq: number;
   #ended = false;
 
-  constructor(migration: string) {
+  /** The numbers of the events go on from `seq`. */
+  constructor(migration: string, seq = 0) {
     this.#migration = migration;
+    this.#seq = seq;
   }
 
   emit(event: WithoutStamp<MigrationEvent>): void {

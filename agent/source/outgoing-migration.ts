@@ -18,11 +18,13 @@ import type { NodeLock } from '../lock/node-lock.js';
 import type { Farewells } from './farewells.js';
 import { type HeldPair, holdPair } from './hold-pair.js';
 import { MigrationEvents } from './migration-events.js';
+import type { MigrationHistory } from './migration-history.js';
 import type { OpenQuestions } from './open-questions.js';
 import { openPages } from './open-pages.js';
 import type { PageOffers } from './page-offers.js';
 import type { PeerDialer } from './peer-dialer.js';
 import { SOURCE_TIMEOUTS, SourceSession } from './source-session.js';
+import type { WaitingRequests } from './waiting-requests.js';
 
 /** What an outgoing migration needs of its agent. */
 export interface OutgoingContext {
@@ -36,6 +38,8 @@ export interface OutgoingContext {
   readonly sendingThreads: SendingThreads;
   readonly questions: OpenQuestions;
   readonly farewells: Farewells;
+  readonly waiting: WaitingRequests;
+  readonly history: MigrationHistory;
   readonly logger: Logger;
 }
 
@@ -46,8 +50,12 @@ export interface OutgoingRequest {
   /** What the target must know of the guest beside its definition. */
   readonly traits: Record<string, string>;
   readonly options: MigrationOptions;
-  /** Unix time in ms. */
+  /** Its place in the queues: Unix time in ms, and hours of head start. */
   readonly requestedAt: number;
+  readonly priority: number;
+  /** As acquirePair has them. */
+  readonly wait: boolean;
+  readonly returning: boolean;
 }
 
 /** One migration away from this node, from its place in the queue to its end: lock, connection, session, outcome. */
@@ -64,6 +72,7 @@ export class OutgoingMigration {
   readonly #logger: Logger;
   readonly #cancelWaiting = new AbortController();
   #settle!: () => void;
+  #leaving = false;
   #session: SourceSession | null = null;
   #control: SourceControl | null = null;
   #bandwidthBytesPerSecond: number;
@@ -80,7 +89,8 @@ export class OutgoingMigration {
     this.#context = context;
     this.#request = request;
     this.#bandwidthBytesPerSecond = request.options.bandwidthBytesPerSecond;
-    this.events = new MigrationEvents(request.id);
+    // Who followed it before the agent started anew goes on behind what he has seen.
+    this.events = new MigrationEvents(request.id, request.returning ? Date.now() : 0);
     this.#logger = context.logger.child({
       migration: request.id,
       vm: this.vm,
@@ -131,6 +141,14 @@ export class OutgoingMigration {
     await this.ended;
   }
 
+  /** For the end of the agent: it waits on in the next run. Nothing once it has its nodes. */
+  async leave(): Promise<void> {
+    if (this.#phase !== 'queued') return;
+    this.#leaving = true;
+    this.#cancelWaiting.abort();
+    await this.ended;
+  }
+
   /** Another limit for what pages put on the link, 0 for none, whether or not it has come to that. Throws wrong-state. */
   limit(bandwidthBytesPerSecond: number): void {
     if (this.#result) {
@@ -158,7 +176,9 @@ export class OutgoingMigration {
       result = await this.#migrate(held);
     } catch (thrown) {
       await this.#context.guests.endOutgoing(this.vm, null);
-      result = this.#withoutSession(toMigrationError(thrown));
+      const { definition, target, options } = this.#request;
+      const subject = { id: this.id, vm: this.vm, from: this.#context.node, to: target.node };
+      result = resultWithoutSession(subject, definition.memory, options.verify, toMigrationError(thrown));
     } finally {
       held?.hold.release();
       // A close in good order tells the target that its record of the outcome is not asked for any more: not while it
@@ -171,6 +191,12 @@ export class OutgoingMigration {
       // An ended migration is shown for long; what it holds on to is the guest and its image.
       this.#control = null;
     }
+    if (this.#leaving && result.outcome === 'cancelled') {
+      this.#logger.info('migration waits on when the agent is back');
+      this.#settle();
+      return;
+    }
+    await this.#context.waiting.remove(this.id);
     this.#end(result);
     if (result.outcome === 'unknown') return;
     this.#session = null;
@@ -179,9 +205,9 @@ export class OutgoingMigration {
   }
 
   async #waitForLock(): Promise<HeldPair> {
-    const { target, requestedAt } = this.#request;
+    const { target, requestedAt, priority, wait, returning } = this.#request;
     const held = await holdPair(this.#context, {
-      ...{ migration: this.id, vm: this.vm, to: target, requestedAt },
+      ...{ migration: this.id, vm: this.vm, to: target, requestedAt, priority, wait, returning },
       signal: this.#cancelWaiting.signal,
       onControl: (control) => (this.#control = control),
       onQueue: (queue) => {
@@ -190,6 +216,8 @@ export class OutgoingMigration {
       },
     });
     this.#lockedAt = performance.now();
+    // What runs is not begun anew with the agent.
+    await this.#context.waiting.remove(this.id);
     return held;
   }
 
@@ -255,6 +283,7 @@ export class OutgoingMigration {
       await this.#handOver(final);
       this.#logger.warn({ outcome: final.outcome }, 'the outcome is known now');
       this.#result = this.#timed(final);
+      this.#remember(this.#result);
       // The answer has led through other phases once more.
       this.#phase = 'ended';
       this.#progress = null;
@@ -269,32 +298,6 @@ export class OutgoingMigration {
     await this.#context.guests.endOutgoing(this.vm, result.outcome === 'completed' ? target : null);
     this.#context.questions.close(this.vm);
     this.#context.farewells.start();
-  }
-
-  #withoutSession(error: MigrationError): MigrationResult {
-    const { definition, target, options } = this.#request;
-    return {
-      id: this.id,
-      vm: this.vm,
-      from: this.#context.node,
-      to: target.node,
-      outcome: error.code === 'cancelled' ? 'cancelled' : 'failed',
-      error: error.toJSON(),
-      totalMs: 0,
-      queuedMs: 0,
-      downtimeMs: 0,
-      downtime: { pauseMs: 0, residualMs: 0, stateMs: 0, verifyMs: 0, loadMs: 0, resumeMs: 0 },
-      switchover: null,
-      convergence: null,
-      rounds: [],
-      ramBytes: definition.memory,
-      populatedBytes: 0,
-      wireBytes: 0,
-      writeLog: '',
-      writeLogReason: '',
-      streams: null,
-      verify: { mode: options.verify, pagesChecked: 0, mismatches: 0 },
-    };
   }
 
   #enter(phase: MigrationPhase): void {
@@ -314,11 +317,44 @@ export class OutgoingMigration {
       outcome === 'completed' && error === null ? 'info' : outcome === 'cancelled' ? 'warn' : 'error';
     const figures = { outcome, error, totalMs, downtimeMs, downtime, rounds: rounds.length, wireBytes };
     this.#logger[level](figures, 'migration ended');
+    this.#remember(this.#result);
     this.events.emit({ event: 'ended', result: this.#result });
+  }
+
+  #remember(result: MigrationResult): void {
+    this.#context.history.add(new Date(this.#request.requestedAt).toISOString(), result);
   }
 
   #timed(result: MigrationResult): MigrationResult {
     const queuedMs = (this.#lockedAt ?? performance.now()) - this.#startedAt;
     return { ...result, queuedMs };
   }
+}
+
+/** Of a migration that did not come to its session. */
+export function resultWithoutSession(
+  subject: Pick<MigrationResult, 'id' | 'vm' | 'from' | 'to'>,
+  ramBytes: number,
+  verify: MigrationOptions['verify'],
+  error: MigrationError,
+): MigrationResult {
+  return {
+    ...subject,
+    outcome: error.code === 'cancelled' ? 'cancelled' : 'failed',
+    error: error.toJSON(),
+    totalMs: 0,
+    queuedMs: 0,
+    downtimeMs: 0,
+    downtime: { pauseMs: 0, residualMs: 0, stateMs: 0, verifyMs: 0, loadMs: 0, resumeMs: 0 },
+    switchover: null,
+    convergence: null,
+    rounds: [],
+    ramBytes,
+    populatedBytes: 0,
+    wireBytes: 0,
+    writeLog: '',
+    writeLogReason: '',
+    streams: null,
+    verify: { mode: verify, pagesChecked: 0, mismatches: 0 },
+  };
 }

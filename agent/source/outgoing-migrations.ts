@@ -1,6 +1,12 @@
-import type { MigrationInfo } from '../../shared/api.js';
+import type { HistoryEntry, MigrationInfo } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
-import { type OutgoingContext, OutgoingMigration, type OutgoingRequest } from './outgoing-migration.js';
+import {
+  type OutgoingContext,
+  OutgoingMigration,
+  type OutgoingRequest,
+  resultWithoutSession,
+} from './outgoing-migration.js';
+import type { WaitingRequest } from './waiting-requests.js';
 
 /** Migrations that may wait or run: bounds what a client can make the agent keep. */
 const MAX_WAITING = 1024;
@@ -32,11 +38,49 @@ export class OutgoingMigrations {
     return migration;
   }
 
+  /** One that waited for its nodes before the agent started, and can't any more. */
+  fail({ id, vm, to, options, requestedAt }: WaitingRequest, error: MigrationError): void {
+    const { node, history, logger } = this.#context;
+    logger.error(
+      { migration: id, vm, err: error },
+      'a migration that waited when the agent ended can not go on',
+    );
+    const result = resultWithoutSession({ id, vm, from: node, to }, 0, options.verify, error);
+    history.add(new Date(requestedAt).toISOString(), result);
+  }
+
+  /** Also of one that ended long ago. Throws not-found. */
+  async info(id: string): Promise<MigrationInfo> {
+    const migration = this.#all.get(id);
+    if (migration) return migration.info();
+    const past = await this.#context.history.result(id);
+    if (!past) throw this.#notFound(id);
+    const { result, requestedAt } = past;
+    const { vm, from, to } = result;
+    return {
+      ...{ id, vm, from, to, requestedAt, result },
+      role: 'source',
+      phase: 'ended',
+      bandwidthBytesPerSecond: null,
+      progress: null,
+      queue: null,
+    };
+  }
+
+  /** Those that have ended, also in earlier runs of the agent, the last one first. */
+  history(): HistoryEntry[] {
+    return this.#context.history.list();
+  }
+
   /** Throws not-found. */
   get(id: string): OutgoingMigration {
     const migration = this.#all.get(id);
     if (migration) return migration;
-    throw new MigrationError(
+    throw this.#notFound(id);
+  }
+
+  #notFound(id: string): MigrationError {
+    return new MigrationError(
       'not-found',
       `no migration ${id} started on node ${this.#context.node}: ask the agent of the node that it started from`,
     );
@@ -47,15 +91,16 @@ export class OutgoingMigrations {
     return [...this.#all.values()].reverse().map((migration) => migration.info());
   }
 
-  /** Cancels those that wait, finishes (for so long at most) or cancels those that run, and says of each what became of it. */
+  /** Leaves those that wait to the next run, finishes (for so long at most) or cancels those that run, and says of each what became of it. */
   async close(policy: 'finish' | 'cancel', timeoutMs: number): Promise<void> {
     await Promise.all([...this.#all.values()].map((migration) => this.#end(migration, policy, timeoutMs)));
   }
 
   async #end(migration: OutgoingMigration, policy: 'finish' | 'cancel', timeoutMs: number): Promise<void> {
-    if (!migration.result) {
+    await migration.leave();
+    if (!migration.result && migration.phase !== 'queued') {
       let timer: NodeJS.Timeout | undefined;
-      if (policy === 'finish' && migration.phase !== 'queued') {
+      if (policy === 'finish') {
         const timeout = new Promise((resolve) => (timer = setTimeout(resolve, timeoutMs)));
         await Promise.race([migration.ended, timeout]);
         clearTimeout(timer);

@@ -5,6 +5,7 @@ import type {
   DoctorReport,
   ErrorAnswer,
   GuestInfo,
+  HistoryEntry,
   LinkTestResult,
   LinkTestSchema,
   MigrationEvent,
@@ -15,7 +16,7 @@ import type {
   Resolution,
   ResolveRequest,
   StatusReport,
-  StartMigrationSchema,
+  MigrationRequest,
 } from '../../shared/api.js';
 import { isErrorCode, MigrationError, type ErrorBody } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
@@ -23,8 +24,6 @@ import type { z } from 'zod';
 import { type AccessOptions, type AgentConnection, connectionTo } from './agent-connection.js';
 import { readEventStream } from './event-stream.js';
 import { tlsReason } from '../../shared/tls/tls-reason.js';
-
-export type MigrationRequest = z.output<typeof StartMigrationSchema>;
 
 /** Failures of fetch() before the request was sent: by the code of its cause. */
 const NOT_CONNECTED = new Map([
@@ -139,6 +138,16 @@ export class AgentClient {
 
   async preflight(request: MigrationRequest): Promise<PreflightReport> {
     return await this.#json<PreflightReport>('POST', '/v1/preflight', request);
+  }
+
+  /** Also of one that ended long ago. */
+  async migration(id: string): Promise<MigrationInfo> {
+    return await this.#json<MigrationInfo>('GET', `/v1/migrations/${encodeURIComponent(id)}`);
+  }
+
+  /** Migrations from there that have ended, the last one first. */
+  async history(): Promise<HistoryEntry[]> {
+    return await this.#json<HistoryEntry[]>('GET', '/v1/history');
   }
 
   async cancelMigration(id: string): Promise<MigrationInfo> {

@@ -1,10 +1,10 @@
 import type { Argv } from 'yargs';
-import { EXIT, OnLimitSchema, StartMigrationSchema } from '../../shared/api.js';
+import { EXIT, type MigrationRequest, OnLimitSchema, StartMigrationSchema } from '../../shared/api.js';
 import { toMigrationError } from '../../shared/errors.js';
 import { VerifyModeSchema } from '../../shared/protocol/messages.js';
 import { parseDuration, parseRate } from '../../shared/units.js';
 import { validate } from '../../shared/validate.js';
-import type { MigrationRequest } from './agent-client.js';
+
 import { type ExitCode, exitCodeOfPreflight, exitCodeOfRefusedStart, exitCodeOfResult } from './exit-code.js';
 import { followMigration } from './migration-follow.js';
 import { ProgressBar, ProgressLines } from './migration-progress.js';
@@ -66,9 +66,17 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
           requiresArg: true,
           describe: "page streams, or 'auto': as many as the first round shows to pay",
         })
-
+        .option('priority', {
+          type: 'number',
+          requiresArg: true,
+          describe: 'hours of head start in the queue, -10 to 10; below 0 it stands back',
+        })
+        .option('queue', {
+          type: 'boolean',
+          default: true,
+          describe: 'wait while the nodes have other migrations; --no-queue fails at once then',
+        })
         .option('dry-run', { type: 'boolean', describe: 'only check whether it could move' })
-
         .option('detach', { type: 'boolean', describe: 'start it and do not wait for its end' })
         .conflicts('dry-run', 'detach')
         .example('$0 migrate web-1 --to b', 'move web-1 to node b and follow it')
@@ -77,6 +85,8 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
           '$0 migrate web-1 --to b --max-downtime 10ms --on-limit cancel',
           'move it within 10 ms, or not',
         )
+        .example('$0 migrate db-1 --to b --priority 2', 'before what waits already')
+        .example('$0 migrate web-1 --to b --no-queue || echo later', 'now or not at all')
         .example('$0 migrate web-1 --to b --bandwidth 1gbit --verify after', 'leave room on the link; verify')
         .example('$0 migrate web-1 --to b --detach --json', 'print the id; see status and cancel'),
     async (args) => {
@@ -86,6 +96,8 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
           {
             vm: args.vm,
             to: args.to,
+            ...given('priority', args.priority),
+            wait: args.queue,
             options: {
               ...given('maxDowntimeMs', inUnits('max-downtime', args.maxDowntime, parseDuration)),
               ...given('bandwidthBytesPerSecond', inUnits('bandwidth', args.bandwidth, parseRate)),

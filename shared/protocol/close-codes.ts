@@ -38,6 +38,7 @@ export const CLOSE_CODES = {
   'duplicate-migration': 4036,
   'preflight-refused': 4037,
   'refused-by-policy': 4038,
+  'pair-busy': 4039,
   'invalid-request': 4040,
   'invalid-definition': 4041,
   'invalid-image': 4042,

@@ -35,6 +35,10 @@ const Count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const Milliseconds = z.number().min(0).max(1e12);
 /** Latest Unix time that a Date can show (ECMA-262, 'Time Values and Time Range'). ms */
 const MAX_UNIX_MS = 8.64e15;
+/** Whoever would have more of a head start than that has it before all others anyway. */
+const MAX_PRIORITY = 10;
+/** Hours of head start in the queues; below zero, of standing back. */
+export const PrioritySchema = z.number().int().min(-MAX_PRIORITY).max(MAX_PRIORITY);
 const Features = z.array(z.string().max(64)).max(64);
 const ErrorCodeSchema = z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]]);
 
@@ -75,6 +79,8 @@ export const SourceMessageSchema = z.discriminatedUnion('type', [
     vm: NameSchema,
     /** Unix time in ms at which the migration was asked for: its place in every queue, ties broken by its id. */
     requestedAt: Count.max(MAX_UNIX_MS),
+    /** Absent: 0. */
+    priority: PrioritySchema.exactOptional(),
   }),
   z.strictObject({ type: z.literal('lock-try') }),
   z.strictObject({ type: z.literal('lock-pass') }),

@@ -78,6 +78,7 @@ await t.test('what goes on', async (t) => {
       from: 'a',
       to: 'b',
       requestedAt: '2026-11-22T22:00:00.000Z',
+      priority: 0,
       position: 1,
       state: 'waiting',
       waitsFor: [{ node: 'b', holder: 'c-20261122-0009' }],

@@ -10,6 +10,7 @@ const waiting: QueueEntry = {
   from: 'a',
   to: 'b',
   requestedAt: '2026-11-22T22:00:00.000Z',
+  priority: 0,
   position: 2,
   state: 'waiting',
   waitsFor: [

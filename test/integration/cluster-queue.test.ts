@@ -77,6 +77,76 @@ void t.test('sixteen nodes, forty guests, forty migrations asked for at once', a
   for (const { agent } of cluster.nodes) while (agent.queue().length > 0) await setImmediate();
 });
 
+void t.test(
+  'a migration with priority goes before those that wait, and one that is not to wait fails',
+  async (t) => {
+    const cluster = await Cluster.start(['a', 'b', 'c']);
+    t.teardown(() => cluster.close());
+    const names = ['runs', 'waits', 'hurries', 'stands-back', 'leaves'];
+    for (const name of names) await cluster.boot('a', { name });
+    const a = cluster.agent('a');
+    const slow = { bandwidthBytesPerSecond: 8000, maxRounds: 1 };
+    const { id: running } = await a.startMigration({ vm: 'runs', to: 'b', options: slow });
+    while ((await a.migration(running)).phase !== 'copying') await setImmediate();
+    const ids: Record<string, string> = {};
+    for (const [vm, priority] of Object.entries({ 'stands-back': -1, waits: 0, hurries: 1 })) {
+      ids[vm] = (await a.startMigration({ vm, to: 'c', options: {}, priority })).id;
+    }
+    for (const node of ['a', 'c']) {
+      while (
+        cluster
+          .agent(node)
+          .queue()
+          .filter(({ state }) => state === 'waiting').length < 3
+      )
+        await setImmediate();
+      t.strictSame(
+        cluster
+          .agent(node)
+          .queue()
+          .filter(({ state }) => state === 'waiting')
+          .map(({ vm, priority }) => [vm, priority]),
+        [
+          ['hurries', 1],
+          ['waits', 0],
+          ['stands-back', -1],
+        ],
+        `the queue of node ${node}`,
+      );
+    }
+
+    const unwilling = await a.startMigration({ vm: 'leaves', to: 'c', options: {}, wait: false });
+    const refused = await cluster.result('a', unwilling.id);
+    t.match(refused, { outcome: 'failed', error: { code: 'pair-busy', retryable: true } });
+    t.match(refused.error?.message, `node a runs migration ${running}`);
+    t.strictSame(cluster.whereIs('leaves'), [{ node: 'a', status: 'running' }]);
+
+    a.limitMigration(running, 0);
+    const order: string[] = [];
+    const follow = async (vm: string) => {
+      for await (const event of a.migrationEvents(ids[vm]!, 0, new AbortController().signal)) {
+        if (event.event === 'phase' && event.phase === 'preparing') order.push(vm);
+      }
+    };
+    await Promise.all(Object.keys(ids).map(follow));
+    t.strictSame(order, ['hurries', 'waits', 'stands-back']);
+    await cluster.cleared('a', names);
+    const free = await a.startMigration({ vm: 'leaves', to: 'c', options: {}, wait: false });
+    t.match(await cluster.result('a', free.id), { outcome: 'completed' }, 'it does not have to wait now');
+    t.strictSame(
+      a.history().map(({ vm, outcome }) => [vm, outcome]),
+      [
+        ['leaves', 'completed'],
+        ['stands-back', 'completed'],
+        ['waits', 'completed'],
+        ['hurries', 'completed'],
+        ['runs', 'completed'],
+        ['leaves', 'failed'],
+      ],
+    );
+  },
+);
+
 void t.test('A to B and B to A asked for at the same moment', async (t) => {
   const cluster = await Cluster.start(['a', 'b']);
   t.teardown(() => cluster.close());

@@ -17,7 +17,7 @@ void t.test('what strangers ask leaves nothing behind and changes no outcome', a
   for (const node of ['evil', 'b']) {
     const peer = await (await RawPeer.connect(url, id)).greet({ node });
     t.match(await peer.say({ type: 'ask' }).hear('answer'), { outcome: 'aborted' });
-    t.equal(cluster.agent('a').migration(id).result, null, 'asked before the end');
+    t.equal((await cluster.agent('a').migration(id)).result, null, 'asked before the end');
     peer.socket.cut();
   }
   const result = await cluster.result('a', id);
@@ -53,7 +53,7 @@ void t.test('the record of an abort goes when the source ends in good order', as
     to: 'b',
     options: { bandwidthBytesPerSecond: 20_000 },
   });
-  while (cluster.agent('a').migration(id).phase !== 'copying') await new Promise(setImmediate);
+  while ((await cluster.agent('a').migration(id)).phase !== 'copying') await new Promise(setImmediate);
   await cluster.agent('a').cancelMigration(id);
   await cluster.cleared('b');
   for (const node of ['a', 'b']) {

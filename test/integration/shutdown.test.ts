@@ -30,7 +30,7 @@ async function nothingListens(url: string): Promise<boolean> {
   }
 }
 
-await t.test('the source finishes the one that runs and cancels the one that waits', async (t) => {
+await t.test('the source finishes the one that runs, and the one that waits is kept', async (t) => {
   const lab = await AgentLab.start(t, ['a', 'b', 'c'], settings);
   await lab.boot('a', { name: 'runs', ...GUEST });
   await lab.boot('a', { name: 'waits', ...GUEST });
@@ -42,12 +42,11 @@ await t.test('the source finishes the one that runs and cancels the one that wai
 
   t.equal(await lab.agent('a').stop(), 0);
   const ended = log.filter(({ msg }) => msg === 'migration ended before the shutdown');
+  t.match(ended, [{ migration: running, vm: 'runs', outcome: 'completed' }]);
+  t.equal(ended.length, 1);
   t.match(
-    ended.sort((x) => (x['migration'] === running ? -1 : 1)),
-    [
-      { migration: running, vm: 'runs', outcome: 'completed' },
-      { migration: waiting, vm: 'waits', outcome: 'cancelled' },
-    ],
+    log.find(({ msg }) => msg === 'migration waits on when the agent is back'),
+    { migration: waiting, vm: 'waits' },
   );
   t.match(
     log.find(({ msg }) => msg === 'VMs that live in this agent ended with it'),
@@ -59,6 +58,18 @@ await t.test('the source finishes the one that runs and cancels the one that wai
   t.strictSame(await lab.whereIs('waits', ['b', 'c']), {});
   await lab.restart('a');
   t.match(await lab.client('a').guests(), [{ name: 'waits', status: 'stopped' }]);
+  // This guest has ended with its agent; others have not.
+  t.match(await lab.client('a').migration(waiting), {
+    phase: 'ended',
+    result: { outcome: 'failed', error: { code: 'wrong-state', message: /VM waits is stopped: start it/ } },
+  });
+  t.match(
+    (await lab.client('a').history()).map(({ id, outcome }) => [id, outcome]),
+    [
+      [waiting, 'failed'],
+      [running, 'completed'],
+    ],
+  );
 });
 
 await t.test('the source cancels', async (t) => {

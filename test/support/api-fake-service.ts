@@ -1,13 +1,15 @@
-import type { AgentService, MigrationRequest } from '../../agent/api/service.js';
+import type { AgentService } from '../../agent/api/service.js';
 import type {
   ConsoleChunk,
   ConsoleEnd,
   DoctorReport,
   GuestInfo,
+  HistoryEntry,
   LinkTestRequest,
   LinkTestResult,
   MigrationEvent,
   MigrationInfo,
+  MigrationRequest,
   NodeInfo,
   OutcomeReport,
   PreflightReport,
@@ -34,6 +36,7 @@ export class FakeAgentService implements AgentService {
   readonly streamLimits: number[] = [];
   outcome: OutcomeReport = { vm: 'web-1', open: null };
   queueEntries: QueueEntry[] = [];
+  past: HistoryEntry[] = [];
   health: DoctorReport = { node: 'a', ok: true, findings: [] };
   report: PreflightReport = { vm: 'web-1', from: 'a', to: 'b', ok: true, findings: [] };
   current: MigrationInfo = migrationInfo();
@@ -162,7 +165,15 @@ export class FakeAgentService implements AgentService {
     return [this.current];
   }
 
-  migration(id: string): MigrationInfo {
+  migration(id: string): Promise<MigrationInfo> {
+    return Promise.resolve().then(() => this.#migration(id));
+  }
+
+  history(): HistoryEntry[] {
+    return this.past;
+  }
+
+  #migration(id: string): MigrationInfo {
     if (id !== this.current.id)
       throw new MigrationError('not-found', `migration '${id}' is not known to node a`);
     return this.current;
@@ -170,7 +181,7 @@ export class FakeAgentService implements AgentService {
 
   async cancelMigration(id: string): Promise<MigrationInfo> {
     await this.#called('cancelMigration', id);
-    const migration = this.migration(id);
+    const migration = this.#migration(id);
     this.onCancel();
     return migration;
   }
@@ -182,7 +193,7 @@ export class FakeAgentService implements AgentService {
 
   limitMigration(id: string, bandwidthBytesPerSecond: number): MigrationInfo {
     this.calls.push(['limitMigration', id, bandwidthBytesPerSecond]);
-    return { ...this.migration(id), bandwidthBytesPerSecond };
+    return { ...this.#migration(id), bandwidthBytesPerSecond };
   }
 
   async *migrationEvents(id: string, after: number, signal: AbortSignal): AsyncGenerator<MigrationEvent> {

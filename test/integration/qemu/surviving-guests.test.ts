@@ -1,4 +1,6 @@
 import t from 'tap';
+import { followMigration } from '../../../scripts/cli/migration-follow.js';
+import type { MigrationEvent } from '../../../shared/api.js';
 import { HeldLink } from '../../support/held-link.js';
 import { QemuLab } from '../../support/qemu-lab.js';
 
@@ -45,6 +47,45 @@ await t.test('the agent of the source is killed while it copies', async (t) => {
   t.same(await agents.whereIs('walker'), { b: 'running' });
   await agents.client('b').changeGuest('walker', 'stop');
   for (const node of ['a', 'b']) t.same(await lab.remains(node), { files: [], processes: [] });
+});
+
+await t.test('a migration that waits has its place when its agent is back, however that ended', async (t) => {
+  const lab = await QemuLab.start(t, ['a', 'b', 'c'], SETTINGS);
+  const { agents } = lab;
+  for (const name of ['first', 'second']) await lab.bootPageWalker('a', name, MEMORY);
+  const running = await agents.request('first', 'a', 'b', SLOW);
+  await agents.copying('a', running);
+  const waiting = await agents.request('second', 'a', 'c');
+  await agents.waiting('a', waiting);
+  const { requestedAt } = await agents.client('a').migration(waiting);
+  const seen: MigrationEvent[] = [];
+  const followed = followMigration({
+    ...{ client: agents.client('a'), id: waiting, signal: new AbortController().signal },
+    onEvent: (event) => seen.push(event),
+  });
+
+  await agents.agent('a').kill();
+  await agents.restart('a');
+  t.match(await followed, { id: waiting, outcome: 'completed' }, 'whoever follows it sees it through');
+  t.same(seen.filter(({ event }) => event === 'ended').length, 1);
+  t.equal((await agents.client('a').migration(waiting)).requestedAt, requestedAt);
+  t.same(await agents.whereIs('first'), { a: 'running' });
+  t.same(await agents.whereIs('second'), { c: 'running' });
+
+  const third = await agents.request('first', 'a', 'b', SLOW);
+  await agents.copying('a', third);
+  const fourth = await agents.request('second', 'c', 'a');
+  await agents.waiting('c', fourth);
+  t.equal(await agents.agent('c').stop(), 0, 'it was asked to end');
+  await agents.client('a').cancelMigration(third);
+  await agents.restart('c');
+  t.match(await agents.result('c', fourth), { outcome: 'completed' });
+  t.same(await agents.whereIs('second'), { a: 'running' });
+  t.match(
+    (await agents.client('c').history()).map(({ id, outcome }) => ({ id, outcome })),
+    [{ id: fourth, outcome: 'completed' }],
+  );
+  for (const name of ['first', 'second']) await agents.client('a').changeGuest(name, 'stop');
 });
 
 await t.test('the agent of the target is killed while it receives', async (t) => {
