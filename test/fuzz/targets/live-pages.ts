@@ -1,19 +1,7 @@
-import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { pino } from 'pino';
-import { DefinitionFiles } from '../../../agent/guest/definition-files.js';
-import { GuestStore } from '../../../agent/guest/guest-store.js';
 import { hashHex } from '../../../agent/guest/page-hash.js';
-import { OwnershipJournal } from '../../../agent/journal/ownership-journal.js';
-import { PAGE_STREAM_PROTOCOL, PAGES_PATH } from '../../../agent/link/link-paths.js';
+import { PAGES_PATH } from '../../../agent/link/link-paths.js';
 import { PAGE_TOKEN_HEADER } from '../../../agent/link/page-token.js';
-import { NodeLock } from '../../../agent/lock/node-lock.js';
-import { IncomingMigrations } from '../../../agent/target/incoming-migrations.js';
-import { LaneThreads } from '../../../agent/target/lane-threads.js';
 import { PAGE_SIZE } from '../../../shared/page.js';
 import {
   encodeBlobHeader,
@@ -22,8 +10,8 @@ import {
   encodeZeroPages,
 } from '../../../shared/protocol/frame.js';
 import type { TargetMessage } from '../../../shared/protocol/messages.js';
-import { startEndpoint } from '../../support/link-endpoints.js';
-import { arrayGuestKinds, type HostedArrayGuest } from '../../support/hosted-array-guest.js';
+import type { HostedArrayGuest } from '../../support/hosted-array-guest.js';
+import { startLiveTarget, UPGRADED } from '../../support/live-target.js';
 import { prepareMessage, RawPeer, RawSocket } from '../../support/raw-peer.js';
 import { mutatedBytes } from '../mutate.js';
 import type { Random } from '../random.js';
@@ -41,7 +29,6 @@ const PAGES = MEMORY_BYTES / PAGE_SIZE;
 const GUARD = Buffer.alloc(32 * PAGE_SIZE, 0xa5);
 const OFFERED = 'the-token-of-the-source';
 const STATE = Uint8Array.from([1, 2, 3]);
-const UPGRADED = `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${PAGE_STREAM_PROTOCOL}\r\n\r\n`;
 
 const page = (value: number) => Buffer.alloc(PAGE_SIZE, value);
 const FRAMES = [
@@ -75,12 +62,10 @@ interface Migration {
 }
 
 async function open(): Promise<FuzzTarget> {
-  const directory = await mkdtemp(join(tmpdir(), 'vmferry-fuzz-'));
-  const logger = pino({ level: 'silent' });
   let guest: HostedArrayGuest | null = null;
   let whole: Buffer = Buffer.alloc(0);
   let threaded = false;
-  const made = arrayGuestKinds((incoming) => {
+  const onMake = (incoming: HostedArrayGuest) => {
     guest = incoming;
     const name = 'ram0';
     if (threaded) {
@@ -94,39 +79,13 @@ async function open(): Promise<FuzzTarget> {
     whole = Buffer.from(new SharedArrayBuffer(MEMORY_BYTES + 2 * GUARD.length)).fill(GUARD);
     const memory = new Uint8Array(whole.buffer, GUARD.length, MEMORY_BYTES).fill(0);
     Object.assign(incoming, { regions: [{ name, memory }] });
-  });
-  const lock = new NodeLock({ node: 'node-b', graceMs: 1 });
-  const journal = await OwnershipJournal.open(join(directory, 'journal'));
-  const guests = await GuestStore.open({
-    ...{ node: 'node-b', kinds: made.kinds, logger, memoryLimitBytes: 2 ** 30, journal },
-    files: new DefinitionFiles(join(directory, 'guests')),
-  });
-  const threads = new LaneThreads(4);
-
-  /** What a target that dials page streams finds at the source. */
-  let dialled: (socket: Socket) => void = (socket) => socket.destroy();
-  const sockets = new Set<Socket>();
-  const source = createServer((socket) => {
-    sockets.add(socket.on('error', () => undefined).on('close', () => sockets.delete(socket)));
-    dialled(socket);
-  });
-  source.listen(0, '127.0.0.1');
-  await once(source, 'listening');
-  const sourceUrl = `http://127.0.0.1:${(source.address() as AddressInfo).port}`;
-
-  const incoming = new IncomingMigrations({
-    ...{ node: 'node-b', guests, lock, journal, logger },
-    scratchMemory: () => Promise.reject(new Error('there is none')),
-    streamsFrom: () => ({ url: sourceUrl, tls: null, threads }),
-  });
-  const target = await startEndpoint({
-    onControl: (control, handshake) => incoming.accept(control, handshake),
-    authorizePages: (...shown) => incoming.authorizePages(...shown),
-  });
+  };
+  const target = await startLiveTarget({ onMake });
+  const { lock, journal, guests, incoming, source } = target;
 
   /** Streams that the target opens: a raw socket each, upgraded as it should be or not quite. */
   function acceptStreams(random: Random, writers: Writer[], answer: Buffer | null): void {
-    dialled = (socket) => {
+    source.dialled = (socket) => {
       socket.once('data', (request: Buffer) => {
         socket.write(answer ?? UPGRADED);
         if (answer) socket.end();
@@ -152,11 +111,11 @@ async function open(): Promise<FuzzTarget> {
     }
   }
 
-  /** Frames that are nearly right, in pieces. */
+  /** Frames that are right, or nearly, in pieces. */
   async function garble({ random, writers }: Migration): Promise<void> {
     for (let left = 1 + random.below(6); left > 0 && writers.length > 0; left -= 1) {
       const writer = random.pick(writers);
-      const bytes = mutatedBytes(random, FRAMES);
+      const bytes = random.chance(2) ? random.pick(FRAMES) : mutatedBytes(random, FRAMES);
       const cut = random.below(bytes.length + 1);
       for (const piece of [bytes.subarray(0, cut), bytes.subarray(cut)]) {
         if (piece.length > 0) writer.send(piece);
@@ -164,6 +123,12 @@ async function open(): Promise<FuzzTarget> {
       }
       if (random.chance(12)) writer.cut();
     }
+  }
+
+  /** One that would have been right before all was said to be sent. */
+  async function lateFrame({ random, writers }: Migration): Promise<void> {
+    random.pick(writers).send(random.pick(FRAMES.slice(0, 2)));
+    for (let turns = random.below(20); turns > 0; turns -= 1) await setImmediate();
   }
 
   /** As a source should, up to the commit: two rounds and the state. What the target says in the end, if anything. */
@@ -227,6 +192,7 @@ async function open(): Promise<FuzzTarget> {
       if (answer?.type !== 'ready') throw new Error(`it was in good order: ${JSON.stringify(answer)}`);
       sealed = memory();
       if (random.chance(3)) await garble(migration);
+      else if (random.chance(2)) await lateFrame(migration);
       peer.say({ type: 'commit' });
       if (random.chance(2)) await heard(peer, 'running', 'error');
     } else if (random.chance(2)) {
@@ -244,8 +210,8 @@ async function open(): Promise<FuzzTarget> {
     await over(peer.migrationId, sealed);
     for (const writer of writers) writer.cut();
     if (await openStream(migration, 0)) throw new Error('a token was good after the end');
-    await target.connectionsLeft(0);
-    while (sockets.size > 0) await setImmediate();
+    await target.endpoint.connectionsLeft(0);
+    while (source.sockets.size > 0) await setImmediate();
     check(peer);
   }
 
@@ -276,7 +242,7 @@ async function open(): Promise<FuzzTarget> {
     }
     await journal.forget(migration);
     if (guests.list().length > 0) throw new Error(`${JSON.stringify(guests.list())} is left`);
-    made.guests.clear();
+    target.made.clear();
     guest = null;
   }
 
@@ -287,19 +253,7 @@ async function open(): Promise<FuzzTarget> {
     }
   }
 
-  return {
-    run,
-    close: async () => {
-      await target.stop();
-      await incoming.close();
-      await threads.close();
-      lock.close();
-      for (const socket of sockets) socket.destroy();
-      source.close();
-      await guests.close();
-      await rm(directory, { recursive: true, force: true });
-    },
-  };
+  return { run, close: () => target.close() };
 }
 
 /** The first message of those types, or null if the connection ends without one. */
