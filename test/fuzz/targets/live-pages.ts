@@ -187,15 +187,17 @@ async function open(): Promise<FuzzTarget> {
     }
     const migration = { random, peer, writers, token };
     let sealed: Buffer | null = null;
-    if (random.chance(2)) {
+    const plan = random.below(4);
+    if (plan < 2) {
       const answer = await bring(migration);
       if (answer?.type !== 'ready') throw new Error(`it was in good order: ${JSON.stringify(answer)}`);
       sealed = memory();
-      if (random.chance(3)) await garble(migration);
-      else if (random.chance(2)) await lateFrame(migration);
+      const late = random.below(3);
+      if (late === 0) await garble(migration);
+      if (late === 1) await lateFrame(migration);
       peer.say({ type: 'commit' });
       if (random.chance(2)) await heard(peer, 'running', 'error');
-    } else if (random.chance(2)) {
+    } else if (plan === 2) {
       await garble(migration);
       if (random.chance(2)) peer.say({ type: 'commit' });
     } else {
@@ -272,4 +274,4 @@ function mutatedText(random: Random, text: string): string {
   ]);
 }
 
-export const PAGES_TARGET: FuzzTargetKind = { name: 'live-pages', cases: 5000, ciCases: 60, open };
+export const PAGES_TARGET: FuzzTargetKind = { name: 'live-pages', cases: 5000, ciCases: 40, open };
