@@ -18,6 +18,9 @@ const BytesSchema = z.union([
   }),
 ]);
 
+/** Parameters of a program: none has nearly as many. */
+const MAX_PARAMETERS = 16;
+
 /** Programs that come with the embedded machine; 'image': an ELF executable that comes with the definition. */
 export const EMBEDDED_PROGRAMS = ['idle', 'ticker', 'dirty', 'checksum', 'image'] as const;
 
@@ -34,7 +37,13 @@ export const EmbeddedDefinitionSchema = z.strictObject({
   ),
   program: z.enum(EMBEDDED_PROGRAMS),
   /** Parameters of the program, by name; each program documents its own, with units and defaults. */
-  parameters: z.record(z.string().max(32), z.number().int().min(0).max(0xffffffff)).default({}),
+  parameters: z
+    .record(
+      z.string().max(32, 'a name of a parameter has at most 32 characters'),
+      z.number().int().min(0).max(0xffffffff),
+    )
+    .refine((given) => Object.keys(given).length <= MAX_PARAMETERS, `must be at most ${MAX_PARAMETERS}`)
+    .default({}),
   /** Stop (pause) once this many instructions have retired; for reproducible tests. */
   stopAtInstruction: z.number().int().positive().optional(),
 });

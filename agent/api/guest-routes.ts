@@ -87,7 +87,7 @@ export function guestRoutes(
     const position = lastEventId(request) ?? query.position;
     // an unknown guest is a plain 404, not an event of a stream that was opened for it
     service.guest(name);
-    if (query.follow === 'false') return await consoleNow(service, name, position);
+    if (query.follow === 'false') return await consoleNow(service, name, position, limits);
     await streams.serve(reply, (signal) => consoleEvents(service.console(name, position, true, signal)));
     return undefined;
   });
@@ -119,8 +119,13 @@ function largeBodies({ largeBodies: most, bodyBytes }: ApiLimits): onRequestHook
   };
 }
 
-/** What the console has kept from `position` on, as one chunk. */
-async function consoleNow(service: AgentService, name: string, position: number): Promise<ConsoleChunk> {
+/** What the console has kept from `position` on, as one chunk, up to the limit or little more. */
+async function consoleNow(
+  service: AgentService,
+  name: string,
+  position: number,
+  { consoleBytes }: ApiLimits,
+): Promise<ConsoleChunk> {
   const reading = new AbortController();
   let first: number | undefined;
   let end = position;
@@ -129,6 +134,7 @@ async function consoleNow(service: AgentService, name: string, position: number)
     first ??= chunk.position;
     end = chunk.end;
     texts.push(chunk.text);
+    if (end - first >= consoleBytes) break;
   }
   return { position: first ?? end, end, text: texts.join('') };
 }

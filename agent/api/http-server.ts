@@ -119,7 +119,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     (v1, _options, done) => {
       nodeRoutes(v1, service);
       guestRoutes(v1, service, streams, bounds);
-      migrationRoutes(v1, service, streams);
+      migrationRoutes(v1, service, streams, bounds);
       done();
     },
     { prefix: '/v1' },

@@ -15,6 +15,12 @@ export interface ApiLimits extends ConnectionLimits {
   readonly eventStreams: number;
   /** The same of one remote address, so that one client leaves some to the others. */
   readonly eventStreamsPerAddress: number;
+  /** Preflights under way at once: each asks another agent, and may look at processes and files of this host. */
+  readonly preflights: number;
+  /** The same of one remote address. */
+  readonly preflightsPerAddress: number;
+  /** Most of a console that one answer has; the rest is asked for by its position. bytes */
+  readonly consoleBytes: number;
   /** Between comments on an idle event stream: finds dead clients, keeps proxies from closing it. ms */
   readonly heartbeatMs: number;
   /** A client of an event stream that reads nothing for so long is dropped. ms */
@@ -44,6 +50,9 @@ export const API_LIMITS: ApiLimits = {
   responseTimeoutMs: 60_000,
   eventStreams: 256,
   eventStreamsPerAddress: 192,
+  preflights: 32,
+  preflightsPerAddress: 16,
+  consoleBytes: 256 * 1024,
   heartbeatMs: 15_000,
   drainTimeoutMs: 10_000,
   headersTimeoutMs: 10_000,

@@ -13,12 +13,19 @@ import {
 import { MigrationError } from '../../shared/errors.js';
 import { validate } from '../../shared/validate.js';
 import { answer } from './answer.js';
+import { CountByParty, remoteParty } from '../admission/remote-address.js';
 import type { EventStreams, StreamEvent } from './event-streams.js';
+import type { ApiLimits } from './limits.js';
 import { lastEventId, migrationId } from './request-fields.js';
 import type { AgentService } from './service.js';
 
 /** Migrations that start here: preflight, start, look, follow, limit, cancel; and tests of the link. */
-export function migrationRoutes(app: FastifyInstance, service: AgentService, streams: EventStreams): void {
+export function migrationRoutes(
+  app: FastifyInstance,
+  service: AgentService,
+  streams: EventStreams,
+  limits: ApiLimits,
+): void {
   app.get('/migrations', (_request, reply) => answer<MigrationInfo[]>(reply, service.migrations()));
 
   app.post('/migrations', async (request, reply): Promise<MigrationInfo> => {
@@ -27,8 +34,15 @@ export function migrationRoutes(app: FastifyInstance, service: AgentService, str
     return await service.startMigration(wanted);
   });
 
+  const admit = preflightLimit(limits);
   app.post('/preflight', async (request): Promise<PreflightReport> => {
-    return await service.preflight(migrationRequest(request.body));
+    const wanted = migrationRequest(request.body);
+    const leave = admit(remoteParty(request.raw.socket.remoteAddress));
+    try {
+      return await service.preflight(wanted);
+    } finally {
+      leave();
+    }
   });
 
   app.post('/link-tests', async (request, reply): Promise<LinkTestResult> => {
@@ -66,6 +80,29 @@ export function migrationRoutes(app: FastifyInstance, service: AgentService, str
     await service.migration(id);
     await streams.serve(reply, (signal) => migrationEvents(service.migrationEvents(id, after, signal)));
   });
+}
+
+/** Lets so many preflights in at once; what it returns is called at the end of one. Throws limit-exceeded. */
+function preflightLimit({ preflights, preflightsPerAddress }: ApiLimits) {
+  let underWay = 0;
+  const parties = new CountByParty();
+  return (party: string | null): (() => void) => {
+    const tooMany = [
+      ...(parties.of(party) >= preflightsPerAddress
+        ? [`${preflightsPerAddress} preflights for ${party} are under way`]
+        : []),
+      ...(underWay >= preflights ? [`${preflights} preflights of this agent are under way`] : []),
+    ];
+    if (tooMany[0] !== undefined) {
+      throw new MigrationError('limit-exceeded', `${tooMany[0]}, the most at once: try again later`);
+    }
+    underWay += 1;
+    const uncount = parties.add(party);
+    return () => {
+      underWay -= 1;
+      uncount();
+    };
+  };
 }
 
 /** Checks the body of a request for a migration. Throws invalid-request. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -24,6 +25,18 @@ export const JournalEntrySchema = z.strictObject({
 });
 export type JournalEntry = z.output<typeof JournalEntrySchema>;
 export type Decision = JournalEntry['decision'];
+
+/** An entry as its file has it: one that came back from the disk as another one must not decide who owns a guest. */
+const JournalFileSchema = JournalEntrySchema.extend({ sha256: z.string() });
+
+/** The content of an entry's file. */
+export function journalText(entry: JournalEntry): string {
+  return JSON.stringify({ ...entry, sha256: checksum(entry) }) + '\n';
+}
+
+function checksum({ migration, decision, vm, peer, at }: JournalEntry): string {
+  return createHash('sha256').update([migration, decision, vm, peer, at].join(' ')).digest('hex');
+}
 
 /** Ends the name of an entry that is written but does not count yet: what a crash interrupts, or stage() prepared. */
 const STAGED = '.staged';
@@ -245,13 +258,15 @@ async function readEntry(path: string): Promise<JournalEntry> {
     const why = error instanceof SyntaxError ? 'is no JSON' : `can't be read: ${(error as Error).message}`;
     throw new MigrationError('internal', `${what} ${why}: ${REMEDY}`, { cause: error });
   }
-  return validate(JournalEntrySchema, value, 'internal', `${what} (${REMEDY})`);
+  const { sha256, ...entry } = validate(JournalFileSchema, value, 'internal', `${what} (${REMEDY})`);
+  if (sha256 === checksum(entry)) return entry;
+  throw new MigrationError('internal', `${what} is not as it was written, its checksum says: ${REMEDY}`);
 }
 
 async function writeSynced(path: string, entry: JournalEntry): Promise<void> {
   const file = await open(path, 'w', 0o600);
   try {
-    await file.writeFile(JSON.stringify(entry) + '\n');
+    await file.writeFile(journalText(entry));
     await file.sync();
   } finally {
     await file.close();

@@ -136,7 +136,7 @@ export class NodeLock {
     this.#queue = emptyNodeQueue(this.node, this.overtakeLimit, maxEntries, options.exclusive);
     this.#idle = new IdleAccounts({
       timers: this.#timers,
-      now: options.now ?? systemTimers.now,
+      now: options.now ?? (() => systemTimers.now()),
       limitMs: options.idleLimitMs ?? IDLE_LIMIT_MS,
       lapseMs: options.lapseMs ?? LAPSE_MS,
       lapse: (node) => {

@@ -6,6 +6,7 @@ import type { SourceMessage, TargetMessage } from '../../shared/protocol/message
 import type { GuestStore } from '../guest/guest-store.js';
 import type { ScratchMemory } from '../guest/scratch-memory.js';
 import type { JournalEntry, OwnershipJournal } from '../journal/ownership-journal.js';
+import { Slots } from '../admission/slots.js';
 import { connectionError } from '../link/connection-end.js';
 import { errorMessage } from '../link/error-message.js';
 import type { Handshake } from '../link/hello.js';
@@ -78,6 +79,10 @@ const GETS_ON: ReadonlySet<SourceMessage['type']> = new Set([
   'abort',
 ]);
 
+/** Dry runs that this node looks at at once, and of those for one peer; each may look at files and start programs. */
+const MAX_DRY_RUNS = 16;
+const MAX_DRY_RUNS_OF_PEER = 4;
+
 /** Migrations that ended lately and are still shown. */
 const MAX_SHOWN = 50;
 
@@ -89,6 +94,7 @@ export class IncomingMigrations {
   /** Link tests that run, by id. */
   readonly #tests = new Map<string, { readonly pages: IncomingPages; readonly test: LinkTestSession }>();
   readonly #shown: MigrationInfo[] = [];
+  readonly #dryRuns = new Slots(MAX_DRY_RUNS, MAX_DRY_RUNS_OF_PEER);
   readonly #abortedAnswers = new AbortedAnswers();
   #closing = false;
 
@@ -214,6 +220,7 @@ export class IncomingMigrations {
       control,
       host: incomingHost(guests, id, logger, (vm) => this.#cleared(id, from, vm)),
       journal,
+      inTurn: (signal, look) => this.#dryRuns.run(from, signal, look),
       openStreams: (request) => pages.open(request),
       sealStreams: () => pages.seal(),
       closeStreams: () => pages.close(),

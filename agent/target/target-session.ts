@@ -1,6 +1,6 @@
 import { MigrationError, refusalError, toMigrationError } from '../../shared/errors.js';
 import { InOrder } from '../../shared/in-order.js';
-import type { Run } from '../../shared/page.js';
+import { PAGE_SIZE, type Run } from '../../shared/page.js';
 import type { PreflightFinding, SourceMessage, Transport } from '../../shared/protocol/messages.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
 import type { Guest, IncomingGuest } from '../guest/guest.js';
@@ -79,6 +79,8 @@ export interface TargetContext {
   readonly control: TargetControl;
   readonly host: IncomingHost;
   readonly journal: OwnershipJournal;
+  /** Does what a dry run looks at when there is room for it; rejects where the signal aborts before. */
+  readonly inTurn: <T>(signal: AbortSignal, look: () => Promise<T>) => Promise<T>;
   /** Opens the page streams at the source, where that was offered and works, or makes those of the source welcome. */
   readonly openStreams: (request: StreamsRequest) => Promise<OpenedStreams>;
   /** Resolves once no stream that this side has opened can write any more. Rejects if the source has not sent all of a frame. */
@@ -114,10 +116,13 @@ export class TargetSession {
   /** Has come before the end of the round that it is about: they travel on connections of their own. */
   #earlyFinalize: Finalize | null = null;
   #pageBytes = 0;
+  /** Pages whose hashes were asked for. */
+  #pagesAsked = 0;
   /** A verify-request is being answered: one at a time, for each costs a thousand times of what it takes to ask. */
   #hashesDue = false;
   #step: Promise<void> = Promise.resolve();
-  readonly #opening = new AbortController();
+  /** Aborts when the migration is given up: what is only needed for it is not begun. */
+  readonly #ending = new AbortController();
   #cancelCommitTimeout: () => void = () => undefined;
   #settle!: () => void;
   /** Resolves when the guest runs here or everything of it is discarded. */
@@ -137,13 +142,17 @@ export class TargetSession {
     return this.#pageBytes;
   }
 
-  /** Takes a message of the source that is not for the lock. One that does not fit the state fails the migration. */
+  /**
+   * Takes a message of the source that is not for the lock. One that does not fit the state fails the migration. Throws
+   * limit-exceeded for one that the connection is to end with.
+   */
   receive(message: SourceMessage): void {
     switch (message.type) {
       case 'prepare':
         this.#dispatch({ type: 'prepare', message });
         break;
       case 'verify-request':
+        this.#countAsked(message);
         this.#dispatch({ type: 'verify-request', message });
         break;
       case 'finalize':
@@ -160,6 +169,16 @@ export class TargetSession {
       default:
         this.#reject(this.#unexpected(message.type));
     }
+  }
+
+  /** A source compares once, before or after the commit. One that asks on would keep this node at work for ever. */
+  #countAsked({ pageCount }: VerifyRequest): void {
+    if (!this.#prepare) return;
+    const pages = this.#prepare.regions.reduce((sum, { bytes }) => sum + bytes / PAGE_SIZE, 0);
+    this.#pagesAsked += pageCount;
+    if (this.#pagesAsked <= pages) return;
+    const text = `hashes of ${this.#pagesAsked} pages were asked for, and the guest has ${pages}: each page once`;
+    throw new MigrationError('limit-exceeded', text);
   }
 
   /** It counts once all streams have ended its round, and waits for that where it has overtaken them. */
@@ -283,7 +302,7 @@ export class TargetSession {
     const { onState, onWarning, timers = systemTimers } = this.#context;
     this.#cancelCommitTimeout();
     // The step that opens streams ends at once, and what it prepared is discarded.
-    if (state.name === 'aborting') this.#opening.abort(state.error);
+    if (state.name === 'aborting') this.#ending.abort(state.error);
     if (state.name === 'ready') {
       this.#cancelCommitTimeout = timers.after(COMMIT_TIMEOUT_MS, () => {
         const text = `node ${this.#context.peer} did not send the commit within ${COMMIT_TIMEOUT_MS} ms`;
@@ -346,8 +365,10 @@ export class TargetSession {
   }
 
   async #create(message: Prepare): Promise<TargetEvent | null> {
-    const { host, journal, openStreams } = this.#context;
-    const findings = (await host.preflight(message)).map((finding) => ({
+    const { host, journal, openStreams, inTurn } = this.#context;
+    const look = () => host.preflight(message);
+    const found = message.dryRun ? await inTurn(this.#ending.signal, look) : await look();
+    const findings = found.map((finding) => ({
       ...finding,
       message: messageText(finding.message),
     }));
@@ -382,7 +403,7 @@ export class TargetSession {
         this.#roundEnd(stream, round);
       },
       heardElsewhere: (bytes) => (this.#pageBytes += bytes),
-      signal: this.#opening.signal,
+      signal: this.#ending.signal,
     });
     if (finding) findings.push(finding);
     this.#send({ type: 'prepared', transport, token, findings });

@@ -105,9 +105,22 @@ export class AgentClient {
     return await this.#json<Resolution>('POST', `${guestPath(name)}/resolve`, request);
   }
 
-  /** What the console has kept from `position` on. */
+  /** What the console has kept from `position` on, up to what has been printed by now; an agent tells it in pieces. */
   async readConsole(name: string, position: number): Promise<ConsoleChunk> {
-    return await this.#json<ConsoleChunk>('GET', `${guestPath(name)}/console?position=${position}`);
+    const piece = (from: number) =>
+      this.#json<ConsoleChunk>('GET', `${guestPath(name)}/console?position=${from}`);
+    const { consoleBytes } = await this.guest(name);
+    const first = await piece(position);
+    const texts = [first.text];
+    let { end } = first;
+    while (end < consoleBytes && texts.at(-1) !== '') {
+      const next = await piece(end);
+      // What was dropped meanwhile would be a gap that no position shows.
+      if (next.position !== end) break;
+      texts.push(next.text);
+      end = next.end;
+    }
+    return { position: first.position, end, text: texts.join('') };
   }
 
   /** The console from `position` on, as it is printed. Returns how it ended; null if the stream just ended. */

@@ -1,7 +1,8 @@
+import { setImmediate } from 'node:timers/promises';
 import type { InjectOptions } from 'fastify';
 import t from 'tap';
 import { API_LIMITS } from '../../agent/api/limits.js';
-import type { ErrorAnswer } from '../../shared/api.js';
+import type { ConsoleChunk, ErrorAnswer } from '../../shared/api.js';
 import { ERROR_CODES, MigrationError, type ErrorCode } from '../../shared/errors.js';
 import { MAX_IMAGE_BYTES } from '../../shared/guest-definition.js';
 import { FakeAgentService } from '../support/api-fake-service.js';
@@ -217,4 +218,50 @@ await t.test("errors of the agent keep their code and take the code's status", a
   t.equal(response.statusCode, 500);
   t.equal(response.json<ErrorAnswer>().error.code, 'internal');
   t.notMatch(response.body, /secret/, 'a defect is not described to clients');
+});
+
+await t.test('a console is told in pieces', async (t) => {
+  const service = new FakeAgentService();
+  const piece = 'x'.repeat(100);
+  // eslint-disable-next-line @typescript-eslint/require-await -- as the interface has it
+  service.console = async function* (_name, position) {
+    for (let at = position; at < 1000; at += 100) yield { position: at, end: at + 100, text: piece };
+    return null;
+  };
+  const app = quietServer(service, { consoleBytes: 250 });
+  t.teardown(() => app.close());
+  const read = async (position: number) =>
+    (await app.inject({ url: `/v1/guests/web-1/console?position=${position}` })).json<ConsoleChunk>();
+  t.match(await read(0), { position: 0, end: 300 }, 'up to the limit, in whole chunks');
+  t.match(await read(300), { position: 300, end: 600 });
+  t.match(await read(900), { position: 900, end: 1000 });
+  t.match(await read(1000), { position: 1000, end: 1000, text: '' });
+});
+
+await t.test('so many preflights at once, and so many of one caller', async (t) => {
+  const service = new FakeAgentService();
+  let end: () => void = () => undefined;
+  const ended = new Promise<void>((resolve) => (end = resolve));
+  let underWay = 0;
+  service.preflight = async ({ vm, to }) => {
+    underWay += 1;
+    await ended;
+    return { vm, from: 'a', to, ok: true, findings: [] };
+  };
+  const app = quietServer(service, { preflights: 3, preflightsPerAddress: 2 });
+  t.teardown(() => app.close());
+  const look = (remoteAddress: string) =>
+    app.inject({ method: 'POST', url: '/v1/preflight', payload: { vm: 'web-1', to: 'b' }, remoteAddress });
+  const admitted = ['10.0.0.1', '10.0.0.1', '10.0.0.2'].map(look);
+  while (underWay < 3) await setImmediate();
+  const first = await look('10.0.0.1');
+  t.match(first.json(), {
+    error: { code: 'limit-exceeded', retryable: true, message: /2 preflights for 10\.0\.0\.1/ },
+  });
+  t.match((await look('10.0.0.3')).json(), {
+    error: { message: /3 preflights of this agent are under way/ },
+  });
+  end();
+  for (const response of await Promise.all(admitted)) t.equal(response.statusCode, 200);
+  t.equal((await look('10.0.0.1')).statusCode, 200, 'and then there is room again');
 });

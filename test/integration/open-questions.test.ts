@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { AgentConfigSchema } from '../../shared/config.js';
 import { pino } from 'pino';
+import { journalText } from '../../agent/journal/ownership-journal.js';
 import { Agent } from '../../agent/agent.js';
 
 const ID = 'm-00000001';
@@ -21,12 +22,12 @@ async function restarted(
   await writeFile(join(stateDirectory, 'guests', 'web.json'), JSON.stringify(definition));
   const entry = {
     migration: ID,
-    decision: 'commit-sent',
+    decision: 'commit-sent' as const,
     vm: 'web',
     peer: 'b',
     at: new Date().toISOString(),
   };
-  await writeFile(join(stateDirectory, 'journal', `${ID}.json`), JSON.stringify(entry));
+  await writeFile(join(stateDirectory, 'journal', `${ID}.json`), journalText(entry));
   const lines: string[] = [];
   const waiting: { message: RegExp; resolve: () => void }[] = [];
   const logger = pino({}, {
@@ -54,7 +55,7 @@ async function target(t: Test, decision: 'committed' | null, port = 0) {
   await mkdir(journal, { recursive: true });
   if (decision) {
     const entry = { migration: ID, decision, vm: 'web', peer: 'a', at: new Date().toISOString() };
-    await writeFile(join(journal, `${ID}.json`), JSON.stringify(entry));
+    await writeFile(join(journal, `${ID}.json`), journalText(entry));
   }
   const config = AgentConfigSchema.parse({ node: 'b', listen: `127.0.0.1:${port}`, stateDirectory });
   const agent = await Agent.start(config, pino({ level: 'silent' }));

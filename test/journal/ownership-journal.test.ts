@@ -6,6 +6,7 @@ import t, { type Test } from 'tap';
 import {
   type Decision,
   type JournalEntry,
+  journalText,
   MAX_ABORTED_ENTRIES,
   MAX_JOURNAL_ENTRIES,
   OwnershipJournal,
@@ -40,7 +41,7 @@ void t.test('the first decision holds', async (t) => {
   t.equal(await journal.decide(entry('aborted')), 'aborted');
   t.equal(await journal.decide(entry('committed')), 'aborted');
   t.strictSame(journal.get(ID), entry('aborted'));
-  t.strictSame(JSON.parse(await readFile(join(directory, `${ID}.json`), 'utf8')), entry('aborted'));
+  t.equal(await readFile(join(directory, `${ID}.json`), 'utf8'), journalText(entry('aborted')));
 });
 
 void t.test('of many at once one is the first, and all are told which', async (t) => {
@@ -173,11 +174,11 @@ void t.test('of the aborted ones the oldest go, also after a restart; others sta
   const directory = await emptyDirectory(t);
   const idOf = (n: number) => `m-${String(n).padStart(8, '0')}`;
   const at = (n: number) => new Date(Date.UTC(2026, 0, 2) + n * 1000).toISOString();
-  await writeFile(join(directory, `${idOf(1)}.json`), JSON.stringify(entry('committed', idOf(1))));
+  await writeFile(join(directory, `${idOf(1)}.json`), journalText(entry('committed', idOf(1))));
   // a name order that is not that of time
   for (let n = 2; n < MAX_ABORTED_ENTRIES + 5; n += 1) {
     const id = idOf(10_000 - n);
-    await writeFile(join(directory, `${id}.json`), JSON.stringify({ ...entry('aborted', id), at: at(n) }));
+    await writeFile(join(directory, `${id}.json`), journalText({ ...entry('aborted', id), at: at(n) }));
   }
   const journal = await OwnershipJournal.open(directory);
   await journal.decide({ ...entry('aborted', idOf(20_000)), at: at(9999) });
@@ -196,7 +197,7 @@ void t.test('a full journal lets no further migration begin', async (t) => {
   const directory = await emptyDirectory(t);
   for (let n = 0; n < MAX_JOURNAL_ENTRIES; n += 1) {
     const id = `m-${String(n).padStart(8, '0')}`;
-    writeFileSync(join(directory, `${id}.json`), JSON.stringify(entry('committed', id)));
+    writeFileSync(join(directory, `${id}.json`), journalText(entry('committed', id)));
   }
   const journal = await OwnershipJournal.open(directory);
   await t.rejects(journal.stage(entry('committed', 'm-10000000')), { code: 'limit-exceeded' });
@@ -205,12 +206,14 @@ void t.test('a full journal lets no further migration begin', async (t) => {
 });
 
 void t.test('what is not readable is refused by name, never guessed at', async (t) => {
-  const whole = JSON.stringify(entry('committed'));
+  const whole = journalText(entry('committed')).trim();
   const bad: Record<string, [file: string, content: string]> = {
     'no JSON': [`${ID}.json`, 'committed'],
     empty: [`${ID}.json`, ''],
     zeros: [`${ID}.json`, '\0'.repeat(100)],
     'another shape': [`${ID}.json`, '[1]'],
+    'another name of the VM': [`${ID}.json`, whole.replace('"vm":"vm"', '"vm":"wm"')],
+    'another decision': [`${ID}.json`, whole.replace('committed', 'aborted')],
     'an unknown decision': [`${ID}.json`, whole.replace('committed', 'maybe')],
     'a field too many': [`${ID}.json`, whole.replace('{', '{"more":1,')],
     'of another migration': ['m-00000002.json', whole],

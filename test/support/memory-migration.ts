@@ -117,6 +117,7 @@ export class MemoryMigration {
       control: farControl,
       host,
       journal: targetJournal,
+      inTurn: (_signal, look) => look(),
       openStreams: ({ sink }) => {
         openedStreams.connect = (stream, connection) =>
           receivePages(connection, stream, sink, 'node a', (error) => {

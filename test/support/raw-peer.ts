@@ -42,6 +42,8 @@ export class RawSocket {
       return { code, reason: reason.toString() };
     });
     socket.on('error', () => undefined);
+    // Of one that is refused nobody asks how it ended.
+    this.closed.catch(() => undefined);
   }
 
   send(data: Uint8Array | string): void {
@@ -95,6 +97,11 @@ export class RawPeer {
       if (closed) throw new Error(`the connection ended without ${types.join(' or ')}`);
       await this.socket.message();
     }
+  }
+
+  /** All messages that came so far. */
+  said(): TargetMessage[] {
+    return this.socket.heard.map((data) => decodeTargetMessage(data));
   }
 
   async greet(hello: Partial<Extract<SourceMessage, { type: 'hello' }>> = {}): Promise<this> {

@@ -44,6 +44,7 @@ async function session(t: Test, overrides: Partial<TargetContext> = {}) {
       discard: () => Promise.resolve(),
     },
     journal: await OwnershipJournal.open(directory),
+    inTurn: (_signal, look) => look(),
     openStreams: ({ sink }) => {
       streams.sink = sink;
       return Promise.resolve({ transport: 'websocket', token: 'token', finding: null });
@@ -77,7 +78,9 @@ const prepare = (verify: 'off' | 'after' | 'strict'): SourceMessage => ({
   verify,
   dryRun: false,
 });
-const question: SourceMessage = { type: 'verify-request', region: 0, firstPage: 0, pageCount: 8 };
+const question = (pageCount: number): SourceMessage => ({
+  ...{ type: 'verify-request', region: 0, firstPage: 0, pageCount },
+});
 const state = new Uint8Array([1, 2, 3]);
 
 /** Brings the guest to the commit. */
@@ -97,10 +100,10 @@ void t.test('hashes are asked for one piece at a time', async (t) => {
   target.receive(prepare('strict'));
   await hear('prepared');
   for (let times = 0; times < 3; times += 1) {
-    target.receive(question);
+    target.receive(question(1));
     await hear('verify-hashes');
   }
-  for (let times = 0; times < 100; times += 1) target.receive(question);
+  for (let times = 0; times < 5; times += 1) target.receive(question(1));
   t.match(await hear('error'), {
     code: 'unexpected-message',
     message: /before the one before it was answered/,
@@ -112,11 +115,15 @@ void t.test('hashes are asked for one piece at a time', async (t) => {
 void t.test('hashes of a guest that runs here, too; and what it was made of is let go', async (t) => {
   const run = await session(t);
   t.match(await moved(run, 'after'), { failure: null });
-  run.target.receive(question);
-  t.equal((await run.hear('verify-hashes')).hashes.length, 8 * 8);
-  for (let times = 0; times < 100; times += 1) run.target.receive(question);
+  run.target.receive(question(4));
+  t.equal((await run.hear('verify-hashes')).hashes.length, 4 * 8);
+  for (let times = 0; times < 4; times += 1) run.target.receive(question(1));
   await run.hear('verify-hashes');
   t.match(await run.hear('error'), { code: 'unexpected-message' });
+  t.throws(() => run.target.receive(question(1)), {
+    code: 'limit-exceeded',
+    message: /hashes of 9 pages were asked for, and the guest has 8/,
+  });
   t.equal(run.target.state.name, 'running', 'the guest is none the worse for it');
 });
 

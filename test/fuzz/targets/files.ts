@@ -1,9 +1,15 @@
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { DefinitionFiles } from '../../../agent/guest/definition-files.js';
 import { RunDirectory } from '../../../agent/guest/qemu/process/run-directory.js';
-import { JournalEntrySchema, OwnershipJournal } from '../../../agent/journal/ownership-journal.js';
+import {
+  type JournalEntry,
+  journalText,
+  OwnershipJournal,
+} from '../../../agent/journal/ownership-journal.js';
+import { readDefinition } from '../../../scripts/cli/definition-file.js';
 import { MigrationError } from '../../../shared/errors.js';
 import { mutatedBytes } from '../mutate.js';
 import type { Random } from '../random.js';
@@ -42,29 +48,26 @@ function fileTarget(
   };
 }
 
-const ENTRY = {
+const ENTRY: JournalEntry = {
   migration: 'm-20260101-0001',
   decision: 'committed',
   vm: 'web',
   peer: 'a',
   at: '2026-01-01T00:00:00.000Z',
 };
-const ENTRIES = [ENTRY, { ...ENTRY, decision: 'commit-sent' }, { ...ENTRY, decision: 'aborted' }];
+const ENTRIES = (['committed', 'commit-sent', 'aborted', 'released'] as const)
+  .map((decision) => journalText({ ...ENTRY, decision }))
+  .map((content) => Buffer.from(content));
 const text = (value: unknown) => Buffer.from(JSON.stringify(value, null, 2) + '\n');
 
-const journal = fileTarget(
-  'journal',
-  `${ENTRY.migration}.json`,
-  ENTRIES.map(text),
-  async (directory, content) => {
-    const entries = (await OwnershipJournal.open(directory)).entries();
-    // What is taken is what is there, whole.
-    const written = JournalEntrySchema.parse(JSON.parse(content.toString()));
-    if (entries.length !== 1 || JSON.stringify(entries[0]) !== JSON.stringify(written)) {
-      throw new Error(`guessed: ${JSON.stringify(entries)}`);
-    }
-  },
-);
+const journal = fileTarget('journal', `${ENTRY.migration}.json`, ENTRIES, async (directory, content) => {
+  const entries = (await OwnershipJournal.open(directory)).entries();
+  // What is taken is one of those that were written, whole; white space may differ.
+  const [entry] = entries;
+  if (!entry || entries.length > 1 || !ENTRIES.some((written) => written.toString() === journalText(entry))) {
+    throw new Error(`guessed: ${JSON.stringify(entries)} from ${content.toString()}`);
+  }
+});
 
 const definitionFiles = fileTarget(
   'definition-files',
@@ -94,4 +97,38 @@ const records = fileTarget('run-records', 'guest.json', RECORDS, async (director
   await new RunDirectory(directory, '.').read();
 });
 
-export const FILE_TARGETS: readonly FuzzTargetKind[] = [journal, definitionFiles, records];
+const YAML_DEFINITIONS = [
+  'name: web\nkind: embedded\nmemory: 64MiB\nprogram: dirty\nparameters: { pagesPerSecond: 2000 }\n',
+  'name: own\nkind: embedded\nmemory: 2MiB\nelf: own.elf\n',
+  'name: db # a comment\nkind: qemu\nmemory: &m 1GiB\ncpus: 2\nboot:\n  kernel: /boot/vmlinuz\n  append: >\n    console=ttyS0\n    quiet\n' +
+    'disks:\n  - file: /srv/a.qcow2\n    format: qcow2\n  - { file: /srv/b.img, serial: "b-1" }\narguments: [-device, virtio-rng-pci]\n',
+].map((content) => Buffer.from(content));
+
+/** As people give them to the command line: what is wrong is told with the line that it is in. */
+const definitionTexts = fileTarget(
+  'definition-texts',
+  'web.yaml',
+  [...YAML_DEFINITIONS, ...DEFINITIONS.map(text)],
+  async (directory) => {
+    try {
+      await readDefinition(join(directory, 'web.yaml'), Readable.from([]));
+    } catch (error) {
+      const { code, message } = error as MigrationError;
+      if (code === 'invalid-image') {
+        // It is the image's path that is named.
+        if (message.startsWith('program image /'))
+          throw new MigrationError(code, `${message} ${directory}/web.yaml`);
+        throw new Error(`no image is named: ${message}`, { cause: error });
+      }
+      if (code !== 'invalid-definition') throw error;
+      if (/\n\s+at /.test(message)) throw new Error(`a stack trace: ${message}`, { cause: error });
+      const [, reasons] = / is not valid: (.*)$/s.exec(message) ?? [];
+      if (reasons !== undefined && !/^line \d+: /.test(reasons)) {
+        throw new Error(`the line is not named: ${message}`, { cause: error });
+      }
+      throw error;
+    }
+  },
+);
+
+export const FILE_TARGETS: readonly FuzzTargetKind[] = [journal, definitionFiles, definitionTexts, records];
