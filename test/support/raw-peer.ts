@@ -1,5 +1,7 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
+import { request as requestTls } from 'node:https';
+import type { SecureContextOptions } from 'node:tls';
 import { WebSocket } from 'ws';
 import { CONTROL_PATH, PAGES_PATH } from '../../agent/link/link-paths.js';
 import { PAGE_TOKEN_HEADER } from '../../agent/link/page-token.js';
@@ -23,11 +25,13 @@ export class RawSocket {
     path: string,
     headers: Record<string, string> = {},
     localAddress = '127.0.0.1',
+    tls: SecureContextOptions = {},
   ): Promise<RawSocket> {
     const socket = new WebSocket(url.replace(/^http/, 'ws') + path, {
       headers,
       localAddress,
       perMessageDeflate: false,
+      ...tls,
     });
     const raw = new RawSocket(socket);
     await once(socket, 'open');
@@ -67,9 +71,9 @@ export class RawPeer {
   readonly url: string;
   readonly migrationId: string;
 
-  /** A control connection, not introduced yet. */
-  static async connect(url: string, migrationId: string): Promise<RawPeer> {
-    return new RawPeer(await RawSocket.open(url, CONTROL_PATH), url, migrationId);
+  /** A control connection, not introduced yet; `tls`: for an agent with TLS. */
+  static async connect(url: string, migrationId: string, tls?: SecureContextOptions): Promise<RawPeer> {
+    return new RawPeer(await RawSocket.open(url, CONTROL_PATH, {}, undefined, tls), url, migrationId);
   }
 
   private constructor(socket: RawSocket, url: string, migrationId: string) {
@@ -125,10 +129,9 @@ export class RawPeer {
     return (await this.hear('prepared')).token;
   }
 
-  async pages(token: string, stream: number | string = 0): Promise<RawSocket> {
-    return await RawSocket.open(this.url, `${PAGES_PATH}?migration=${this.migrationId}&stream=${stream}`, {
-      [PAGE_TOKEN_HEADER]: token,
-    });
+  async pages(token: string, stream: number | string = 0, tls?: SecureContextOptions): Promise<RawSocket> {
+    const path = `${PAGES_PATH}?migration=${this.migrationId}&stream=${stream}`;
+    return await RawSocket.open(this.url, path, { [PAGE_TOKEN_HEADER]: token }, undefined, tls);
   }
 }
 
@@ -159,9 +162,11 @@ export async function refusedUpgrade(
   url: string,
   path: string,
   headers: Record<string, string> = {},
+  tls: SecureContextOptions = {},
 ): Promise<{ status: number | undefined; error: ErrorBody }> {
-  const asking = request(url + path, {
+  const asking = (url.startsWith('https:') ? requestTls : request)(url + path, {
     agent: false,
+    ...tls,
     headers: {
       connection: 'Upgrade',
       upgrade: 'websocket',
