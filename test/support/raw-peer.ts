@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { request as requestTls } from 'node:https';
+import type { Duplex } from 'node:stream';
 import type { SecureContextOptions } from 'node:tls';
 import { WebSocket } from 'ws';
 import { CONTROL_PATH, PAGES_PATH } from '../../agent/link/link-paths.js';
@@ -175,8 +176,13 @@ export async function refusedUpgrade(
       ...headers,
     },
   });
+  const upgraded = once(asking, 'upgrade').then(([, socket]) => {
+    (socket as Duplex).destroy();
+    throw new Error(`the upgrade to ${path} was not refused`);
+  });
   asking.end();
-  const [response] = (await once(asking, 'response')) as [IncomingMessage];
+  const answered = once(asking, 'response') as Promise<[IncomingMessage]>;
+  const [response] = await Promise.race([answered, upgraded]);
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk as Buffer);
   const { error } = JSON.parse(Buffer.concat(chunks).toString()) as { error: ErrorBody };
