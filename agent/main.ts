@@ -5,34 +5,22 @@ import { AgentConfigSchema } from '../shared/config.js';
 import { MigrationError } from '../shared/errors.js';
 import { validate } from '../shared/validate.js';
 import { Agent } from './agent.js';
+import { createLogger } from './logger.js';
 import { giveBackFreedMemory } from './system/give-back-freed-memory.js';
-
-/** Fields in which a secret could come into the log by mistake. None of the agent's lines is known to have one. */
-const SECRET_FIELDS = ['token', 'pageToken', 'key', 'authorization'].flatMap((field) => [
-  field,
-  `*.${field}`,
-  `*.*.${field}`,
-  `*.*.*.${field}`,
-]);
 
 /**
  * The daemon: reads its configuration, serves until SIGTERM or SIGINT, shuts down in order. Resolves with the exit code.
  * Throws invalid-request for a configuration that is wrong. A second signal ends the process at once.
  */
 export async function runAgent(configFile: string): Promise<number> {
+  // Whatever this process makes, and the QEMUs that it starts, is for its user alone: consoles and sockets, too.
+  process.umask(0o077);
   const config = await readConfig(configFile);
   // Log lines go to standard output as JSON, one a line, written at once: none is lost when the process ends.
   const destination = pino.destination({ sync: true });
   // A log that can't be written (its reader is gone, its disk full) is no reason to stop guests.
   destination.on('error', () => undefined);
-  const logger = pino(
-    {
-      level: config.log.level,
-      base: { node: config.node },
-      redact: { paths: SECRET_FIELDS, censor: '[secret]' },
-    },
-    destination,
-  );
+  const logger = createLogger(config, destination);
   // A defect, but ending the process would end guests that have nothing to do with it.
   process.on('unhandledRejection', (error) =>
     logger.error({ err: error }, 'unhandled rejection: please report it'),

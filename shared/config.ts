@@ -121,6 +121,8 @@ const AgentFieldsSchema = z.strictObject({
       memoryDirectory: z.string().min(1).default('/dev/shm'),
       /** How writes of guests are followed; 'auto': the best that this host can. */
       writeLog: z.enum(['auto', 'userfaultfd', 'soft-dirty', 'hash']).default('auto'),
+      /** Whether system calls that no guest needs are denied to QEMU (its `-sandbox`). */
+      sandbox: z.boolean().default(true),
       /** What VMs that come from other nodes may have; those defined here may have anything. */
       allow: QemuPolicySchema.prefault({}),
     })

@@ -3,12 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import { MigrationError } from '../../shared/errors.js';
 import type { LinkTestMemory } from '../../shared/protocol/messages.js';
 import { QemuMemory } from './qemu/qemu-memory.js';
-import {
-  createRamFiles,
-  removeLostScratchFiles,
-  removeRamFiles,
-  scratchFile,
-} from './qemu/process/ram-files.js';
+import { createRamFiles, removeRamFiles, scratchFile } from './qemu/process/ram-files.js';
 import type { Region } from './guest.js';
 
 /** Memory as guests have it that belongs to none: for measuring. */
@@ -45,7 +40,6 @@ export async function scratchMemory(
     };
   }
   const file = scratchFile(directory, bytes);
-  await removeLostScratchFiles(directory).catch(() => undefined);
   await createRamFiles([file]);
   try {
     const mapped = QemuMemory.open([file]);

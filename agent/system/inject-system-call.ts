@@ -25,6 +25,9 @@ const STATES = 'SRTt';
 /** How many threads are tried that end or do not stop. */
 const MAX_ATTEMPTS = 8;
 
+/** Which filters of system calls the process has: `suspended` for the calls, or known to let them `pass`. */
+export type FilterTreatment = 'suspended' | 'pass';
+
 /** Runs a system call in the other process and returns what the kernel did: a negative errno on failure. */
 export type InjectedCall = (number: number, first?: number, second?: number, third?: number) => number;
 
@@ -38,7 +41,11 @@ export type InjectedCall = (number: number, first?: number, second?: number, thi
  * Throws tracking-failed: other architecture, no privilege, another tracer, filtered system calls, process gone, none of
  * its threads stops. What `use` throws is passed on. All of it happens in one turn of the event loop (see TracedThread).
  */
-export function injectSystemCalls<T>(pid: number, use: (call: InjectedCall) => T): T {
+export function injectSystemCalls<T>(
+  pid: number,
+  use: (call: InjectedCall) => T,
+  filters: FilterTreatment = 'suspended',
+): T {
   if (process.arch !== 'x64') {
     throw new MigrationError(
       'tracking-failed',
@@ -49,7 +56,7 @@ export function injectSystemCalls<T>(pid: number, use: (call: InjectedCall) => T
   for (;;) {
     const thread = attachToOne(pid, tried);
     try {
-      return injectInto(pid, thread, use);
+      return injectInto(pid, thread, use, filters);
     } catch (error) {
       if (!(error instanceof ThreadGoneError)) throw error;
       tried.push(thread.tid);
@@ -93,9 +100,16 @@ function candidates(pid: number): number[] {
     .map(({ tid }) => tid);
 }
 
-function injectInto<T>(pid: number, thread: TracedThread, use: (call: InjectedCall) => T): T {
+function injectInto<T>(
+  pid: number,
+  thread: TracedThread,
+  use: (call: InjectedCall) => T,
+  filters: FilterTreatment,
+): T {
   try {
-    if (readStatus(`${pid}/task/${thread.tid}`).seccomp) suspendSeccomp(pid, thread);
+    if (filters === 'suspended' && readStatus(`${pid}/task/${thread.tid}`).seccomp) {
+      suspendSeccomp(pid, thread);
+    }
     const saved = thread.registers();
     if (saved.readBigUInt64LE(REGISTER.cs) !== BigInt(USER64_CS)) {
       throw new MigrationError('tracking-failed', `process ${pid} is no 64-bit program`);

@@ -10,6 +10,8 @@ export interface ProcessStatus {
   readonly tracer: number;
   /** Whether system calls are filtered. */
   readonly seccomp: boolean;
+  /** How many filters of system calls apply; 0 where the kernel doesn't tell (before Linux 5.9). */
+  readonly filters: number;
   readonly effectiveUser: number;
   readonly effectiveCapabilities: bigint;
 }
@@ -26,9 +28,20 @@ export function readStatus(process: number | string): ProcessStatus {
     parent: Number(field('PPid')),
     tracer: Number(field('TracerPid')),
     seccomp: field('Seccomp') !== '' && field('Seccomp') !== '0',
+    filters: Number(field('Seccomp_filters')),
     effectiveUser: Number(/^Uid:\s*\d+\s+(\d+)/m.exec(text)?.[1]),
     effectiveCapabilities: BigInt(`0x${field('CapEff')}`),
   };
+}
+
+/** The program and the arguments that a process was started with; none if it is gone. */
+export function commandLine(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ESRCH')) return [];
+    throw error;
+  }
 }
 
 /** Whether this process may do what that capability covers. */

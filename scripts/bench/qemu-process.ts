@@ -54,6 +54,8 @@ export class QemuProcess {
       consoleSocket: join(folders.files, `${name}.console`),
       consoleLog,
       blockDevices: new Set(),
+      // As an agent starts them.
+      sandbox: true,
       incoming,
     })
       .filter((parameter) => parameter !== '-S')

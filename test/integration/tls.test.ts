@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,14 +9,15 @@ import { text } from 'node:stream/consumers';
 import { type ConnectionOptions, connect } from 'node:tls';
 import t from 'tap';
 import { certificateFiles, makeCertificates } from '../../scripts/lab/lab-certificates.js';
-import { credentialsOf } from '../support/certificates.js';
+import { credentialsOf, makeFutureCertificate } from '../support/certificates.js';
 import { dialControl } from '../../agent/link/link-client.js';
 import { PAGE_STREAM_PATH, PAGE_STREAM_PROTOCOL } from '../../agent/link/link-paths.js';
 import { dialTcpPages } from '../../agent/link/tcp-pages.js';
 import { AgentClient } from '../../scripts/cli/agent-client.js';
-import { createToken, type Role, tokenLine } from '../../shared/api-tokens.js';
+import type { Role } from '../../shared/api-tokens.js';
 import { type Credentials, secureContext } from '../../shared/tls/credentials.js';
 import { AgentLab, vmferry } from '../support/agent-lab.js';
+import { startEndpoint } from '../support/link-endpoints.js';
 
 /** Agents in processes of their own behind TLS, and who must not get in. */
 
@@ -45,25 +46,37 @@ for (const file of ['ca.pem', 'ca-key.pem']) {
 }
 await makeCertificates(expiredPki, '--node', 'b', '--days', '-1');
 
+const futurePki = join(directory, 'future');
+await makeFutureCertificate(pki, 'b', futurePki);
+
+/** The command `vmferry token create`, which asks no agent. */
+const createToken = async (...args: string[]) =>
+  await vmferry('http://127.0.0.1:1', ['token', 'create', ...args]).ended;
+const tokenFile = (role: Role) => join(directory, `${role}.token`);
 const tokens: Record<Role, string> = { read: '', operate: '' };
 const lines: string[] = [];
 for (const role of ['read', 'operate'] as const) {
-  const { token, entry } = createToken(`the-${role}r`, role);
-  tokens[role] = token;
-  lines.push(tokenLine(entry));
-  await writeFile(join(directory, `${role}.token`), `${token}\n`, { mode: 0o600 });
+  const { stdout } = await createToken(`the-${role}r`, '--role', role, '--out', tokenFile(role), '--json');
+  lines.push((JSON.parse(stdout) as { line: string }).line);
+  tokens[role] = readFileSync(tokenFile(role), 'utf8').trim();
 }
 await writeFile(join(directory, 'tokens.yaml'), lines.join('\n'));
 
 const lab = await AgentLab.start(t, ['a', 'b'], (node: string) => ({
   tls: certificateFiles(pki, node),
   tokens: join(directory, 'tokens.yaml'),
-  log: { level: 'debug' },
+  log: { level: 'trace' },
 }));
-const operator = { ...certificateFiles(pki, 'op'), tokenFile: join(directory, 'operate.token') };
+const operator = { ...certificateFiles(pki, 'op'), tokenFile: tokenFile('operate') };
 lab.access = operator;
 const { url, log } = lab.agent('a');
 const port = Number(new URL(url).port);
+
+// Opened first, looked at last: it takes the five seconds that a handshake may take.
+const unfinished = ['', '\x16\x03\x01\x02\x00\x01'].map((begun) => {
+  const socket = connectTcp(port, HOST, () => socket.write(begun, 'latin1'));
+  return { socket, closed: once(socket, 'close') };
+});
 
 /** Says hello to node `to`, which is expected at the agent of node a. */
 async function hello(tls: Credentials | null, node: string, { to = 'a', at = url } = {}) {
@@ -96,7 +109,7 @@ await t.test('a guest moves there and back over mutual TLS, and no secret is tol
   const told = JSON.stringify([
     ...[lab.agent('a').log, lab.agent('b').log, there, back, migrations, status],
     ...[await lab.client('a').doctor(), await lab.client('a').status(), await lab.client('a').guests()],
-    readFileSync(`/proc/${lab.agent('a').process.pid}/cmdline`, 'latin1'),
+    ...['a', 'b'].map((node) => readFileSync(`/proc/${lab.agent(node).process.pid}/cmdline`, 'latin1')),
   ]);
   t.ok(
     log.some(({ msg }) => msg === 'request answered'),
@@ -137,6 +150,11 @@ await t.test('who says hello is whom the certificate names', async (t) => {
     code: 'peer-untrusted',
     message: /certificate 'node b' of the caller is refused: its certificate has expired: renew it/,
   });
+  const future = { ...credentialsOf(pki, 'b'), certificate: readFileSync(join(futurePki, 'b.pem'), 'utf8') };
+  await t.rejects(hello(future, 'b'), {
+    code: 'peer-untrusted',
+    message: /'node b' of the caller is refused: its certificate is not valid yet: set the clocks of both/,
+  });
   // It knows the CA and has a certificate of another one.
   const foreign = { ...credentialsOf(foreignPki, 'b'), ca: credentialsOf(pki, 'b').ca };
   await t.rejects(hello(foreign, 'b'), {
@@ -158,6 +176,39 @@ await t.test('who answers is whom the certificate names', async (t) => {
     code: 'peer-untrusted',
     message: /node a cannot be reached at https:.*not issued by this cluster's CA/,
   });
+  for (const [from, words] of [
+    [expiredPki, /node b cannot be reached at https:.*its certificate has expired: renew it/],
+    [futurePki, /node b cannot be reached at https:.*its certificate is not valid yet: set the clocks/],
+  ] as const) {
+    const certificate = readFileSync(join(from, 'b.pem'), 'utf8');
+    const { key } = from === futurePki ? credentialsOf(pki, 'b') : credentialsOf(expiredPki, 'b');
+    const nodeB = await startEndpoint({ node: 'b' }, { ...credentialsOf(pki, 'b'), certificate, key });
+    const dialed = hello(credentialsOf(pki, 'a'), 'a', { to: 'b', at: nodeB.url });
+    await t.rejects(dialed, { code: 'peer-untrusted', message: words });
+    await nodeB.stop();
+  }
+});
+
+await t.test('no session is taken up again', async (t) => {
+  const own = { ...secureContext(credentialsOf(pki, 'op')), rejectUnauthorized: false };
+  const ask = async (to: number, session?: Buffer) => {
+    const sessions: Buffer[] = [];
+    const socket = connect({ host: HOST, port: to, ...own, ...(session && { session }) });
+    socket.on('session', (ticket) => sessions.push(ticket));
+    await once(socket, 'secureConnect');
+    const reused = socket.isSessionReused();
+    socket.end(`${GET}\r\n`);
+    await text(socket);
+    return { reused, sessions };
+  };
+  // What a server would give that does not mind.
+  const other = await startEndpoint({}, credentialsOf(pki, 'a'));
+  const otherPort = Number(new URL(other.url).port);
+  const [ticket] = (await ask(otherPort)).sessions;
+  t.ok((await ask(otherPort, ticket)).reused, 'the client would');
+  await other.stop();
+  const { sessions } = await ask(port);
+  for (const session of [...sessions, ticket]) t.notOk((await ask(port, session)).reused);
 });
 
 await t.test('page streams: no certificate but that of the node of the migration', async (t) => {
@@ -203,7 +254,7 @@ await t.test('connections that are not what they should be', async (t) => {
 
 await t.test('each request needs a token whose role covers it', async (t) => {
   const client = (tokenFile?: string) => new AgentClient(url, { ...certificateFiles(pki, 'op'), tokenFile });
-  const reader = client(join(directory, 'read.token'));
+  const reader = client(tokenFile('read'));
   t.match(await reader.status(), { node: { node: 'a' } });
   t.match(await reader.guests(), [{ name: 'web' }]);
   await t.rejects(client().status(), {
@@ -211,7 +262,7 @@ await t.test('each request needs a token whose role covers it', async (t) => {
     message: /has no token: give one with --token-file/,
   });
   const wrong = join(directory, 'wrong.token');
-  await writeFile(wrong, createToken('x', 'operate').token, { mode: 0o600 });
+  t.match(await createToken('x', '--role', 'operate', '--out', wrong), { exitCode: 0 });
   await t.rejects(client(wrong).status(), { code: 'unauthenticated', message: /none of those/ });
   const refused = { code: 'not-allowed', message: /the-readr has the role 'read', and this needs 'operate'/ };
   await t.rejects(reader.changeGuest('web', 'stop'), refused);
@@ -249,10 +300,27 @@ await t.test('the command line says what is wrong with its files', async (t) => 
 
 await t.test('certificates and tokens are read again on SIGHUP', async (t) => {
   const agent = lab.agent('b');
+  const { certificate } = certificateFiles(pki, 'b');
+  await copyFile(certificateFiles(expiredPki, 'b').certificate, certificate);
+  agent.process.kill('SIGHUP');
+  t.match(await agent.logged(({ msg }) => /could not be read again/.test(String(msg))), {
+    msg: /the former ones stay/,
+    err: {
+      message: /the certificate .*b\.pem \('tls\.certificate'\) can't be used: it expired on .*; renew it/,
+    },
+  });
+  t.ok(await lab.client('b').status(), 'they do');
   await makeCertificates(pki, '--node', `b,${HOST}`, '--days', '3');
   agent.process.kill('SIGHUP');
   await agent.logged(({ msg }) => msg === 'certificates and tokens were read again');
   const { findings } = await lab.client('b').doctor();
   t.ok(findings.some(({ code }) => code === 'certificate-expires'));
   t.match(await lab.migrate('web', 'a', 'b'), { outcome: 'completed' });
+});
+
+await t.test('handshakes that are never begun, or never finished, are ended', async (t) => {
+  for (const { socket, closed } of unfinished) {
+    await closed;
+    t.equal(socket.bytesRead, 0);
+  }
 });

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type RequestListener } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Connection, ConnectionEnd } from '../../agent/link/connection.js';
 import type { Handshake } from '../../agent/link/hello.js';
@@ -7,6 +8,7 @@ import { LinkServer, type LinkServerOptions } from '../../agent/link/link-server
 import type { TargetControl } from '../../agent/link/link.js';
 import { isPageToken } from '../../agent/link/page-token.js';
 import { MigrationError } from '../../shared/errors.js';
+import { type Credentials, secureContext } from '../../shared/tls/credentials.js';
 
 export const MIGRATION = 'm-test-0001';
 export const TOKEN = 'a-page-token';
@@ -26,8 +28,15 @@ export interface Endpoint {
   stop(): Promise<void>;
 }
 
-export async function startEndpoint(options: Partial<LinkServerOptions> = {}): Promise<Endpoint> {
-  const server = createServer((_request, response) => response.end('not upgraded'));
+/** `tls`: what it shows and asks for; without, it serves plain. */
+export async function startEndpoint(
+  options: Partial<LinkServerOptions> = {},
+  tls: Credentials | null = null,
+): Promise<Endpoint> {
+  const answer: RequestListener = (_request, response) => response.end('not upgraded');
+  const server = tls
+    ? createTlsServer({ ...secureContext(tls), requestCert: true, rejectUnauthorized: false }, answer)
+    : createServer(answer);
   const waiting: ((arrived: { control: TargetControl; handshake: Handshake }) => void)[] = [];
   const waitingRefused: ((error: MigrationError) => void)[] = [];
   const endpoint: Omit<Endpoint, 'url' | 'link' | 'stop' | 'connectionsLeft'> = {
@@ -57,7 +66,7 @@ export async function startEndpoint(options: Partial<LinkServerOptions> = {}): P
   await once(server, 'listening');
   return {
     ...endpoint,
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `${tls ? 'https' : 'http'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     link,
     connectionsLeft: async (count) => {
       while (link.connections !== count) await new Promise((resolve) => setImmediate(resolve));

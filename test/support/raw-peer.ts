@@ -1,5 +1,8 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
+import { request as requestTls } from 'node:https';
+import type { Duplex } from 'node:stream';
+import type { SecureContextOptions } from 'node:tls';
 import { WebSocket } from 'ws';
 import { CONTROL_PATH, PAGES_PATH } from '../../agent/link/link-paths.js';
 import { PAGE_TOKEN_HEADER } from '../../agent/link/page-token.js';
@@ -23,11 +26,13 @@ export class RawSocket {
     path: string,
     headers: Record<string, string> = {},
     localAddress = '127.0.0.1',
+    tls: SecureContextOptions = {},
   ): Promise<RawSocket> {
     const socket = new WebSocket(url.replace(/^http/, 'ws') + path, {
       headers,
       localAddress,
       perMessageDeflate: false,
+      ...tls,
     });
     const raw = new RawSocket(socket);
     await once(socket, 'open');
@@ -69,9 +74,9 @@ export class RawPeer {
   readonly url: string;
   readonly migrationId: string;
 
-  /** A control connection, not introduced yet. */
-  static async connect(url: string, migrationId: string): Promise<RawPeer> {
-    return new RawPeer(await RawSocket.open(url, CONTROL_PATH), url, migrationId);
+  /** A control connection, not introduced yet; `tls`: for an agent with TLS. */
+  static async connect(url: string, migrationId: string, tls?: SecureContextOptions): Promise<RawPeer> {
+    return new RawPeer(await RawSocket.open(url, CONTROL_PATH, {}, undefined, tls), url, migrationId);
   }
 
   private constructor(socket: RawSocket, url: string, migrationId: string) {
@@ -132,10 +137,9 @@ export class RawPeer {
     return (await this.hear('prepared')).token;
   }
 
-  async pages(token: string, stream: number | string = 0): Promise<RawSocket> {
-    return await RawSocket.open(this.url, `${PAGES_PATH}?migration=${this.migrationId}&stream=${stream}`, {
-      [PAGE_TOKEN_HEADER]: token,
-    });
+  async pages(token: string, stream: number | string = 0, tls?: SecureContextOptions): Promise<RawSocket> {
+    const path = `${PAGES_PATH}?migration=${this.migrationId}&stream=${stream}`;
+    return await RawSocket.open(this.url, path, { [PAGE_TOKEN_HEADER]: token }, undefined, tls);
   }
 }
 
@@ -166,9 +170,11 @@ export async function refusedUpgrade(
   url: string,
   path: string,
   headers: Record<string, string> = {},
+  tls: SecureContextOptions = {},
 ): Promise<{ status: number | undefined; error: ErrorBody }> {
-  const asking = request(url + path, {
+  const asking = (url.startsWith('https:') ? requestTls : request)(url + path, {
     agent: false,
+    ...tls,
     headers: {
       connection: 'Upgrade',
       upgrade: 'websocket',
@@ -177,8 +183,13 @@ export async function refusedUpgrade(
       ...headers,
     },
   });
+  const upgraded = once(asking, 'upgrade').then(([, socket]) => {
+    (socket as Duplex).destroy();
+    throw new Error(`the upgrade to ${path} was not refused`);
+  });
   asking.end();
-  const [response] = (await once(asking, 'response')) as [IncomingMessage];
+  const answered = once(asking, 'response') as Promise<[IncomingMessage]>;
+  const [response] = await Promise.race([answered, upgraded]);
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk as Buffer);
   const { error } = JSON.parse(Buffer.concat(chunks).toString()) as { error: ErrorBody };

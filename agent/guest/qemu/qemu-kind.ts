@@ -14,6 +14,7 @@ import { toPreflightFindings } from './preflight/findings.js';
 import { gatherTargetFacts } from './preflight/gather-target-facts.js';
 import { checkTarget } from './preflight/target-rules.js';
 import { adoptQemu } from './process/adopt-qemu.js';
+import { removeLostRamFiles } from './process/lost-ram-files.js';
 import {
   launchQemu,
   type PreparedQemu,
@@ -72,7 +73,7 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
   async function start({ binary, qemu: prepared, memory }: Prepared): Promise<QemuGuest> {
     const { directory, record } = prepared;
     try {
-      const started = await launchQemu(binary, prepared);
+      const started = await launchQemu(binary, prepared, qemu.sandbox);
       try {
         if (record.incoming !== null) await awaitState(started.control, directory.stateSocket);
         const logger = loggerOf(record.definition.name);
@@ -130,14 +131,22 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
       const writeLog = writeLogOfHost(qemu.writeLog);
       return toPreflightFindings(await doctorHost({ probe, memoryDirectory, runDirectory, writeLog }));
     },
-    survivors: () =>
-      findSurvivors({
+    async survivors() {
+      const survivors = await findSurvivors({
         node,
         runDirectory,
         logger,
         takeUp: (directory, record) =>
           reopenGuest(directory, record, qemu.writeLog, loggerOf(record.definition.name)),
-      }),
+      });
+      try {
+        const removed = await removeLostRamFiles(node, qemu.memoryDirectory);
+        if (removed.length > 0) logger.warn({ removed }, 'RAM files of agents that are no more are removed');
+      } catch (error) {
+        logger.warn({ err: error }, 'RAM files of agents that are no more could not be removed');
+      }
+      return survivors;
+    },
     async adopt(name, socket) {
       const directory = new RunDirectory(runDirectory, name);
       const started = await adoptQemu(node, name, socket, directory);

@@ -36,6 +36,8 @@ await t.test('a QEMU that qualifies is adopted and moves there and back', async 
       ...['-object', `memory-backend-file,id=ram0,size=32M,mem-path=${ram},share=on`],
       ...['-drive', `file=${image},format=raw,if=virtio,readonly=on`],
       ...['-qmp', `unix:${socket},server=on,wait=on`],
+      // As others start it, too; on a node it is the agent's to say.
+      ...['-sandbox', 'on,spawn=deny'],
     ],
     { stdio: 'ignore', detached: true },
   );
@@ -50,6 +52,8 @@ await t.test('a QEMU that qualifies is adopted and moves there and back', async 
     verify: { mismatches: 0 },
   });
   t.same(await agents.whereIs('walker'), { b: 'running' });
+  const { definition } = await agents.client('b').guest('walker');
+  t.notMatch(JSON.stringify(definition), /sandbox/);
   t.match(await agents.migrate('walker', 'b', 'a', { verify: 'strict' }), { outcome: 'completed' });
   await agents.client('a').changeGuest('walker', 'pause');
   t.same(await lab.pageWalkDefects('a', 'walker'), []);

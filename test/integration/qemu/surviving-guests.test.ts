@@ -1,6 +1,10 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
 import { followMigration } from '../../../scripts/cli/migration-follow.js';
 import type { MigrationEvent } from '../../../shared/api.js';
+import { isAlive } from '../../../agent/system/process-status.js';
 import { HeldLink } from '../../support/held-link.js';
 import { QemuLab } from '../../support/qemu-lab.js';
 
@@ -156,4 +160,29 @@ await t.test('a guest that ends while no agent is there leaves nothing behind', 
   await lab.agents.restart('a');
   t.same(await lab.agents.whereIs('walker'), { a: 'stopped' });
   t.same(await lab.remains('a'), { files: [], processes: [] });
+});
+
+await t.test('RAM of which no record is left goes once nothing runs on it', async (t) => {
+  const lab = await QemuLab.start(t, ['a'], SETTINGS);
+  await lab.bootPageWalker('a', 'walker', MEMORY);
+  const ram = await lab.ramFiles('a', 'walker');
+  t.equal(ram.length, 1);
+  await lab.agents.agent('a').kill();
+  await rm(join(lab.agents.directory, 'a', 'run'), { recursive: true });
+  await lab.agents.restart('a');
+  t.same(await lab.ramFiles('a', 'walker'), ram, 'a machine that nobody knows has its memory');
+
+  await lab.agents.agent('a').kill();
+  const qemus = lab.qemus('a');
+  t.equal(qemus.length, 1);
+  for (const pid of qemus) {
+    process.kill(pid, 'SIGKILL');
+    while (isAlive(pid)) await setImmediate();
+  }
+  await lab.agents.restart('a');
+  t.same(await lab.remains('a'), { files: [], processes: [] });
+  const { removed } = await lab.agents
+    .agent('a')
+    .logged(({ msg }) => /^RAM files of agents/.test(String(msg)));
+  t.same(removed, ram);
 });

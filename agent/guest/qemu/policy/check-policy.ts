@@ -19,7 +19,7 @@ export async function checkPolicy(definition: QemuDefinition, policy: QemuPolicy
     refuse(
       `${what} ${path}`,
       reason,
-      `name its directory in qemu.allow.files of this node, or put it into one of those`,
+      `name its directory in qemu.allow.files of the target, or put it into one of those`,
     );
 
   for (const what of ['kernel', 'initrd'] as const) {
@@ -42,13 +42,13 @@ export async function checkPolicy(definition: QemuDefinition, policy: QemuPolicy
     if (policy.taps.some((allowed) => matchesName(allowed, tap))) continue;
     refuse(
       `tap device ${tap}`,
-      'is none that this node gives to VMs from other nodes',
-      'add it to qemu.allow.taps of this node',
+      'is none that the target gives to VMs from other nodes',
+      'add it to qemu.allow.taps of the target',
     );
   }
   for (const text of refusedArguments(definition.arguments, policy.arguments)) {
-    const remedy = `add it to qemu.allow.arguments of this node, if it can do no harm there, or define the VM without`;
-    refuse(`argument '${text}'`, 'is none that this node takes from other nodes', remedy);
+    const remedy = `add it to qemu.allow.arguments of the target, if it can do no harm there, or define the VM without`;
+    refuse(`argument '${text}'`, 'is none that the target takes from other nodes', remedy);
   }
   return findings;
 }

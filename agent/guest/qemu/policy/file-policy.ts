@@ -11,14 +11,14 @@ const SYSTEM = ['/dev', '/proc', '/sys'];
 export async function fileRefusal(path: string, allowed: readonly string[]): Promise<string | null> {
   if (path.split('/').some((part) => part === '.' || part === '..')) return "has '.' or '..' in its path";
   const entries = allowed.filter((entry) => covers(entry, path));
-  if (entries.length === 0) return 'is in no directory that this node allows to VMs from other nodes';
+  if (entries.length === 0) return 'is in no directory that the target allows to VMs from other nodes';
   try {
     const real = await realpath(path);
     if (entries.some((entry) => within('/dev', entry)) && within('/dev', real)) {
       return (await stat(real)).isBlockDevice() ? null : 'is in /dev and no block device';
     }
     for (const entry of entries) if (covers(await realpath(entry), real)) return null;
-    return `is a link that leads out of the directories that this node allows`;
+    return `is a link that leads out of the directories that the target allows`;
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'ENOTDIR')) return null;
     return `can't be looked at: ${(error as Error).message}`;

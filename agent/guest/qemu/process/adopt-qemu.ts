@@ -2,6 +2,7 @@ import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { MigrationError, toMigrationError } from '../../../../shared/errors.js';
 import { readMaps } from '../../../system/process-maps.js';
+import { commandLine } from '../../../system/process-status.js';
 import { QemuControl } from '../qemu-control.js';
 import { QmpConnection } from '../qmp/qmp-connection.js';
 import { type ForeignQemu, readCommandLine } from './foreign-command-line.js';
@@ -82,7 +83,7 @@ async function machineType(qmp: QmpConnection): Promise<string> {
 }
 
 function foreignQemu(name: string, pid: number): ForeignQemu {
-  const [, ...parameters] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
+  const [, ...parameters] = commandLine(pid);
   const foreign = readCommandLine(name, parameters, readlinkSync(`/proc/${pid}/cwd`));
   const maps = readMaps(pid);
   for (const { path } of foreign.ramFiles) {

@@ -12,12 +12,20 @@ export interface Launch {
   readonly consoleLog: string;
   /** Files among the definition's disks that are block devices. */
   readonly blockDevices: ReadonlySet<string>;
+  /** Whether system calls are denied that it does not need. */
+  readonly sandbox: boolean;
   /** Wait for a migration; otherwise boot. Either way nothing runs until it is told to. */
   readonly incoming: boolean;
 }
 
 type Disk = QemuDefinition['disks'][number];
 type Nic = QemuDefinition['nics'][number];
+
+/**
+ * No system calls that are obsolete, that start programs, or that change users, priorities or processors: QEMU ends with SIGSYS
+ * where it makes one, or goes on without for those of the last kind. It keeps what a write-log needs.
+ */
+const SANDBOX = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny';
 
 /**
  * The arguments of a QEMU. They are a function of the definition alone but for paths, so that both ends of a migration
@@ -33,6 +41,8 @@ export function qemuArguments(launch: Launch): string[] {
     ...(definition.cpu === undefined ? [] : ['-cpu', definition.cpu]),
     ...['-smp', String(definition.cpus)],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-vga', 'none'],
+    // An argument of the definition's own can only deny more: filters add up.
+    ...(launch.sandbox ? ['-sandbox', SANDBOX] : []),
     // A guest that powers itself off stays to be looked at.
     ...['-no-shutdown', '-S'],
     ...monitorArguments(launch.qmpSocket),

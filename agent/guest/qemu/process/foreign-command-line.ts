@@ -24,6 +24,7 @@ const DROPPED = [
   'monitor',
   'D',
   'msg',
+  'sandbox',
 ];
 const DROPPED_FLAGS = ['S', 'no-user-config', 'daemonize', 'no-shutdown', 'nographic'];
 /** How RAM that an agent can copy is given to QEMU. */

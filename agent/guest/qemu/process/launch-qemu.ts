@@ -63,8 +63,12 @@ export async function removePrepared({ directory, record }: PreparedQemu): Promi
   await directory.remove();
 }
 
-/** Starts a QEMU that was prepared. Throws guest-failed, with what QEMU said; nothing is left then. */
-export async function launchQemu(binary: string, prepared: PreparedQemu): Promise<StartedQemu> {
+/** Starts a QEMU that was prepared; `sandbox`: see Launch. Throws guest-failed, with what QEMU said; nothing is left then. */
+export async function launchQemu(
+  binary: string,
+  prepared: PreparedQemu,
+  sandbox: boolean,
+): Promise<StartedQemu> {
   const { directory } = prepared;
   const { definition, accel, ramFiles, incoming } = prepared.record;
   let process: QemuProcess | null = null;
@@ -77,6 +81,7 @@ export async function launchQemu(binary: string, prepared: PreparedQemu): Promis
       consoleSocket: directory.consoleSocket,
       consoleLog: directory.consoleLog,
       blockDevices: await blockDevicesAmong(definition.disks.map(({ file }) => file)),
+      sandbox,
       incoming: incoming !== null,
     });
     process = await QemuProcess.start(binary, parameters, directory.qemuLog);

@@ -15,6 +15,10 @@ const TERMINATION_MS = 5_000;
 /** For the kernel to end a process after SIGKILL; one that waits for a dead disk may never end. ms */
 const KILL_MS = 10_000;
 
+const MEANING: { readonly [S in NodeJS.Signals]?: string } = {
+  SIGSYS: " (a system call that -sandbox denies: leave out what needs it, or set 'qemu.sandbox' to false)",
+};
+
 /** A QEMU process, started by this agent or by one before it. It outlives the agent. */
 export class QemuProcess {
   readonly identity: ProcessIdentity;
@@ -34,7 +38,7 @@ export class QemuProcess {
       };
     });
     child?.once('exit', (code, signal) =>
-      this.#end(signal ? `was ended by ${signal}` : `ended with exit code ${code}`),
+      this.#end(signal ? `was ended by ${signal}${MEANING[signal] ?? ''}` : `ended with exit code ${code}`),
     );
   }
 

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { open, readdir, readFile, rm } from 'node:fs/promises';
+import { open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MigrationError } from '../../../../shared/errors.js';
 import type { QemuDefinition } from '../../../../shared/guest-definition.js';
-import { isAlive } from '../../../system/process-status.js';
 import { formatBytes } from '../../../../shared/units.js';
+import { identifyProcess } from './process-identity.js';
 
 /** A guest's memory objects: where each one's file is to be, and its size in bytes. */
 export interface RamFile {
@@ -21,7 +21,7 @@ export async function planRamFiles(
   node: string,
   memoryDirectory: string,
 ): Promise<RamFile[]> {
-  const unique = randomBytes(4).toString('hex');
+  const unique = uniquePart();
   const objects: { size: number; hugepages?: number | undefined }[] = definition.memoryObjects ?? [
     { size: definition.memory },
   ];
@@ -37,20 +37,22 @@ export async function planRamFiles(
   );
 }
 
+/** How names of RAM files begin that an agent of that node has made. */
+export function ramFilePrefixes(node: string): string[] {
+  return [SCRATCH, `vmferry-${node}-`];
+}
+
 const SCRATCH = 'vmferry-scratch-';
 
 /** A name for a file of memory that belongs to no guest. */
 export function scratchFile(directory: string, bytes: number): RamFile {
-  const unique = `${process.pid}-${randomBytes(8).toString('hex')}`;
-  return { path: join(directory, `${SCRATCH}${unique}.ram`), bytes };
+  return { path: join(directory, `${SCRATCH}${uniquePart()}-0.ram`), bytes };
 }
 
-/** Removes the files of memory of no guest that agents have left which are no more. */
-export async function removeLostScratchFiles(directory: string): Promise<void> {
-  for (const name of await readdir(directory)) {
-    const pid = name.startsWith(SCRATCH) ? Number.parseInt(name.slice(SCRATCH.length), 10) : NaN;
-    if (!Number.isNaN(pid) && !isAlive(pid)) await rm(join(directory, name), { force: true });
-  }
+/** With the process that it is made by, so that what is left of one that is no more can be told. */
+function uniquePart(): string {
+  const { startTime = '0' } = identifyProcess(process.pid) ?? {};
+  return `${process.pid}.${startTime}.${randomBytes(4).toString('hex')}`;
 }
 
 /** Creates the files, all holes. Throws target-out-of-memory. */
@@ -77,14 +79,20 @@ export async function removeRamFiles(paths: readonly string[]): Promise<void> {
 
 /** Where huge pages of that size are mounted. */
 async function hugepageDirectory({ name }: QemuDefinition, bytes: number): Promise<string> {
-  const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' '));
-  for (const [, directory, type, options = ''] of mounts) {
-    if (type !== 'hugetlbfs' || directory === undefined) continue;
-    const size = options.split(',').find((option) => option.startsWith('pagesize='));
-    if (size === `pagesize=${bytes / 2 ** 20}M` || size === `pagesize=${bytes / 2 ** 10}K`) return directory;
-  }
+  const sizes = [`pagesize=${bytes / 2 ** 20}M`, `pagesize=${bytes / 2 ** 10}K`];
+  const mounts = await hugepageMounts();
+  const found = mounts.find(({ options }) => options.some((option) => sizes.includes(option)));
+  if (found) return found.directory;
   const text =
     `VM ${name} wants huge pages of ${formatBytes(bytes)} and no hugetlbfs of them is mounted here: ` +
     `mount -t hugetlbfs -o pagesize=${bytes / 2 ** 20}M none /dev/hugepages`;
   throw new MigrationError('invalid-definition', text);
+}
+
+/** The file systems of huge pages that are mounted, in the order of their mounts. */
+export async function hugepageMounts(): Promise<{ directory: string; options: string[] }[]> {
+  const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' '));
+  return mounts.flatMap(([, directory, type, options = '']) =>
+    type === 'hugetlbfs' && directory !== undefined ? [{ directory, options: options.split(',') }] : [],
+  );
 }

@@ -1,5 +1,6 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { MigrationError } from '../../../../shared/errors.js';
+import { commandLine } from '../../../system/process-status.js';
 import { qmpSocketArgument } from './command-line.js';
 import type { GuestRecord } from './guest-record.js';
 import { identifyProcess, isAlive, type ProcessIdentity } from './process-identity.js';
@@ -40,12 +41,4 @@ function findByArgument(argument: string): ProcessIdentity[] {
     .map(Number)
     .filter((pid) => Number.isInteger(pid) && commandLine(pid).includes(argument))
     .flatMap((pid) => identifyProcess(pid) ?? []);
-}
-
-function commandLine(pid: number): string[] {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-  } catch {
-    return [];
-  }
 }

@@ -1,8 +1,8 @@
 import { closeSync, openSync } from 'node:fs';
 import { MigrationError } from '../../../../shared/errors.js';
-import { injectSystemCalls } from '../../../system/inject-system-call.js';
 import { withProcessStopped } from '../../../system/stop-process.js';
 import type { WriteLog } from '../../guest.js';
+import { callInQemu } from './call-in-qemu.js';
 import { readGuestMappings } from './guest-mappings.js';
 import { HashLog } from './hash-log.js';
 import { probeKernel } from './probe-kernel.js';
@@ -84,7 +84,7 @@ function obstacleTo(kind: WriteLogKind, pid: number, regions: readonly TrackedRe
   try {
     readGuestMappings(pid, regions);
     closeSync(openSync(`/proc/${pid}/pagemap`, 'r'));
-    if (kind === 'userfaultfd') injectSystemCalls(pid, (call) => call(SYS_GETPID));
+    if (kind === 'userfaultfd') callInQemu(pid, (call) => call(SYS_GETPID));
     else withProcessStopped(pid, () => undefined);
     return null;
   } catch (error) {

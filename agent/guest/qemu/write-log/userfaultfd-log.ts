@@ -1,7 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { MigrationError, toMigrationError } from '../../../../shared/errors.js';
 import { type Run, unionRuns } from '../../../../shared/page.js';
-import { injectSystemCalls } from '../../../system/inject-system-call.js';
 import { readMaps } from '../../../system/process-maps.js';
 import { descriptorsOn, isAlive } from '../../../system/process-status.js';
 import { hasCode, SystemCallError } from '../../../system/system-call-error.js';
@@ -13,6 +12,7 @@ import {
   WriteProtection,
 } from '../../../system/userfaultfd.js';
 import type { WriteLog } from '../../guest.js';
+import { callInQemu } from './call-in-qemu.js';
 import { type GuestMapping, readGuestMappings, refuseNewMappings, runsIn } from './guest-mappings.js';
 import type { TrackedRegion } from './tracked-region.js';
 import { VanishedPages } from './vanished-pages.js';
@@ -105,7 +105,7 @@ export class UserfaultfdLog implements WriteLog {
   #takeDescriptor(): number {
     const pidfd = pidfdOpen(this.#pid);
     try {
-      return injectSystemCalls(this.#pid, (call) => {
+      return callInQemu(this.#pid, (call) => {
         const foreign = call(SYS_USERFAULTFD, USERFAULTFD_FLAGS);
         if (foreign < 0) throw new SystemCallError('userfaultfd', -foreign);
         try {

@@ -11,6 +11,7 @@ function argumentsOf(definition: object, launch: Partial<Launch> = {}): string[]
     consoleSocket: '/run/web/console.sock',
     consoleLog: '/run/web/console.log',
     blockDevices: new Set(),
+    sandbox: false,
     incoming: false,
     ...launch,
   });
@@ -89,6 +90,13 @@ void test('a guest with everything', (t) => {
     ...['-device', 'virtio-net-pci,id=nic0-device,netdev=nic0,mac=52:54:00:00:00:01'],
     ...['-incoming', 'defer'],
     ...['-device', 'virtio-rng-pci'],
+  ]);
+  t.end();
+});
+
+void test('system calls that no guest needs are denied where that is asked for', (t) => {
+  t.same(valuesOf(argumentsOf({}, { sandbox: true }), '-sandbox'), [
+    'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny',
   ]);
   t.end();
 });

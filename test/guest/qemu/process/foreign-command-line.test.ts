@@ -28,6 +28,7 @@ void test('what is known is mapped, what the agent adds itself is dropped, the r
     'web',
     [
       ...['-name', 'old,process=x', '-nodefaults', '-no-user-config', '-daemonize', '-S', '-nographic'],
+      ...['-sandbox', 'on,spawn=deny'],
       ...[
         '-object',
         '{"qom-type":"memory-backend-file","id":"ram0","size":1048576,"mem-path":"/m,0","share":true}',
