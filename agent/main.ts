@@ -1,10 +1,14 @@
 import { readFile } from 'node:fs/promises';
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { parse } from 'yaml';
 import { AgentConfigSchema } from '../shared/config.js';
 import { MigrationError } from '../shared/errors.js';
 import { validate } from '../shared/validate.js';
 import { Agent } from './agent.js';
+import { LogOutput } from './log-output.js';
+
+/** Its descriptor; the stream of Node.js would be asynchronous. */
+const STDOUT = 1;
 
 /** Fields in which a secret could come into the log by mistake. None of the agent's lines is known to have one. */
 const SECRET_FIELDS = ['token', 'pageToken', 'key', 'authorization'].flatMap((field) => [
@@ -20,17 +24,20 @@ const SECRET_FIELDS = ['token', 'pageToken', 'key', 'authorization'].flatMap((fi
  */
 export async function runAgent(configFile: string): Promise<number> {
   const config = await readConfig(configFile);
-  // Log lines go to standard output as JSON, one a line, written at once: none is lost when the process ends.
-  const destination = pino.destination({ sync: true });
-  // A log that can't be written (its reader is gone, its disk full) is no reason to stop guests.
-  destination.on('error', () => undefined);
-  const logger = pino(
+  // Log lines go to standard output as JSON, one a line.
+  const output = new LogOutput(STDOUT, (linesLost) =>
+    logger.warn(
+      { linesLost },
+      'the log could not be written for a while: lines of it are missing before the last one',
+    ),
+  );
+  const logger: Logger = pino(
     {
       level: config.log.level,
       base: { node: config.node },
       redact: { paths: SECRET_FIELDS, censor: '[secret]' },
     },
-    destination,
+    output,
   );
   // A defect, but ending the process would end guests that have nothing to do with it.
   process.on('unhandledRejection', (error) =>
