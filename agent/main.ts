@@ -1,12 +1,16 @@
 import { readFile } from 'node:fs/promises';
-import { pino } from 'pino';
+import type { Logger } from 'pino';
 import { parse } from 'yaml';
 import { AgentConfigSchema } from '../shared/config.js';
 import { MigrationError } from '../shared/errors.js';
 import { validate } from '../shared/validate.js';
 import { Agent } from './agent.js';
+import { LogOutput } from './log-output.js';
 import { createLogger } from './logger.js';
 import { giveBackFreedMemory } from './system/give-back-freed-memory.js';
+
+/** Its descriptor; the stream of Node.js would be asynchronous. */
+const STDOUT = 1;
 
 /**
  * The daemon: reads its configuration, serves until SIGTERM or SIGINT, shuts down in order. Resolves with the exit code.
@@ -16,11 +20,14 @@ export async function runAgent(configFile: string): Promise<number> {
   // Whatever this process makes, and the QEMUs that it starts, is for its user alone: consoles and sockets, too.
   process.umask(0o077);
   const config = await readConfig(configFile);
-  // Log lines go to standard output as JSON, one a line, written at once: none is lost when the process ends.
-  const destination = pino.destination({ sync: true });
-  // A log that can't be written (its reader is gone, its disk full) is no reason to stop guests.
-  destination.on('error', () => undefined);
-  const logger = createLogger(config, destination);
+  // Log lines go to standard output as JSON, one a line.
+  const output = new LogOutput(STDOUT, (linesLost) =>
+    logger.warn(
+      { linesLost },
+      'the log could not be written for a while: lines of it are missing before the last one',
+    ),
+  );
+  const logger: Logger = createLogger(config, output);
   // A defect, but ending the process would end guests that have nothing to do with it.
   process.on('unhandledRejection', (error) =>
     logger.error({ err: error }, 'unhandled rejection: please report it'),

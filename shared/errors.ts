@@ -162,5 +162,21 @@ export function refusalError(finding: {
 export function toMigrationError(thrown: unknown, fallback: ErrorCode = 'internal'): MigrationError {
   if (thrown instanceof MigrationError) return thrown;
   const reason = thrown instanceof Error ? thrown.message : String(thrown);
-  return new MigrationError(fallback, reason, { cause: thrown });
+  return outOfDescriptors(thrown, reason) ?? new MigrationError(fallback, reason, { cause: thrown });
+}
+
+/** Codes of system calls, and of threads that can't be made, where there is no descriptor left to the process or the host. */
+const OUT_OF_DESCRIPTORS: readonly unknown[] = ['EMFILE', 'ENFILE', 'ERR_WORKER_INIT_FAILED'];
+
+/** The error of what failed for want of file descriptors, with the remedy; null if `thrown` is another failure. `text`: what failed and how. */
+export function outOfDescriptors(thrown: unknown, text: string): MigrationError | null {
+  // a name with several addresses fails with one error for each
+  const errors: unknown[] = thrown instanceof AggregateError ? thrown.errors : [thrown];
+  const short = errors.some(
+    (error) => error instanceof Error && 'code' in error && OUT_OF_DESCRIPTORS.includes(error.code),
+  );
+  if (!short) return null;
+  const remedy =
+    'this agent has no file descriptor left: raise its limit of open files (ulimit -n, LimitNOFILE=) and try again';
+  return new MigrationError('limit-exceeded', `${text}: ${remedy}`, { cause: thrown });
 }

@@ -6,12 +6,22 @@ export interface Timers {
   after(ms: number, callback: () => void): () => void;
 }
 
-/** Timers of the process. They keep it alive: whoever sets one ends it. */
+/**
+ * Timers of the process. They keep it alive: whoever sets one ends it. One that is late, since the process was stopped or had much
+ * to do, goes off after what came meanwhile has been read: no peer is taken for silent that was just not listened to.
+ */
 export const systemTimers: Timers = {
   now: () => performance.now(),
   after(ms, callback) {
-    const timer = setTimeout(callback, ms);
-    return () => clearTimeout(timer);
+    let reading: NodeJS.Immediate | undefined;
+    const timer = setTimeout(() => {
+      // Immediates come after the event loop's turn to read.
+      reading = setImmediate(callback);
+    }, ms);
+    return () => {
+      clearTimeout(timer);
+      clearImmediate(reading);
+    };
   },
 };
 

@@ -1,11 +1,11 @@
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import writeFileAtomic from 'write-file-atomic';
 import { MigrationError } from '../../shared/errors.js';
 import { type GuestDefinition, GuestDefinitionSchema } from '../../shared/guest-definition.js';
 import { validate } from '../../shared/validate.js';
-import { syncDirectory } from '../system/sync-directory.js';
+import { SyncedDirectory } from '../system/synced-directory.js';
 import { hasCode } from '../system/system-call-error.js';
+import { writeAtomic } from '../system/write-synced.js';
 
 export interface StoredDefinition {
   definition: GuestDefinition;
@@ -18,9 +18,11 @@ const ARRIVALS = 'arriving';
 /** The definitions of a node's guests on disk: NAME.json, and NAME.elf for a program image. */
 export class DefinitionFiles {
   readonly #directory: string;
+  readonly #synced: SyncedDirectory;
 
   constructor(directory: string) {
     this.#directory = directory;
+    this.#synced = new SyncedDirectory(directory);
   }
 
   /** Reads all. Throws invalid-definition, naming the file, for one that is not readable. */
@@ -50,10 +52,11 @@ export class DefinitionFiles {
     await rm(`${path}.elf`, { force: true });
   }
 
-  /** Writes what promote() needs, durably: at the commit nothing is left that takes room on the disk. */
+  /** Writes what promote() needs, durably: at the commit nothing is left that takes room on the disk, or a descriptor. */
   async stage(migration: string, definition: GuestDefinition): Promise<void> {
     await mkdir(this.#arrival(migration), { recursive: true, mode: 0o700 });
     await writeDefinition(this.#arrival(migration), definition);
+    this.#synced.open();
   }
 
   async stageImage(migration: string, name: string, image: Uint8Array): Promise<void> {
@@ -61,25 +64,34 @@ export class DefinitionFiles {
   }
 
   /** The guest of that migration is the node's. Harmless when repeated. */
-  async promote(migration: string): Promise<void> {
+  async promote(migration: string, name: string): Promise<void> {
     const arrival = this.#arrival(migration);
-    // The image first: a definition stands for all of it. In the alphabet it comes first, too.
-    for (const file of (await readdirIfAny(arrival)).sort()) {
-      await rename(join(arrival, file), join(this.#directory, file));
+    // The image first: a definition stands for all of it.
+    for (const file of filesOf(name)) {
+      await rename(join(arrival, file), join(this.#directory, file)).catch(unlessAbsent);
     }
-    await syncDirectory(this.#directory);
-    await this.unstage(migration);
+    await this.#synced.sync();
+    await this.unstage(migration, name);
   }
 
-  async unstage(migration: string): Promise<void> {
-    await rm(this.#arrival(migration), { recursive: true, force: true });
+  /** Harmless when repeated. */
+  async unstage(migration: string, name: string): Promise<void> {
+    const arrival = this.#arrival(migration);
+    // By their names: to list a directory takes a descriptor.
+    for (const file of filesOf(name)) await rm(join(arrival, file), { force: true });
+    await rm(arrival, { recursive: true, force: true });
   }
 
   /** What an earlier run left of arrivals: those that were committed are the node's, the others are gone. */
   async settleArrivals(isCommitted: (migration: string) => boolean): Promise<void> {
-    for (const migration of await readdirIfAny(join(this.#directory, ARRIVALS))) {
-      if (isCommitted(migration)) await this.promote(migration);
-      else await this.unstage(migration);
+    const arrivals = join(this.#directory, ARRIVALS);
+    for (const migration of await readdirIfAny(arrivals)) {
+      if (isCommitted(migration)) {
+        for (const file of await readdirIfAny(this.#arrival(migration))) {
+          if (file.endsWith('.json')) await this.promote(migration, file.replace(/\.json$/, ''));
+        }
+      }
+      await rm(this.#arrival(migration), { recursive: true, force: true });
     }
   }
 
@@ -88,23 +100,21 @@ export class DefinitionFiles {
   }
 }
 
+function filesOf(name: string): readonly string[] {
+  return [`${name}.elf`, `${name}.json`];
+}
+
+function unlessAbsent(error: unknown): void {
+  if (!hasCode(error, 'ENOENT')) throw error;
+}
+
 async function writeDefinition(directory: string, definition: GuestDefinition): Promise<void> {
   const text = JSON.stringify(definition, null, 2) + '\n';
-  await write(join(directory, `${definition.name}.json`), text);
+  await writeAtomic(join(directory, `${definition.name}.json`), text);
 }
 
 async function writeImage(directory: string, name: string, image: Uint8Array): Promise<void> {
-  await write(join(directory, `${name}.elf`), Buffer.from(image));
-}
-
-/** Throws internal, naming the file. */
-async function write(path: string, content: string | Buffer): Promise<void> {
-  try {
-    await writeFileAtomic(path, content, { mode: 0o600 });
-  } catch (error) {
-    const text = `${path} can't be written: ${(error as Error).message}: free or mend that disk`;
-    throw new MigrationError('internal', text, { cause: error });
-  }
+  await writeAtomic(join(directory, `${name}.elf`), image);
 }
 
 async function readdirIfAny(directory: string): Promise<string[]> {

@@ -377,9 +377,15 @@ export class GuestStore {
     vm.image = image;
   }
 
-  /** Whether a later run of the agent will know that the VM is this node's, once that is certain; also where it is no more. */
+  /**
+   * Whether a later run of the agent will know that the VM is this node's, once that is certain; also where it is no more. What could
+   * not be saved before is tried again.
+   */
   async kept(name: string): Promise<boolean> {
-    return (await this.#vms.get(name)?.kept) ?? true;
+    const vm = this.#vms.get(name);
+    if (!vm) return true;
+    if (!(await vm.kept) && vm.keep) vm.kept = vm.keep();
+    return await vm.kept;
   }
 
   /**
@@ -392,15 +398,19 @@ export class GuestStore {
     vm.incoming = null;
     vm.migration = null;
     vm.hold = null;
-    const promoted = this.#queue(name, () => this.#files.promote(migration!));
-    vm.kept = Promise.all([promoted, vm.guest?.own?.()]).then(
-      () => true,
-      (error: unknown) => {
-        const text = `what belongs to VM ${name}, which moved here, could not be saved: mend the disk and restart the agent`;
+    vm.keep = async () => {
+      const promoted = this.#queue(name, () => this.#files.promote(migration!, name));
+      try {
+        await Promise.all([promoted, vm.guest?.own?.()]);
+        vm.keep = null;
+        return true;
+      } catch (error) {
+        const text = `what belongs to VM ${name}, which moved here, could not be saved yet: mend what the error names`;
         this.#logger.error({ vm: name, err: error }, text);
         return false;
-      },
-    );
+      }
+    };
+    vm.kept = vm.keep();
   }
 
   /** Destroys an incoming guest that was not committed. */
@@ -557,7 +567,7 @@ export class GuestStore {
 
   /** The image may just be on its way to the disk: it is not to come after. */
   #unstage(name: string, migration: string): Promise<void> {
-    return this.#queue(name, () => this.#files.unstage(migration));
+    return this.#queue(name, () => this.#files.unstage(migration, name));
   }
 
   #remove(name: string): Promise<void> {

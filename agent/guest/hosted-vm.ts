@@ -26,6 +26,8 @@ export class HostedVm {
   trouble: string | null = null;
   /** Whether a later run of the agent will know that it came to this node, once that is certain. */
   kept: Promise<boolean> = Promise.resolve(true);
+  /** Sees to that, as long as it is not done. */
+  keep: (() => Promise<boolean>) | null = null;
   /** Its memory is counted: the guest exists, is being made or being ended. */
   memoryTaken = false;
   /** Id of the migration that it is part of. */

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { MigrationError } from '../../shared/errors.js';
 import { MigrationIdSchema, NameSchema } from '../../shared/names.js';
 import { validate } from '../../shared/validate.js';
-import { openDirectory, syncDirectory } from '../system/sync-directory.js';
+import { SyncedDirectory } from '../system/synced-directory.js';
+import { unwritable, writeSynced } from '../system/write-synced.js';
 
 /**
  * Who owns a guest, durably. One small file a migration, written with fsync and an atomic rename, and the
@@ -55,15 +56,17 @@ export const MAX_JOURNAL_ENTRIES = 10_000;
 
 export class OwnershipJournal {
   readonly #directory: string;
+  readonly #synced: SyncedDirectory;
   /** In the order of their decisions. */
   readonly #entries: Map<string, JournalEntry>;
   /** Entries that lie ready, complete and synced, and become the decision by a rename and a sync of the directory. */
-  readonly #staged = new Map<string, { readonly entry: JournalEntry; readonly directory: FileHandle }>();
+  readonly #staged = new Map<string, JournalEntry>();
   /** The last step under way for each migration: they follow each other, so that two can't both be the first. */
   readonly #queues = new Map<string, Promise<unknown>>();
 
   private constructor(directory: string, entries: Map<string, JournalEntry>) {
     this.#directory = directory;
+    this.#synced = new SyncedDirectory(directory);
     this.#entries = entries;
   }
 
@@ -117,10 +120,7 @@ export class OwnershipJournal {
   /** Removes what stage() wrote, where no decision came of it. Harmless where nothing is staged. */
   async unstage(migration: string): Promise<void> {
     await this.#inTurn(migration, async () => {
-      const staged = this.#staged.get(migration);
-      if (!staged) return;
-      this.#staged.delete(migration);
-      await staged.directory.close();
+      if (!this.#staged.delete(migration)) return;
       await rm(this.#path(migration) + STAGED, { force: true });
     });
   }
@@ -149,11 +149,11 @@ export class OwnershipJournal {
       }
       const path = this.#path(migration);
       try {
-        await writeSynced(path + STAGED, { ...known, decision });
+        await writeSynced(path + STAGED, journalText({ ...known, decision }));
         await rename(path + STAGED, path);
-        await syncDirectory(this.#directory);
+        await this.#synced.sync();
       } catch (error) {
-        throw unwritable(path, error);
+        throw unwritable(`the journal ${path}`, error);
       }
       this.#entries.set(migration, { ...known, decision });
     });
@@ -169,7 +169,7 @@ export class OwnershipJournal {
       try {
         if (!this.#entries.has(migration)) return;
         await rm(path, { force: true });
-        await syncDirectory(this.#directory);
+        await this.#synced.sync();
       } catch (error) {
         const reason = (error as Error).message;
         throw new MigrationError('internal', `the journal entry ${path} can't be removed: ${reason}`, {
@@ -202,41 +202,38 @@ export class OwnershipJournal {
   async #stage(entry: JournalEntry): Promise<void> {
     const path = this.#path(entry.migration) + STAGED;
     try {
-      await writeSynced(path, entry);
-      const directory = await openDirectory(this.#directory);
-      await this.#staged.get(entry.migration)?.directory.close();
-      this.#staged.set(entry.migration, { entry, directory });
+      await writeSynced(path, journalText(entry));
+      // What is staged must not need a descriptor to be decided.
+      this.#synced.open();
+      this.#staged.set(entry.migration, entry);
     } catch (error) {
       await this.#removeUnfinished(path);
-      throw unwritable(path, error);
+      throw unwritable(`the journal ${path}`, error);
     }
   }
 
   async #write(entry: JournalEntry): Promise<void> {
     const { migration } = entry;
     const path = this.#path(migration);
-    if (this.#staged.get(migration)?.entry.decision !== entry.decision) await this.#stage(entry);
+    if (this.#staged.get(migration)?.decision !== entry.decision) await this.#stage(entry);
     const staged = this.#staged.get(migration)!;
     this.#staged.delete(migration);
     try {
       await rename(path + STAGED, path);
-      await staged.directory.sync();
+      await this.#synced.sync();
     } catch (error) {
       // The rename may have happened: what is not known to be durable must not turn up after a restart.
       await this.#removeUnfinished(path + STAGED);
       await this.#removeUnfinished(path);
-      throw unwritable(path, error);
-    } finally {
-      // A guest may be waiting for the decision, not for this.
-      staged.directory.close().catch(() => undefined);
+      throw unwritable(`the journal ${path}`, error);
     }
-    this.#entries.set(migration, staged.entry);
+    this.#entries.set(migration, staged);
   }
 
   async #removeUnfinished(path: string): Promise<void> {
     try {
       await rm(path, { force: true });
-      await syncDirectory(this.#directory);
+      await this.#synced.sync();
     } catch {
       // The write that failed says why; a disk that refuses this too has nothing to add.
     }
@@ -261,19 +258,4 @@ async function readEntry(path: string): Promise<JournalEntry> {
   const { sha256, ...entry } = validate(JournalFileSchema, value, 'internal', `${what} (${REMEDY})`);
   if (sha256 === checksum(entry)) return entry;
   throw new MigrationError('internal', `${what} is not as it was written, its checksum says: ${REMEDY}`);
-}
-
-async function writeSynced(path: string, entry: JournalEntry): Promise<void> {
-  const file = await open(path, 'w', 0o600);
-  try {
-    await file.writeFile(journalText(entry));
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-function unwritable(path: string, cause: unknown): MigrationError {
-  const reason = (cause as Error).message;
-  return new MigrationError('internal', `the journal ${path} can't be written: ${reason}`, { cause });
 }

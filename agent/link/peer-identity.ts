@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { type ConnectionOptions, type PeerCertificate, TLSSocket } from 'node:tls';
-import { type ErrorCode, MigrationError } from '../../shared/errors.js';
+import { type ErrorCode, MigrationError, outOfDescriptors } from '../../shared/errors.js';
 import { certificateTitle, nodeOfNames } from '../../shared/tls/certificate-names.js';
 import { type Credentials, secureContext } from '../../shared/tls/credentials.js';
 import { tlsReason } from '../../shared/tls/tls-reason.js';
@@ -73,7 +73,10 @@ export function peerTlsOptions(credentials: Credentials, to: string): Connection
 export function dialFailure(error: Error, unreachable: (reason: string, cause: unknown) => MigrationError) {
   if (error instanceof MigrationError) return error;
   const reason = tlsReason(error);
-  if (reason === undefined) return unreachable(reasonOf(error), error);
+  if (reason === undefined) {
+    const failure = unreachable(reasonOf(error), error);
+    return outOfDescriptors(error, failure.message) ?? failure;
+  }
   const { message } = unreachable(reason, error);
   return new MigrationError('peer-untrusted', message, { cause: error });
 }

@@ -3,9 +3,9 @@ import { appendFile, mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Logger } from 'pino';
-import writeFileAtomic from 'write-file-atomic';
 import type { HistoryEntry, MigrationResult } from '../../shared/api.js';
 import { hasCode } from '../system/system-call-error.js';
+import { writeAtomic } from '../system/write-synced.js';
 
 /** Ended migrations that are kept. */
 export const KEPT_RESULTS = 1000;
@@ -88,7 +88,7 @@ export class MigrationHistory {
     for await (const each of readPast(this.#file, this.#logger)) {
       if (this.#entries.has(each.result.id)) kept.set(each.result.id, JSON.stringify(each));
     }
-    await writeFileAtomic(this.#file, [...kept.values(), ''].join('\n'), { mode: 0o600 });
+    await writeAtomic(this.#file, [...kept.values(), ''].join('\n'));
     this.#lines = kept.size;
   }
 }

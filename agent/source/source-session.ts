@@ -202,7 +202,8 @@ function unknownOutcome({ id, vm, to }: MigrationSubject, cause: MigrationError)
   return new MigrationError(
     'outcome-unknown',
     `VM ${vm} is paused here: the commit of migration ${id} was sent and node ${to} has not been heard of since ` +
-      `(${cause.message}). It goes on asking. Bring ${to} or the link back, and do not start ${vm} anywhere by hand`,
+      `(${cause.message}). It goes on asking. Bring ${to} or the link back, and do not start ${vm} anywhere by hand; ` +
+      `where that can't be done, 'vmferry vm resolve ${vm}' says what can`,
     { cause },
   );
 }

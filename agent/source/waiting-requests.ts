@@ -1,13 +1,13 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import writeFileAtomic from 'write-file-atomic';
 import { z } from 'zod';
 import { MigrationOptionsSchema } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { MigrationIdSchema, NameSchema } from '../../shared/names.js';
 import { PrioritySchema } from '../../shared/protocol/messages.js';
 import { validate } from '../../shared/validate.js';
+import { writeAtomic } from '../system/write-synced.js';
 
 /** A migration that waits for its nodes, as the next run of the agent is to know it. */
 const WaitingRequestSchema = z.strictObject({
@@ -48,15 +48,9 @@ export class WaitingRequests {
     return requests.sort((a, b) => a.requestedAt - b.requestedAt);
   }
 
-  /** Resolves once it is on disk. Throws internal, naming the file. */
+  /** Resolves once it is on disk. Throws internal or limit-exceeded, naming the file. */
   async add(request: WaitingRequest): Promise<void> {
-    const path = this.#path(request.id);
-    try {
-      await writeFileAtomic(path, `${JSON.stringify(request)}\n`, { mode: 0o600 });
-    } catch (error) {
-      const text = `${path} can't be written: ${(error as Error).message}: free or mend that disk`;
-      throw new MigrationError('internal', text, { cause: error });
-    }
+    await writeAtomic(this.#path(request.id), `${JSON.stringify(request)}\n`);
   }
 
   /** Harmless where it is not there. One that can't be removed is started anew with the agent. */

@@ -18,7 +18,7 @@ export function resolveCommand(vm: Argv<GlobalOptions>, run: Run): void {
         })
         .option('force', {
           type: 'boolean',
-          default: false,
+          // Without a default: with one it would be there, and ask for its owner, in every command.
           implies: 'owner',
           describe: "without the target's word: only where its node is fenced or gone for good",
         })
@@ -32,7 +32,7 @@ export function resolveCommand(vm: Argv<GlobalOptions>, run: Run): void {
           output.result(report, () => reportText(report));
           return report.open ? EXIT.unknown : EXIT.done;
         }
-        const resolution = await client.resolveGuest(name, { owner: args.owner, force: args.force });
+        const resolution = await client.resolveGuest(name, { owner: args.owner, force: args.force === true });
         output.result(resolution, () =>
           resolution.guest
             ? `${name} is node ${resolution.owner}'s: it is ${resolution.guest.status}`

@@ -115,6 +115,19 @@ await t.test('a machine of somebody else is adopted', async (t) => {
   t.match(await vmferry('vm adopt db-2'), { exitCode: EXIT.usage, stderr: /qmp/ });
 });
 
+await t.test('whose a VM is', async (t) => {
+  const { service, vmferry } = await agent(t);
+  t.match(await vmferry('vm resolve web-1 --json'), {
+    exitCode: service.outcome.open ? EXIT.unknown : EXIT.done,
+  });
+  t.same(service.calls.at(-1), ['guestOutcome', 'web-1'], 'without an owner it only tells');
+  for (const force of [false, true]) {
+    t.match(await vmferry(`vm resolve web-1 --owner a${force ? ' --force' : ''}`), { exitCode: EXIT.done });
+    t.same(service.calls.at(-1), ['resolveGuest', 'web-1', { owner: 'a', force }]);
+  }
+  t.match(await vmferry('vm resolve web-1 --force'), { exitCode: EXIT.usage, stderr: /owner/ });
+});
+
 await t.test('doctor', async (t) => {
   const here = await agent(t);
   const there = await agent(t);

@@ -23,6 +23,8 @@ export class FaultInjection {
   readonly injected: Injected[] = [];
   /** Nodes whose QEMU was killed. */
   readonly bereft = new Set<NodeName>();
+  /** The node whose agent is gone for good, as far as the other one can know. */
+  lost: NodeName | null = null;
   readonly #pair: FaultPair;
   readonly #plan: Plan;
   #armed = true;
@@ -154,6 +156,13 @@ export class FaultInjection {
         const pids = this.#qemus(this.#node(fault.side));
         if (signal(pids, 'SIGSTOP') === 0) return null;
         return () => Promise.resolve(void signal(pids, 'SIGCONT'));
+      }
+      case 'lose-target': {
+        const node = this.#node('target');
+        const done = fault.how === 'kill' ? this.#killAgent(node) : this.#stopAgent(node);
+        if (done === null) return null;
+        this.lost = node;
+        return nothing;
       }
       case 'cancel': {
         if (this.#migration === null || !this.#pair.isUp(this.#plan.from)) return null;

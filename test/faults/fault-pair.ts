@@ -97,6 +97,12 @@ export class FaultPair {
     await this.agent(node).kill();
   }
 
+  /** Makes sure that nothing of a node runs any more, as an operator does who switches its host off. */
+  async fence(node: NodeName): Promise<void> {
+    await this.kill(node);
+    for (const pid of this.qemu?.qemus(node) ?? []) process.kill(pid, 'SIGKILL');
+  }
+
   async restart(node: NodeName): Promise<void> {
     await this.lab.restart(node);
     this.#down.delete(node);

@@ -16,6 +16,8 @@ export type Fault =
   | { readonly do: 'kill-agent' | 'stop-agent'; readonly side: Side; readonly forMs: number }
   | { readonly do: 'kill-qemu'; readonly side: Side }
   | { readonly do: 'stop-qemu'; readonly side: Side; readonly forMs: number }
+  /** The target's agent is gone for good, or hangs: it comes back once its operator has settled the outcome, if it was open. */
+  | { readonly do: 'lose-target'; readonly how: 'kill' | 'stop' }
   /** The operator's. */
   | { readonly do: 'cancel' };
 
@@ -74,6 +76,9 @@ const LONG_MS = 5_500;
 /** Longer than what is waited for an answer before the outcome counts as unknown. ms */
 const OUTAGE_MS = 36_000;
 
+/** Longer than any limit within which pages must be taken and their arrival told. */
+const LONG_STALL_MS = 66_000;
+
 /** About what goes over the first page stream of a migration of the campaign's guests. bytes */
 const PAGE_BYTES = { embedded: 400_000, qemu: 24_000_000 } as const;
 
@@ -126,8 +131,20 @@ const outage: fc.Arbitrary<Fault> = fc.record({
   scope: fc.constant<LinkScope>('link'),
   forMs: fc.constant(OUTAGE_MS),
 });
+const loss: fc.Arbitrary<Fault> = fc.record({
+  do: fc.constant('lose-target'),
+  how: fc.constantFrom('kill', 'stop'),
+});
+const longStall = fc.constant<Fault>({ do: 'stall', scope: 'pages', forMs: LONG_STALL_MS });
 
 const messages = Object.keys(STEP_MESSAGES) as StepMessage[];
+const pageByte = (pageBytes: number): fc.Arbitrary<Moment> =>
+  fc.record({
+    at: fc.constant('byte'),
+    purpose: fc.constant('pages'),
+    sender: fc.constant('source'),
+    position: fc.integer({ min: 1, max: pageBytes }),
+  });
 const moment = (pageBytes: number) =>
   fc.oneof<fc.MaybeWeightedArbitrary<Moment>[]>(
     {
@@ -138,15 +155,7 @@ const moment = (pageBytes: number) =>
         when: fc.constantFrom('before', 'after'),
       }),
     },
-    {
-      weight: 2,
-      arbitrary: fc.record({
-        at: fc.constant('byte'),
-        purpose: fc.constant('pages'),
-        sender: fc.constant('source'),
-        position: fc.integer({ min: 1, max: pageBytes }),
-      }),
-    },
+    { weight: 2, arbitrary: pageByte(pageBytes) },
     {
       weight: 1,
       arbitrary: fc.record({
@@ -159,7 +168,7 @@ const moment = (pageBytes: number) =>
     { weight: 2, arbitrary: fc.record({ at: fc.constant('phase'), phase: fc.constantFrom(...PHASES) }) },
   );
 
-/** Outages happen at the commit, where the outcome may be unknown for as long as they last. */
+/** Where the outcome may be unknown for as long as the target can't be asked. */
 const atCommit: fc.Arbitrary<Moment> = fc.record({
   at: fc.constant('message'),
   type: fc.constantFrom('commit', 'running'),
@@ -184,7 +193,13 @@ function faults(kind: 'embedded' | 'qemu'): fc.Arbitrary<PlannedFault[]> {
   return fc.oneof<fc.MaybeWeightedArbitrary<PlannedFault[]>[]>(
     { weight: 120, arbitrary: fc.tuple(planned) },
     { weight: 80, arbitrary: fc.tuple(planned, second) },
+    // These take long.
     { weight: 1, arbitrary: fc.tuple(fc.record({ moment: atCommit, fault: outage })) },
+    { weight: 2, arbitrary: fc.tuple(fc.record({ moment: atCommit, fault: loss })) },
+    {
+      weight: 1,
+      arbitrary: fc.tuple(fc.record({ moment: pageByte(PAGE_BYTES[kind]), fault: longStall })),
+    },
   );
 }
 
@@ -211,7 +226,7 @@ export function nameOf(fault: Fault): string {
     case 'stall':
     case 'half-close': {
       const scope = typeof fault.scope === 'string' ? fault.scope : 'one stream';
-      const long = 'forMs' in fault && fault.forMs === OUTAGE_MS ? ', long' : '';
+      const long = 'forMs' in fault && fault.forMs >= OUTAGE_MS ? ', long' : '';
       return `${fault.do} ${scope}${long}`;
     }
     case 'kill-agent':
@@ -219,6 +234,8 @@ export function nameOf(fault: Fault): string {
     case 'kill-qemu':
     case 'stop-qemu':
       return `${fault.do} ${fault.side}`;
+    case 'lose-target':
+      return `${fault.how}-agent target, for good`;
     case 'delay':
     case 'crawl':
     case 'cancel':

@@ -4,6 +4,7 @@ import { FaultInjection, type Injected } from './fault-injection.js';
 import { type FaultPair, NODES, type NodeName, otherNode } from './fault-pair.js';
 import type { Plan } from './fault-plan.js';
 import { userfaultfdTraces } from './held-files.js';
+import { takeBack } from './take-back.js';
 import type { Subject } from './subjects.js';
 
 /** What came of one run. */
@@ -40,6 +41,7 @@ class FaultRun {
   readonly #violations: string[] = [];
   #wasUnknown = false;
   #heldChecked = false;
+  #takenBack = false;
 
   constructor(pair: FaultPair, subject: Subject, plan: Plan) {
     this.#pair = pair;
@@ -59,6 +61,7 @@ class FaultRun {
       await this.#subject.boot(this.#pair, plan.from, this.#vm);
       injection = new FaultInjection(this.#pair, plan);
       const result = await this.#migrateFaultily(injection);
+      if (injection.lost) await this.#operate(injection.lost);
       this.#violations.push(...(await injection.over()));
       const mendedAt = performance.now();
       this.#violations.push(...(await eventually(SETTLE_LIMIT_MS, () => this.#unsettled())));
@@ -107,6 +110,21 @@ class FaultRun {
       if (!this.#pair.killed.has(from)) throw error;
     }
     return null;
+  }
+
+  /** The target does not come back by itself. Its operator settles what is open, and only then brings it back. */
+  async #operate(lost: NodeName): Promise<void> {
+    const pair = this.#pair;
+    const { from } = this.#plan;
+    const held = (await pair.client(from).guests()).find(({ status }) => status === 'unknown');
+    if (held) {
+      await this.#lookAtHeld(from, held);
+      this.#violations.push(...(await takeBack(pair, this.#vm, from)));
+      this.#takenBack = true;
+      return;
+    }
+    if (pair.isUp(lost)) pair.agent(lost).process.kill('SIGCONT');
+    else await pair.restart(lost);
   }
 
   /** What is not decided yet. */
@@ -180,7 +198,7 @@ class FaultRun {
       return '';
     }
     if (this.#violations.length === 0) await this.#goOn(node, lost !== null);
-    const where = node === from ? 'stays' : 'moved';
+    const where = this.#takenBack ? 'taken back' : node === from ? 'stays' : 'moved';
     const words =
       result instanceof Error
         ? 'refused, stays'

@@ -169,6 +169,8 @@ void t.test('a VM that came here is known to be kept only when it is on disk', a
   failing.own = () => Promise.reject(new Error('no space left'));
   store.adopt('second');
   t.equal(await store.kept('second'), false);
+  failing.own = () => Promise.resolve();
+  t.equal(await store.kept('second'), true, 'it is tried again each time it is asked for');
   t.equal(await store.kept('gone'), true, 'nothing is to be known of one that is no more');
   await store.close();
 });

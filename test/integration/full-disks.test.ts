@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { qemuProcesses } from '../../scripts/lab/qemu-processes.js';
@@ -50,3 +50,30 @@ void t.test("the target's memory runs out in the middle of a round", { skip: can
   t.same(await readdir(memoryDirectory), [], 'nothing is kept of what had come');
   t.equal((await lab.agents.migrate('walker', 'a', 'b')).outcome, 'completed');
 });
+
+void t.test(
+  'the disk of the log is full: the agent carries on, and says later what is missing',
+  { skip: cannotMount },
+  async (t) => {
+    const disk = join(temporaryDirectory(t), 'log');
+    mountSmallDisk(t, disk, MIB);
+    const log = join(disk, 'b.log');
+    // What comes to the file comes to the test as well.
+    const toFile = `tail --lines=+1 --follow=name --retry --pid=$$ ${log} 2>&- & exec "$@" > ${log}`;
+    const lab = await AgentLab.start(t, ['a', 'b'], { log: { level: 'debug' } }, (node) => ({
+      host: '127.0.0.1',
+      launcher: node === 'b' ? ['sh', '-c', toFile, 'sh'] : [],
+    }));
+    await lab.boot('b', { name: 'web', program: 'ticker' });
+    const free = fill(disk);
+    t.equal((await lab.migrate('web', 'b', 'a')).outcome, 'completed');
+    t.equal((await lab.migrate('web', 'a', 'b')).outcome, 'completed');
+    free();
+    await lab.client('b').changeGuest('web', 'pause');
+    const { linesLost } = await lab.agent('b').logged((line) => 'linesLost' in line);
+    t.ok(Number(linesLost) > 10, `${String(linesLost)} lines were dropped, not kept`);
+    const lines = (await readFile(log, 'utf8')).trimEnd().split('\n');
+    const messages = lines.map((line) => (JSON.parse(line) as { msg: string }).msg);
+    t.ok(messages.includes('VM paused'), 'the log goes on, with whole lines');
+  },
+);

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { MigrationError, toMigrationError } from '../../../shared/errors.js';
+import { MigrationError, outOfDescriptors } from '../../../shared/errors.js';
 import {
   CONTROL,
   COUNTERS,
@@ -128,12 +128,13 @@ export class MachineWorker {
 
   #fail(cause: Error): void {
     if (this.#end) return;
-    const { message } = toMigrationError(cause);
-    const error = new MigrationError(
-      'guest-failed',
-      `guest ${this.#name} has failed: ${message}; its state is lost, start it anew`,
-      { cause },
-    );
+    const error =
+      outOfDescriptors(cause, `guest ${this.#name} can't be started: ${cause.message}`) ??
+      new MigrationError(
+        'guest-failed',
+        `guest ${this.#name} has failed: ${cause.message}; its state is lost, start it anew`,
+        { cause },
+      );
     this.#close(error);
     this.#events.failed(error);
   }

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { MigrationError } from '../../../../shared/errors.js';
+import { MigrationError, outOfDescriptors } from '../../../../shared/errors.js';
 import { PAGE_SIZE } from '../../../../shared/page.js';
 import { delay, systemTimers } from '../../../../shared/timers.js';
 import { keepCapabilities } from '../../../system/ambient-capabilities.js';
@@ -58,8 +58,12 @@ export class QemuProcess {
       const identity = identifyProcess(pid!) ?? { pid: pid!, startTime: '0', bootId: '' };
       return new QemuProcess(identity, child);
     } catch (error) {
-      const text = `${binary} can't be started: ${(error as Error).message}; install QEMU or set qemu.binary`;
-      throw new MigrationError('guest-failed', text, { cause: error });
+      const text = `${binary} can't be started: ${(error as Error).message}`;
+      const remedy = 'install QEMU or set qemu.binary';
+      throw (
+        outOfDescriptors(error, text) ??
+        new MigrationError('guest-failed', `${text}; ${remedy}`, { cause: error })
+      );
     } finally {
       await log.close();
     }
