@@ -73,9 +73,12 @@ const MovesSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('pairs'), count: count(1, MAX_GUESTS) }),
 ]);
 
-/** As measured with QEMU guests under TCG between two agents on one machine of two processors (see OPERATIONS.md). */
+/**
+ * As measured with QEMU guests under TCG between two agents on one idle machine of two processors (see OPERATIONS.md); `release`
+ * is an estimate.
+ */
 export const QEMU_OVERHEADS = { prepare: 140, round: 2, pause: 10, saving: 12, switchover: 11, release: 60 };
-/** Of the built-in machine, in the same way. */
+/** Of the built-in machine: estimates. */
 export const EMBEDDED_OVERHEADS = { prepare: 60, round: 2, pause: 2, saving: 4, switchover: 9, release: 40 };
 
 const OverheadsSchema = z.strictObject({
