@@ -8,7 +8,7 @@ import { VerifyModeSchema } from './protocol/messages.js';
 import { parseBytes, parseDuration, parseRate } from './units.js';
 
 /** Text with a unit, or a plain number in the unit that the field's description names. */
-const quantity = (parse: (text: string) => number, minimum = 0, maximum = Number.MAX_SAFE_INTEGER) =>
+export const quantity = (parse: (text: string) => number, minimum = 0, maximum = Number.MAX_SAFE_INTEGER) =>
   z
     .union([
       z.number(),

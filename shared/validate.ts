@@ -4,9 +4,6 @@ import { type ErrorCode, MigrationError } from './errors.js';
 /** Reasons that a message names at most; more do not help whoever reads it. */
 const MAX_REASONS = 5;
 
-/** How one reason is told: what is wrong at `path`; `unknown`: fields there that are none. */
-export type Describe = (path: readonly PropertyKey[], message: string, unknown: readonly string[]) => string;
-
 /**
  * `value` as a fresh object of the schema's type.
  * Throws MigrationError `code`, naming `what`, every field that is wrong and why.
@@ -16,29 +13,38 @@ export function validate<Schema extends z.ZodType>(
   value: unknown,
   code: ErrorCode,
   what: string,
-  describe: Describe = named,
 ): z.output<Schema> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const reasons = parsed.error.issues
-    .flatMap((issue) => reasonsOf(issue, [], describe))
-    .slice(0, MAX_REASONS);
+  const reasons = reasonsOf(parsed.error).map(({ path, message }) => named(path, message));
   throw new MigrationError(code, `${what} is not valid: ${reasons.join('; ')}`);
 }
 
 type Issue = z.core.$ZodIssue;
 
+/** What is wrong with a field, and what zod knows beside words. */
+export interface Reason {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+  readonly issue: Issue;
+}
+
+/** Why a value is not of its schema: the first few reasons. */
+export function reasonsOf({ issues }: z.ZodError): Reason[] {
+  return issues.flatMap((issue) => reasonsOfIssue(issue, [])).slice(0, MAX_REASONS);
+}
+
 /** The reasons of one issue. For a union zod says 'Invalid input' alone: the branch that was meant says why. */
-function reasonsOf(issue: Issue, parent: readonly PropertyKey[], describe: Describe): string[] {
+function reasonsOfIssue(issue: Issue, parent: readonly PropertyKey[]): Reason[] {
   const path = [...parent, ...issue.path];
   if (issue.code === 'invalid_union') {
     // a branch of another type was not meant
     const meant = issue.errors.find((issues) => issues.some((inner) => inner.code !== 'invalid_type'));
     const branch = meant ?? issue.errors[0];
-    if (branch !== undefined) return branch.flatMap((inner) => reasonsOf(inner, path, describe));
-    return [describe(path, 'is none of those known', [])];
+    if (branch !== undefined) return branch.flatMap((inner) => reasonsOfIssue(inner, path));
+    return [{ path, message: 'is none of those known', issue }];
   }
-  return [describe(path, issue.message, issue.code === 'unrecognized_keys' ? issue.keys : [])];
+  return [{ path, message: issue.message, issue }];
 }
 
 function named(path: readonly PropertyKey[], message: string): string {

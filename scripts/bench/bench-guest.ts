@@ -68,8 +68,8 @@ export function possible(guest: BenchGuest): BenchGuest {
   return guest;
 }
 
-/** What its workload fills, beside what the guest itself takes. bytes */
-function fillOf(guest: BenchGuest): number {
+/** What its workload fills, beside what the guest itself takes. bytes; throws invalid-request where that is too little. */
+export function fillOf(guest: BenchGuest): number {
   const { kind, memoryBytes, populatedBytes } = guest;
   const fill =
     kind === 'qemu'

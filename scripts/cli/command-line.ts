@@ -9,13 +9,26 @@ import { migrateCommand } from './migrate-command.js';
 import { Output } from './output.js';
 import type { GlobalOptions, Run, Terminal } from './session.js';
 import { doctorCommand } from './doctor-command.js';
+import { simulateCommand } from './simulate-command.js';
 import { statusCommands } from './status-commands.js';
 import { tokenCommand } from './token-command.js';
 import { vmCommands } from './vm-commands.js';
 
 export const DEFAULT_AGENT_URL = 'http://127.0.0.1:7800';
 
-const COMMANDS = ['agent', 'vm', 'migrate', 'status', 'queue', 'limit', 'cancel', 'doctor', 'token', 'bench'];
+const COMMANDS = [
+  'agent',
+  'vm',
+  'migrate',
+  'status',
+  'queue',
+  'limit',
+  'cancel',
+  'doctor',
+  'token',
+  'bench',
+  'simulate',
+];
 
 const EPILOGUE = `Exit codes: 0 done; 1 the operation failed and the VM is where it was; 2 wrong usage;
 3 refused by preflight; 4 cancelled; 5 outcome unknown, an operator is needed.`;
@@ -97,6 +110,7 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
     doctorCommand,
     tokenCommand,
     benchCommand,
+    simulateCommand,
   ].reduce((commands, add) => add(commands, run), globals);
 }
 

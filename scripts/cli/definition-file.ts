@@ -2,23 +2,17 @@ import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import type { Readable } from 'node:stream';
-import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { MigrationError } from '../../shared/errors.js';
 import {
-  EmbeddedDefinitionSchema,
+  type GuestDefinition,
   GuestDefinitionSchema,
   MAX_IMAGE_BYTES,
-  QemuDefinitionSchema,
-  type GuestDefinition,
 } from '../../shared/guest-definition.js';
 import { formatBytes } from '../../shared/units.js';
-import { type Describe, validate } from '../../shared/validate.js';
+import { YamlDocument } from '../../shared/yaml-document.js';
 
 /** What an agent takes of a definition at most; another file that is named by mistake is not read. bytes */
 const MAX_DEFINITION_BYTES = 64 * 1024;
-
-/** Characters of a value that an error quotes. */
-const QUOTED_CHARACTERS = 60;
 
 /** Names a definition may give the path of its program image by. */
 const IMAGE_KEYS = ['elf', 'image'] as const;
@@ -34,17 +28,15 @@ export interface DefinedGuest {
  * the program image, relative to the file. Throws invalid-definition or invalid-image, naming the file, the line and the field.
  */
 export async function readDefinition(file: string, stdin: Readable): Promise<DefinedGuest> {
-  const what = file === '-' ? 'the VM definition on standard input' : `VM definition ${file}`;
-  const lines = new LineCounter();
-  let document: Document;
-  let content: unknown;
+  const what = file === '-' ? 'standard input' : file;
+  let text: string;
   try {
-    document = parseDocument(await readText(file, stdin), { lineCounter: lines });
-    if (document.errors[0]) throw document.errors[0];
-    content = document.toJS();
+    text = await readText(file, stdin);
   } catch (thrown) {
     throw new MigrationError('invalid-definition', `${what}: ${reasonOf(thrown)}`, { cause: thrown });
   }
+  const document = new YamlDocument(text, 'invalid-definition', what);
+  const content = document.value;
   if (typeof content !== 'object' || content === null || Array.isArray(content)) {
     throw new MigrationError(
       'invalid-definition',
@@ -70,13 +62,7 @@ export async function readDefinition(file: string, stdin: Readable): Promise<Def
     }
     image = await readImage(resolve(file === '-' ? '.' : dirname(file), path));
   }
-  const definition = validate(
-    GuestDefinitionSchema,
-    fields,
-    'invalid-definition',
-    what,
-    describeIn(document, lines, fields),
-  );
+  const definition = document.validate(GuestDefinitionSchema, fields, IMAGE_KEYS);
   if (definition.kind === 'embedded' && definition.program === 'image' && image === undefined) {
     throw new MigrationError(
       'invalid-definition',
@@ -94,56 +80,6 @@ async function readText(file: string, stdin: Readable): Promise<string> {
   throw new Error(
     `it is larger than ${formatBytes(MAX_DEFINITION_BYTES)}, the most that a definition may have`,
   );
-}
-
-/** Tells what is wrong with the line that it is in, what is there, and what may be there. */
-function describeIn(document: Document, lines: LineCounter, fields: Record<string, unknown>): Describe {
-  return (path, message, unknown) => {
-    const at = unknown[0] === undefined ? path : [...path, unknown[0]];
-    const { found, line } = lookUp(document, lines, fields, at);
-    const name = path.map(String).join('.');
-    if (name === 'kind') message = "must be 'embedded' or 'qemu'";
-    if (unknown.length > 0 && path.length === 0) {
-      const { shape } = fields.kind === 'qemu' ? QemuDefinitionSchema : EmbeddedDefinitionSchema;
-      message += `: a definition of that kind has ${[...Object.keys(shape), ...IMAGE_KEYS].join(', ')}`;
-    }
-    const is =
-      unknown.length > 0 ? '' : found === undefined ? ', and is missing' : `, and is ${quoted(found)}`;
-    return `line ${line}: ${name === '' ? '' : `${name}: `}${message}${is}`;
-  };
-}
-
-/** What is at a path, and the line in which it begins; of what is missing that of what it is missing in. */
-function lookUp(
-  document: Document,
-  lines: LineCounter,
-  fields: Record<string, unknown>,
-  path: readonly PropertyKey[],
-): { found: unknown; line: number } {
-  let found: unknown = fields;
-  let offset = document.contents?.range?.[0] ?? 0;
-  for (const [depth, key] of path.entries()) {
-    const isThere = typeof found === 'object' && found !== null && Object.hasOwn(found, key);
-    found = isThere ? (found as Record<PropertyKey, unknown>)[key] : undefined;
-    offset = offsetOf(document, path.slice(0, depth + 1)) ?? offset;
-  }
-  return { found, line: lines.linePos(offset).line };
-}
-
-function offsetOf(document: Document, path: readonly PropertyKey[]): number | undefined {
-  const key = path.at(-1)!;
-  const parent = document.getIn(path.slice(0, -1), true);
-  if (isMap(parent)) {
-    const pair = parent.items.find((item) => isScalar(item.key) && String(item.key.value) === String(key));
-    return isScalar(pair?.key) ? pair.key.range?.[0] : undefined;
-  }
-  const item: unknown = isSeq(parent) ? parent.items[Number(key)] : undefined;
-  return isNode(item) ? item.range?.[0] : undefined;
-}
-
-function quoted(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > QUOTED_CHARACTERS ? `${text.slice(0, QUOTED_CHARACTERS)}...` : text;
 }
 
 async function readImage(path: string): Promise<Uint8Array> {
@@ -167,6 +103,5 @@ function reasonOf(thrown: unknown): string {
   if (code === 'ENOENT') return 'there is no such file';
   if (code === 'EACCES') return 'it may not be read by this user';
   if (code === 'EISDIR') return 'it is a directory';
-  if (thrown instanceof RangeError || code === 'RESOURCE_EXHAUSTION') return 'it is nested too deep';
   return message.split('\n', 1).join('').replace(/:$/, '');
 }

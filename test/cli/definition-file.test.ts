@@ -38,26 +38,26 @@ await t.test('what is wrong is named', async (t) => {
   const folder = t.testdir({ folder: {}, 'my.elf': 'x' });
   const base = 'name: web-1\nkind: embedded\nmemory: 1MiB\n';
   const cases: [string, string, string, RegExp][] = [
-    ['no YAML', 'a: [1', 'invalid-definition', /case\.yaml: /],
+    ['no YAML', 'a: [1', 'invalid-definition', /case\.yaml:1: it is no YAML: .*end with a \]/],
     ['a list', '- a', 'invalid-definition', /a list of fields was expected/],
     ['empty', '', 'invalid-definition', /a list of fields was expected/],
     [
       'unknown field',
       `${base}program: idle\ncores: 2\n`,
       'invalid-definition',
-      /case\.yaml is not valid: line 5: Unrecognized key: "cores": a definition of that kind has name, kind, memory, program,/,
+      /case\.yaml:5: cores: found 2; no such field is known, but name, kind, memory, program, parameters, stopAtInstruction, elf, image$/,
     ],
     [
       'one deep inside',
       'name: a\nkind: qemu\nmemory: 64MiB\ndisks:\n  - file: /srv/a.img\n  - file: b.img\n    format: vdi\n',
       'invalid-definition',
-      /line 6: disks\.1\.file: must be an absolute path.*, and is "b\.img"; line 7: disks\.1\.format: .*"raw"\|"qcow2", and is "vdi"$/,
+      /case\.yaml:6: disks\.1\.file: found 'b\.img'; must be an absolute path.*\n.*:7: disks\.1\.format: found 'vdi'; .*"raw"\|"qcow2"$/,
     ],
     [
       'missing',
       'name: a\n\nkind: embedded\nmemory: 1MiB\n',
       'invalid-definition',
-      /line 1: program: .*and is missing/,
+      /:1: program: it is missing; /,
     ],
     ['nested too deep', '['.repeat(60_000), 'invalid-definition', /case\.yaml: it is nested too deep/],
     ['too large', '#'.repeat(70_000), 'invalid-definition', /larger than 64\.0 KiB/],
@@ -65,19 +65,19 @@ await t.test('what is wrong is named', async (t) => {
       'too many parameters',
       `${base}program: dirty\nparameters: {${Array.from({ length: 17 }, (_, i) => `p${i}: 1`).join(', ')}}\n`,
       'invalid-definition',
-      /line 5: parameters: must be at most 16/,
+      /:5: parameters: found .*; must be at most 16/,
     ],
     [
       'bad size',
       'name: a\nkind: embedded\nmemory: 1XB\nprogram: idle\n',
       'invalid-definition',
-      /memory: size '1XB'/,
+      /:3: memory: found '1XB'; size '1XB'/,
     ],
     [
       'unknown kind',
       'name: a\nkind: xen\n',
       'invalid-definition',
-      /line 2: kind: must be 'embedded' or 'qemu', and is "xen"/,
+      /:2: kind: found 'xen'; .*'embedded' \| 'qemu'/,
     ],
     [
       'elf and program',

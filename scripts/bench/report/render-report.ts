@@ -1,20 +1,12 @@
-import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { formatBytes } from '../../../shared/units.js';
 import type { BenchReport, BenchSetting } from '../bench-report.js';
-import { Html, html } from './html.js';
+import { type Html, html } from './html.js';
 import { migrationPicks, PICKED_COLUMNS, PICKED_PLOTS } from './migration-picks.js';
 import { linkName } from './move-sections.js';
-import type { PageData, Pick, Plot } from './page/plots.js';
+import type { Pick } from './page/plots.js';
+import { type Fact, factsHtml, renderPage, scrolling, tableHtml } from './render-page.js';
 import { reportSections } from './report-sections.js';
-import type { Figure, Section, Table } from './section.js';
-
-/** The checkout that this program was compiled in has the style sheet. */
-const STYLE = new URL('../../../../scripts/bench/report/page/report.css', import.meta.url);
-/** Compiled beside this file, for browsers. */
-const SCRIPT = new URL('./page/draw-plots.js', import.meta.url);
-/** Chart.js as one script, beside the module that its package exports. */
-const CHART_JS = new URL('./chart.umd.min.js', import.meta.resolve('chart.js'));
+import type { Table } from './section.js';
 
 const QUESTIONS: Readonly<Record<BenchReport['bench'], string>> = {
   link: 'How fast pages get from the memory of one agent to that of the other.',
@@ -26,67 +18,20 @@ const QUESTIONS: Readonly<Record<BenchReport['bench'], string>> = {
     "What a move and a harvest of the write-log cost as a guest's memory grows, and as more of it is populated.",
 };
 
-/**
- * The report of a benchmark as one HTML file that needs no other: style, scripts and data are in it, and its content security
- * policy keeps it from loading anything.
- */
+/** The report of a benchmark as one HTML file that needs no other. */
 export function renderReport(report: BenchReport): string {
-  const sections = reportSections(report);
   const picks = 'series' in report && isMoves(report) ? migrationPicks(report.series) : [];
-  const plots: Plot[] = [];
-  const body = html`
-    ${header(report)}
-    <main>
-      ${sections.map((section) => sectionHtml(section, plots))}
-      ${picks.length > 0 ? pickedMigration(picks) : ''}
-    </main>
-  `;
-  const style = readFileSync(STYLE, 'utf8');
-  const scripts = [CHART_JS, SCRIPT].map(inlineScript);
-  const data: PageData = { plots, picks };
-  const policy = [
-    "default-src 'none'",
-    `style-src ${hash(style)}`,
-    `script-src ${scripts.map(hash).join(' ')}`,
-    'img-src data:',
-    "base-uri 'none'",
-    "form-action 'none'",
-  ].join('; ');
-  // The contents of style and script elements are taken as they are, to the byte: the policy has their hashes.
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>${html`vmferry bench ${report.bench}`.text}</title>
-<style>${style}</style>
-</head>
-<body>
-${body.text}
-<script type="application/json" id="data">${JSON.stringify(data).replaceAll('<', '\\u003c')}</script>
-<script>${scripts[0]}</script>
-<script type="module">${scripts[1]}</script>
-</body>
-</html>
-`;
+  return renderPage({
+    title: `vmferry bench ${report.bench}`,
+    header: header(report),
+    sections: reportSections(report),
+    picks,
+    last: picks.length > 0 ? pickedMigration(picks) : html``,
+  });
 }
 
 function isMoves(report: BenchReport): report is BenchReport & { bench: 'migrate' | 'compare' | 'scale' } {
   return report.bench === 'migrate' || report.bench === 'compare' || report.bench === 'scale';
-}
-
-/** A script as it may stand in a page: nothing in it ends its element, and it asks for no source map. */
-function inlineScript(file: URL): string {
-  return readFileSync(file, 'utf8')
-    .replace(/\n\/\/# sourceMappingURL=.*\s*$/, '\n')
-    .replace(/<(?=\/script|!--)/gi, '\\x3c');
-}
-
-/** Of what may stand in a page, for its content security policy. */
-function hash(text: string): string {
-  return `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 }
 
 function header(report: BenchReport): Html {
@@ -119,8 +64,6 @@ function when(startedAt: string): Html {
   return html`Started <time datetime="${startedAt}">${text}</time>.`;
 }
 
-type Fact = readonly [string, string | number | boolean];
-
 function hostFacts(host: BenchSetting['host']): Fact[] {
   return [
     ['processor', host.processor],
@@ -151,85 +94,6 @@ function linkFacts(report: BenchReport): Fact[] {
 function capsOf(report: BenchReport): (number | null)[] {
   if (report.bench === 'concurrent' || report.series.length === 0) return [report.link.bytesPerSecond];
   return [...new Set(report.series.map(({ linkBytesPerSecond }) => linkBytesPerSecond))];
-}
-
-function factsHtml(caption: string, facts: readonly Fact[]): Html {
-  return html`<table>
-    <caption>
-      ${caption}
-    </caption>
-    <tbody>
-      ${facts.map(
-        ([name, value]) =>
-          html`<tr>
-            <th scope="row">${name}</th>
-            <td>${String(value)}</td>
-          </tr>`,
-      )}
-    </tbody>
-  </table>`;
-}
-
-/** Adds the plots of the section to those of the page. */
-function sectionHtml({ heading, notes, warnings = [], table, figures }: Section, plots: Plot[]): Html {
-  return html`
-    <section>
-      <h2>${heading}</h2>
-      ${warnings.map((warning) => html`<p class="warning">${warning}</p>`)}
-      ${notes.map((note) => html`<p class="note">${note}</p>`)}
-      <div class="scroll" role="region" aria-label="${heading}: figures" tabindex="0">
-        ${tableHtml(table)}
-      </div>
-      <div class="tiles">
-        ${figures.map((figure) => figureHtml(heading, figure, plots.push(figure.plot) - 1))}
-      </div>
-    </section>
-  `;
-}
-
-function figureHtml(section: string, { heading, table }: Figure, plot: number): Html {
-  return html`<figure>
-    <h3>${heading}</h3>
-    <div class="plot">
-      <canvas
-        role="img"
-        data-plot="${plot}"
-        aria-label="${section}: ${heading}"
-        aria-details="table-${plot}"
-      ></canvas>
-    </div>
-    <details>
-      <summary>As a table</summary>
-      <div id="table-${plot}">${scrolling(table.caption, tableHtml(table))}</div>
-    </details>
-  </figure>`;
-}
-
-function tableHtml({ caption, columns, rows }: Table, pickedTable?: number): Html {
-  const align = (column: number) => (columns[column]?.figures === true ? 'figures' : '');
-  const mark = pickedTable === undefined ? '' : html`data-picked-table="${pickedTable}"`;
-  return html`<table ${mark}>
-    <caption>
-      ${caption}
-    </caption>
-    <thead>
-      <tr>
-        ${columns.map(({ heading }, column) => html`<th scope="col" class="${align(column)}">${heading}</th>`)}
-      </tr>
-    </thead>
-    <tbody>
-      ${rows.map(
-        (cells) =>
-          html`<tr>
-            ${cells.map((text, column) =>
-              column === 0
-                ? html`<th scope="row" class="${align(column)}">${text}</th>`
-                : html`<td class="${align(column)}">${text}</td>`,
-            )}
-          </tr>`,
-      )}
-    </tbody>
-  </table>`;
 }
 
 /** What the page's script fills by what the reader picks. */
@@ -274,9 +138,4 @@ function pickedFigure(heading: string, plot: number): Html {
 
 function pickedTable(caption: string, columns: Table['columns'], table: number): Html {
   return scrolling(caption, tableHtml({ caption, columns, rows: [] }, table));
-}
-
-/** What is too wide for its place can be scrolled, with the keyboard as well. */
-function scrolling(label: string, content: Html): Html {
-  return html`<div class="scroll" role="region" aria-label="${label}" tabindex="0">${content}</div>`;
 }

@@ -122,8 +122,7 @@ const definitionTexts = fileTarget(
       }
       if (code !== 'invalid-definition') throw error;
       if (/\n\s+at /.test(message)) throw new Error(`a stack trace: ${message}`, { cause: error });
-      const [, reasons] = / is not valid: (.*)$/s.exec(message) ?? [];
-      if (reasons !== undefined && !/^line \d+: /.test(reasons)) {
+      if (/; .*(allowed|expected|must|known)/.test(message) && !/\/web\.yaml:\d+: /.test(message)) {
         throw new Error(`the line is not named: ${message}`, { cause: error });
       }
       throw error;

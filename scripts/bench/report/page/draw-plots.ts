@@ -104,15 +104,14 @@ interface RunPoint {
 /** Runs as dots, and above them crosses, which tell from dots by shape as well as by colour. */
 function runPoints(
   runs: readonly RunPoint[],
-  { radius, border }: { radius: number; border: string },
-  colours: Palette,
+  { radius, border, cross }: { radius: number; border: string; cross: string },
 ) {
   const points = [...runs.filter(({ crossed }) => !crossed), ...runs.filter(({ crossed }) => crossed)];
   return {
     data: points as Datum[],
     pointStyle: points.map(({ crossed }) => (crossed ? 'crossRot' : 'circle')),
     pointRadius: points.map(({ crossed }) => (crossed ? 5.5 : radius)),
-    pointBorderColor: points.map(({ crossed }) => (crossed ? colours.tones.mark : border)),
+    pointBorderColor: points.map(({ crossed }) => (crossed ? cross : border)),
     pointBorderWidth: points.map(({ crossed }) => (crossed ? 3 : 1)),
   };
 }
@@ -135,8 +134,7 @@ function bars({ axis, cross, bars }: BarPlot, colours: Palette): Configuration {
             return { x: x ?? NaN, y: String(y), name, crossed };
           }),
         ),
-        { radius: 3.5, border: colours.paper },
-        colours,
+        { radius: 3.5, border: colours.paper, cross: colours.tones.mark },
       ),
     },
     {
@@ -243,8 +241,8 @@ function lines({ axis, across, cross, lines }: LinePlot, colours: Palette): Conf
               const crossed = crosses.includes(run);
               return { ...point, name: `${name}, ${crossed ? cross : 'each run'}`, crossed };
             }),
-            { radius: 2.5, border: colour(line) },
-            colours,
+            // a line may have the colour that marks
+            { radius: 2.5, border: colour(line), cross: colours.text },
           ),
         },
       ]),
