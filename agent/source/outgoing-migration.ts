@@ -5,6 +5,7 @@ import type {
   MigrationPhase,
   MigrationResult,
   QueueEntry,
+  RoundResult,
 } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
@@ -24,6 +25,17 @@ import type { PageOffers } from './page-offers.js';
 import type { PeerDialer } from './peer-dialer.js';
 import { SOURCE_TIMEOUTS, SourceSession } from './source-session.js';
 
+/** Hears of all migrations from a node what is worth counting. Must not throw. */
+export interface OutgoingObserver {
+  /** It has both nodes, after so long in their queues. */
+  began(id: string, queuedMs: number): void;
+  roundCopied(id: string, round: RoundResult): void;
+  /** It has ended, with an outcome that may be 'unknown' as yet. */
+  ended(result: MigrationResult): void;
+  /** An outcome that was unknown at the end has become certain. */
+  settled(result: MigrationResult): void;
+}
+
 /** What an outgoing migration needs of its agent. */
 export interface OutgoingContext {
   readonly node: string;
@@ -36,6 +48,7 @@ export interface OutgoingContext {
   readonly sendingThreads: SendingThreads;
   readonly questions: OpenQuestions;
   readonly farewells: Farewells;
+  readonly observer: OutgoingObserver;
   readonly logger: Logger;
 }
 
@@ -190,6 +203,7 @@ export class OutgoingMigration {
       },
     });
     this.#lockedAt = performance.now();
+    this.#context.observer.began(this.id, this.#queuedMs);
     return held;
   }
 
@@ -238,6 +252,7 @@ export class OutgoingMigration {
       onRound: (round, thresholdBytes) => {
         const { round: number, pages, residualPages } = round;
         this.#logger.info({ round: number, pages, residualPages, ms: Math.round(round.ms) }, 'round copied');
+        this.#context.observer.roundCopied(this.id, round);
         this.events.emit({ event: 'round', round, thresholdBytes });
       },
       onQuestion: (question) => this.#context.questions.add(question),
@@ -255,6 +270,7 @@ export class OutgoingMigration {
       await this.#handOver(final);
       this.#logger.warn({ outcome: final.outcome }, 'the outcome is known now');
       this.#result = this.#timed(final);
+      this.#context.observer.settled(this.#result);
       // The answer has led through other phases once more.
       this.#phase = 'ended';
       this.#progress = null;
@@ -314,11 +330,15 @@ export class OutgoingMigration {
       outcome === 'completed' && error === null ? 'info' : outcome === 'cancelled' ? 'warn' : 'error';
     const figures = { outcome, error, totalMs, downtimeMs, downtime, rounds: rounds.length, wireBytes };
     this.#logger[level](figures, 'migration ended');
+    this.#context.observer.ended(this.#result);
     this.events.emit({ event: 'ended', result: this.#result });
   }
 
   #timed(result: MigrationResult): MigrationResult {
-    const queuedMs = (this.#lockedAt ?? performance.now()) - this.#startedAt;
-    return { ...result, queuedMs };
+    return { ...result, queuedMs: this.#queuedMs };
+  }
+
+  get #queuedMs(): number {
+    return (this.#lockedAt ?? performance.now()) - this.#startedAt;
   }
 }
