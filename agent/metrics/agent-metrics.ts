@@ -10,6 +10,9 @@ const MISNAMED = [
   'nodejs_active_requests_total',
 ];
 
+/** How often the delay of the event loop is measured: each time wakes the agent up. Every 10 ms took 0.5 % of a processor. ms */
+const EVENT_LOOP_STEP_MS = 100;
+
 /** What an agent tells Prometheus: a registry of its own, read when it is scraped. */
 export class AgentMetrics {
   readonly migrations: MigrationMetrics;
@@ -19,7 +22,7 @@ export class AgentMetrics {
   constructor() {
     this.migrations = new MigrationMetrics(this.#registry);
     this.#node = new NodeGauges(this.#registry);
-    collectDefaultMetrics({ register: this.#registry });
+    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: EVENT_LOOP_STEP_MS });
     for (const name of MISNAMED) this.#registry.removeSingleMetric(name);
   }
 

@@ -11,11 +11,14 @@ import { promtool } from '../support/promtool.js';
 
 /** Two agents behind TLS, scraped as Prometheus does it while guests move. */
 
+/** Whose working set the slow link never catches up with, and any other does. */
 const GUEST = {
   program: 'dirty',
   memory: 2 ** 21,
-  parameters: { workingSetPages: 256, pagesPerSecond: 0 },
+  parameters: { workingSetPages: 256, pagesPerSecond: 2000 },
 } as const;
+
+const SLOW = { bandwidthBytesPerSecond: 2 ** 20, stallRounds: 1000 };
 
 let tls: LabTls;
 const lab = await AgentLab.start(
@@ -36,7 +39,7 @@ async function askForMetrics(node: string, access = lab.access): Promise<Respons
 
 async function scrapedText(node: string): Promise<string> {
   const response = await askForMetrics(node);
-  t.equal(response.status, 200);
+  if (response.status !== 200) throw new Error(await response.text());
   return await response.text();
 }
 
@@ -61,7 +64,7 @@ await t.test('probes need nothing, a scrape a certificate and a token', async (t
 
 await t.test('a migration is told of while it runs and counted when it has ended', async (t) => {
   await lab.boot('a', { name: 'web', ...GUEST });
-  const id = await lab.request('web', 'a', 'b', { bandwidthBytesPerSecond: 2 ** 20, maxRounds: 2 });
+  const id = await lab.request('web', 'a', 'b', SLOW);
   await lab.event('a', id, ({ event }) => event === 'round');
   const [source, target] = [await scrape('a'), await scrape('b')];
   t.equal(valueOf(source, 'vmferry_migrations_running', { role: 'source' }), 1);
@@ -69,11 +72,12 @@ await t.test('a migration is told of while it runs and counted when it has ended
   t.ok(valueOf(source, 'vmferry_migration_link_bytes_per_second') > 0);
   t.ok(valueOf(source, 'vmferry_migration_dirty_bytes_per_second') > 0);
   t.ok(valueOf(source, 'vmferry_migration_residual_bytes') > 0);
-  t.equal(valueOf(source, 'vmferry_migration_rounds_total'), 1);
+  t.ok(valueOf(source, 'vmferry_migration_rounds_total') >= 1);
   t.equal(valueOf(source, 'vmferry_queue_migrations', { state: 'running' }), 1);
   t.equal(valueOf(target, 'vmferry_guests', { kind: 'embedded', status: 'incoming' }), 1);
   t.ok(valueOf(target, 'vmferry_connections', { type: 'link' }) >= 1);
 
+  await lab.client('a').limitMigration(id, 0);
   const result = await lab.result('a', id);
   t.equal(result.outcome, 'completed');
   const after = await scrape('a');
@@ -104,7 +108,7 @@ await t.test('what is refused and what is cancelled is counted by its code', asy
   await lab.boot('a', { name: 'web', ...GUEST });
   await t.rejects(lab.request('web', 'a', 'b'), { code: 'target-has-guest' });
   await lab.boot('a', { name: 'stays', ...GUEST });
-  const id = await lab.request('stays', 'a', 'b', { bandwidthBytesPerSecond: 2 ** 18 });
+  const id = await lab.request('stays', 'a', 'b', SLOW);
   await lab.copying('a', id);
   await lab.client('a').cancelMigration(id);
   const told = await scrape('a');
@@ -114,13 +118,14 @@ await t.test('what is refused and what is cancelled is counted by its code', asy
 });
 
 await t.test('an agent that is ending lives and is not ready', async (t) => {
-  const id = await lab.request('stays', 'a', 'b', { bandwidthBytesPerSecond: 2 ** 20, maxRounds: 2 });
+  const id = await lab.request('stays', 'a', 'b', SLOW);
   await lab.copying('a', id);
   const ended = lab.agent('a').stop();
   await lab.agent('a').logged(({ msg }) => msg === 'shutting down');
   t.same(await probe('/readyz'), { status: 503, body: { ready: false, failing: ['shutting-down'] } });
   t.equal((await probe('/healthz')).status, 200);
   t.equal(valueOf(await scrape('a'), 'vmferry_ready'), 0);
+  await lab.client('a').limitMigration(id, 0);
   t.equal(await ended, 0);
   t.strictSame(await lab.whereIs('stays', ['b']), { b: 'running' });
 });
