@@ -10,6 +10,7 @@ import {
   type MigrationInfo,
   type MigrationRequest,
   type NodeInfo,
+  type ReadinessReport,
   type ResolveRequest,
 } from '../shared/api.js';
 import { type AgentConfig, isLoopback } from '../shared/config.js';
@@ -37,8 +38,10 @@ import { certifiedPeer } from './link/peer-identity.js';
 import { SendingThreads } from './link/sending-threads.js';
 import { reportTlsFailures } from './link/tls-failures.js';
 import { LEASE_GRACE_MS, NodeLock } from './lock/node-lock.js';
+import { AgentMetrics } from './metrics/agent-metrics.js';
 import { NodeCredentials } from './node-credentials.js';
 import { processFigures } from './process-figures.js';
+import { Readiness } from './readiness.js';
 import { Farewells } from './source/farewells.js';
 import { holdOpenQuestions, OpenQuestions } from './source/open-questions.js';
 import { reportOutcome, type ResolveContext, resolveOutcome } from './source/resolve-outcome.js';
@@ -89,6 +92,9 @@ export class Agent implements AgentService {
   readonly #logger: Logger;
   readonly #stateLock: StateDirectoryLock;
   readonly #guests: GuestStore;
+  readonly #journal: OwnershipJournal;
+  readonly #metrics = new AgentMetrics();
+  readonly #readiness: Readiness;
   readonly #lock: NodeLock;
   readonly #dialer: PeerDialer;
   readonly #offers = new PageOffers();
@@ -98,6 +104,7 @@ export class Agent implements AgentService {
   readonly #incoming: IncomingMigrations;
   readonly #history: MigrationHistory;
   readonly #credentials: NodeCredentials;
+  readonly #connections = new Connections(API_LIMITS);
   readonly #server: FastifyInstance;
   #unix: UnixListener | null = null;
   readonly #link: LinkServer;
@@ -113,7 +120,7 @@ export class Agent implements AgentService {
     const stateLock = await lockStateDirectory(config.stateDirectory);
     try {
       if (config.runDirectory) await makePrivateDirectory(config.runDirectory, 'run directory');
-      const journal = await OwnershipJournal.open(join(config.stateDirectory, 'journal'));
+      const journal = await OwnershipJournal.open(journalDirectory(config));
       const guests = await GuestStore.open({
         node: config.node,
         kinds: kinds ?? guestKinds(config, logger),
@@ -155,9 +162,16 @@ export class Agent implements AgentService {
     this.#config = config;
     this.#logger = logger;
     this.#guests = guests;
+    this.#journal = journal;
     this.#stateLock = stateLock;
     this.#credentials = credentials;
     this.#history = history;
+    this.#readiness = new Readiness({
+      journal: journalDirectory(config),
+      stateDirectory: config.stateDirectory,
+      closing: () => this.#closing !== null,
+      logger,
+    });
     this.#lock = new NodeLock({
       node,
       logger,
@@ -187,6 +201,7 @@ export class Agent implements AgentService {
       dialer: this.#dialer,
       offers: this.#offers,
       sendingThreads: this.#sendingThreads,
+      observer: this.#metrics.migrations,
       logger,
     };
     this.#outgoing = new OutgoingMigrations(migrations);
@@ -202,19 +217,19 @@ export class Agent implements AgentService {
       journal,
       logger,
       scratchMemory: (request) => this.#requests.scratchMemory(request),
+      onEnded: (error) => this.#metrics.migrations.incomingEnded(error),
       streamsFrom: (peer) => ({
         url: config.peers[peer],
         threads: this.#laneThreads,
         tls: credentials.tls,
       }),
     });
-    const connections = new Connections(API_LIMITS);
     const { tcp } = config.listen;
     const exposed = tcp !== null && !isLoopback(tcp.host);
     this.#server = createHttpServer({
       service: this,
       logger,
-      connections,
+      connections: this.#connections,
       tls: credentials.serverOptions(),
       checkAccess: (request) => checkAccess(request, { tokens: credentials.tokens, exposed }),
     });
@@ -223,7 +238,7 @@ export class Agent implements AgentService {
     );
     this.#link = new LinkServer({
       server: this.#server.server,
-      passOn: (socket) => connections.passOn(socket),
+      passOn: (socket) => this.#connections.passOn(socket),
       node,
       agent: name,
       heartbeat,
@@ -352,6 +367,26 @@ export class Agent implements AgentService {
     return { node: this.#config.node, ok, findings };
   }
 
+  readiness(): Promise<ReadinessReport> {
+    return this.#readiness.report();
+  }
+
+  async metrics(): Promise<string> {
+    const { ready } = await this.readiness();
+    return await this.#metrics.text({
+      ...{
+        node: this.node(),
+        guests: this.guests(),
+        queue: this.queue(),
+        migrations: this.migrations(),
+        ready,
+      },
+      journal: this.#journal.entries(),
+      connections: { api: this.#connections.count, link: this.#link.connections },
+      certificateExpiresAt: this.#credentials.expiresAt,
+    });
+  }
+
   console(name: string, position: number, follow: boolean, signal: AbortSignal) {
     return this.#guests.console(name, position, follow, signal);
   }
@@ -465,4 +500,8 @@ export class Agent implements AgentService {
     await this.#stateLock.release();
     this.#logger.info('agent has shut down');
   }
+}
+
+function journalDirectory({ stateDirectory }: AgentConfig): string {
+  return join(stateDirectory, 'journal');
 }

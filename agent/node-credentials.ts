@@ -35,6 +35,11 @@ export class NodeCredentials {
     return { certificate, key, ca };
   }
 
+  /** When the node's certificate is over; null without TLS. */
+  get expiresAt(): Date | null {
+    return this.#tls && new Date(this.#tls.leaf.validTo);
+  }
+
   get tokens(): ApiTokens | null {
     return this.#tokens;
   }
@@ -71,9 +76,9 @@ export class NodeCredentials {
   /** For `doctor`. */
   findings(now: Date = new Date()): PreflightFinding[] {
     const { node } = this.#config;
-    if (!this.#tls) return [];
+    if (!this.#tls || !this.expiresAt) return [];
     const { validTo } = this.#tls.leaf;
-    const left = new Date(validTo).getTime() - now.getTime();
+    const left = this.expiresAt.getTime() - now.getTime();
     if (left > EXPIRY_NOTICE_MS) return [];
     const message =
       left > 0

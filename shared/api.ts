@@ -344,6 +344,18 @@ export interface DoctorReport {
   findings: PreflightFinding[];
 }
 
+/** What /healthz answers: that it does says all. */
+export interface HealthReport {
+  status: 'ok';
+}
+
+/** What /readyz answers; status 503 where something fails. */
+export interface ReadinessReport {
+  ready: boolean;
+  /** What is in the way: a directory can't be written or read, or the agent is ending. The agent's log has the reasons. */
+  failing: ('journal' | 'state-directory' | 'shutting-down')[];
+}
+
 /** Takes over a running QEMU that somebody else started. */
 export const AdoptGuestSchema = z.strictObject({
   /** Absolute path of its QMP socket on the agent's host. */

@@ -6,8 +6,10 @@ import { Connections } from '../admission/connections.js';
 import { answerError, rawErrorResponse } from './error-answer.js';
 import { EventStreams } from './event-streams.js';
 import { guestRoutes } from './guest-routes.js';
+import { healthRoutes } from './health-routes.js';
 import { parseJsonBodies } from './json-body.js';
 import { API_LIMITS, type ApiLimits } from './limits.js';
+import { metricsRoutes } from './metrics-routes.js';
 import { migrationRoutes } from './migration-routes.js';
 import { nodeRoutes } from './node-routes.js';
 import type { AgentService } from './service.js';
@@ -83,7 +85,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     if (request.headers.origin !== undefined) {
       throw new MigrationError('invalid-request', 'requests from web pages (header Origin) are refused');
     }
-    checkAccess?.(request.raw);
+    if (request.routeOptions.config.withoutCredentials !== true) checkAccess?.(request.raw);
     done();
   });
   app.addHook('onResponse', (request, reply, done) => {
@@ -113,6 +115,11 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     closing = true;
     streams.close();
     connections.closeSilent();
+    done();
+  });
+  void app.register((root, _options, done) => {
+    metricsRoutes(root, service);
+    healthRoutes(root, service);
     done();
   });
   void app.register(

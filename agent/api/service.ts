@@ -13,6 +13,7 @@ import type {
   OutcomeReport,
   PreflightReport,
   QueueEntry,
+  ReadinessReport,
   Resolution,
   ResolveRequest,
   StatusReport,
@@ -26,6 +27,10 @@ export interface AgentService {
   queue(): QueueEntry[];
   /** How fit this node is for guests and for migrations. */
   doctor(): Promise<DoctorReport>;
+  /** Whether it can take part in migrations now. */
+  readiness(): Promise<ReadinessReport>;
+  /** What is counted and measured, in Prometheus' text format. */
+  metrics(): Promise<string>;
 
   guests(): GuestInfo[];
   guest(name: string): GuestInfo;

@@ -65,6 +65,7 @@ export class MigrationRequests {
       const place = { requestedAt, priority, wait, returning: false };
       return outgoing.start({ id, definition, target, traits, options, ...place }).info();
     } catch (error) {
+      migrations.observer.refused(toMigrationError(error));
       await waiting.remove(id);
       await guests.endOutgoing(vm, null);
       throw error;

@@ -5,6 +5,7 @@ import type {
   MigrationPhase,
   MigrationResult,
   QueueEntry,
+  RoundResult,
 } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
@@ -26,6 +27,19 @@ import type { PeerDialer } from './peer-dialer.js';
 import { SOURCE_TIMEOUTS, SourceSession } from './source-session.js';
 import type { WaitingRequests } from './waiting-requests.js';
 
+/** Hears of all migrations from a node what is worth counting. Must not throw. */
+export interface OutgoingObserver {
+  /** It was asked for and not begun. */
+  refused(error: MigrationError): void;
+  /** It has both nodes, after so long in their queues. */
+  began(id: string, queuedMs: number): void;
+  roundCopied(id: string, round: RoundResult): void;
+  /** It has ended, with an outcome that may be 'unknown' as yet. */
+  ended(result: MigrationResult): void;
+  /** An outcome that was unknown at the end has become certain. */
+  settled(result: MigrationResult): void;
+}
+
 /** What an outgoing migration needs of its agent. */
 export interface OutgoingContext {
   readonly node: string;
@@ -40,6 +54,7 @@ export interface OutgoingContext {
   readonly farewells: Farewells;
   readonly waiting: WaitingRequests;
   readonly history: MigrationHistory;
+  readonly observer: OutgoingObserver;
   readonly logger: Logger;
 }
 
@@ -218,6 +233,7 @@ export class OutgoingMigration {
     this.#lockedAt = performance.now();
     // What runs is not begun anew with the agent.
     await this.#context.waiting.remove(this.id);
+    this.#context.observer.began(this.id, this.#queuedMs);
     return held;
   }
 
@@ -266,6 +282,7 @@ export class OutgoingMigration {
       onRound: (round, thresholdBytes) => {
         const { round: number, pages, residualPages } = round;
         this.#logger.info({ round: number, pages, residualPages, ms: Math.round(round.ms) }, 'round copied');
+        this.#context.observer.roundCopied(this.id, round);
         this.events.emit({ event: 'round', round, thresholdBytes });
       },
       onQuestion: (question) => this.#context.questions.add(question),
@@ -284,6 +301,7 @@ export class OutgoingMigration {
       this.#logger.warn({ outcome: final.outcome }, 'the outcome is known now');
       this.#result = this.#timed(final);
       this.#remember(this.#result);
+      this.#context.observer.settled(this.#result);
       // The answer has led through other phases once more.
       this.#phase = 'ended';
       this.#progress = null;
@@ -318,6 +336,7 @@ export class OutgoingMigration {
     const figures = { outcome, error, totalMs, downtimeMs, downtime, rounds: rounds.length, wireBytes };
     this.#logger[level](figures, 'migration ended');
     this.#remember(this.#result);
+    this.#context.observer.ended(this.#result);
     this.events.emit({ event: 'ended', result: this.#result });
   }
 
@@ -326,8 +345,11 @@ export class OutgoingMigration {
   }
 
   #timed(result: MigrationResult): MigrationResult {
-    const queuedMs = (this.#lockedAt ?? performance.now()) - this.#startedAt;
-    return { ...result, queuedMs };
+    return { ...result, queuedMs: this.#queuedMs };
+  }
+
+  get #queuedMs(): number {
+    return (this.#lockedAt ?? performance.now()) - this.#startedAt;
   }
 }
 

@@ -33,6 +33,8 @@ export interface IncomingContext {
   readonly streamsFrom: (node: string) => StreamSource;
   /** Memory for a link test. Throws target-out-of-memory. */
   readonly scratchMemory: (test: LinkTest) => Promise<ScratchMemory>;
+  /** A migration to here has ended, with `error` where the guest did not come. Must not throw. */
+  readonly onEnded?: (error: MigrationError | null) => void;
   /** For the time limits; those of the process if not given. */
   readonly timers?: Pick<Timers, 'after'>;
 }
@@ -240,12 +242,13 @@ export class IncomingMigrations {
       ...{ prepare: null, occupation: null },
     };
     void session.settled.then(() => {
+      const { state } = session;
       if (this.#active.get(id) === incoming) {
         this.#active.delete(id);
         this.#shown.unshift(this.#info(incoming));
         this.#shown.length = Math.min(this.#shown.length, MAX_SHOWN);
+        this.#context.onEnded?.(state.name === 'aborted' ? state.error : null);
       }
-      const { state } = session;
       // A guest that has come is compared and its copy destroyed before the source gives the node back.
       incoming.occupation?.end(state.name === 'aborted');
       pages.close();

@@ -14,6 +14,7 @@ import type {
   OutcomeReport,
   PreflightReport,
   QueueEntry,
+  ReadinessReport,
   Resolution,
   ResolveRequest,
   StatusReport,
@@ -38,6 +39,7 @@ export class FakeAgentService implements AgentService {
   queueEntries: QueueEntry[] = [];
   past: HistoryEntry[] = [];
   health: DoctorReport = { node: 'a', ok: true, findings: [] };
+  readinessReport: ReadinessReport = { ready: true, failing: [] };
   report: PreflightReport = { vm: 'web-1', from: 'a', to: 'b', ok: true, findings: [] };
   current: MigrationInfo = migrationInfo();
   info: NodeInfo = nodeInfo;
@@ -117,6 +119,14 @@ export class FakeAgentService implements AgentService {
   async doctor(): Promise<DoctorReport> {
     await this.#called('doctor');
     return this.health;
+  }
+
+  readiness(): Promise<ReadinessReport> {
+    return Promise.resolve(this.readinessReport);
+  }
+
+  metrics(): Promise<string> {
+    return Promise.resolve('vmferry_ready 1\n');
   }
 
   async *console(
