@@ -26,6 +26,8 @@ import { createHttpServer } from './api/http-server.js';
 import { API_LIMITS } from './api/limits.js';
 import type { AgentService } from './api/service.js';
 import { UnixListener } from './api/unix-listener.js';
+import { ClusterView } from './cluster/cluster-view.js';
+import { DrainState } from './drain-state.js';
 import { DefinitionFiles } from './guest/definition-files.js';
 import { guestKinds } from './guest/guest-kinds.js';
 import { GuestStore, type NodeAddress } from './guest/guest-store.js';
@@ -82,6 +84,7 @@ interface AgentParts {
   readonly journal: OwnershipJournal;
   readonly history: MigrationHistory;
   readonly waiting: WaitingRequests;
+  readonly drain: DrainState;
   readonly stateLock: StateDirectoryLock;
   readonly credentials: NodeCredentials;
 }
@@ -110,6 +113,8 @@ export class Agent implements AgentService {
   readonly #link: LinkServer;
   readonly #outgoing: OutgoingMigrations;
   readonly #requests: MigrationRequests;
+  readonly #cluster: ClusterView;
+  readonly #drain: DrainState;
   /** Ends what is asked of other nodes beside migrations. */
   readonly #endQuestions = new AbortController();
   #closing: Promise<void> | null = null;
@@ -121,8 +126,10 @@ export class Agent implements AgentService {
     try {
       if (config.runDirectory) await makePrivateDirectory(config.runDirectory, 'run directory');
       const journal = await OwnershipJournal.open(journalDirectory(config));
+      const drain = await DrainState.open(config.node, config.stateDirectory, logger);
       const guests = await GuestStore.open({
         node: config.node,
+        refuseArrivals: () => drain.refuseArrivals(),
         kinds: kinds ?? guestKinds(config, logger),
         journal,
         files: new DefinitionFiles(join(config.stateDirectory, 'guests')),
@@ -131,7 +138,7 @@ export class Agent implements AgentService {
       });
       const history = await MigrationHistory.open(join(config.stateDirectory, 'history.jsonl'), logger);
       const waiting = new WaitingRequests(join(config.stateDirectory, 'waiting'), logger);
-      const parts = { guests, journal, history, waiting, stateLock, credentials };
+      const parts = { guests, journal, history, waiting, drain, stateLock, credentials };
       const agent = new Agent(config, logger, parts);
       holdOpenQuestions(journal, guests);
       // Before anybody can be faster: they were asked for first.
@@ -149,7 +156,7 @@ export class Agent implements AgentService {
   private constructor(
     config: AgentConfig,
     logger: Logger,
-    { guests, journal, history, waiting, stateLock, credentials }: AgentParts,
+    { guests, journal, history, waiting, drain, stateLock, credentials }: AgentParts,
   ) {
     const { node } = config;
     const { overtakeLimit, grace, disabledForBenchmark } = config.lock;
@@ -166,6 +173,15 @@ export class Agent implements AgentService {
     this.#stateLock = stateLock;
     this.#credentials = credentials;
     this.#history = history;
+    this.#drain = drain;
+    this.#cluster = new ClusterView({
+      node,
+      url: () => this.url,
+      own: () => ({ status: this.status(), queue: this.queue() }),
+      peers: () => Object.entries(config.peers).map(([name, url]) => ({ node: name, url })),
+      tls: () => credentials.tls,
+      signal: this.#endQuestions.signal,
+    });
     this.#readiness = new Readiness({
       journal: journalDirectory(config),
       stateDirectory: config.stateDirectory,
@@ -231,7 +247,10 @@ export class Agent implements AgentService {
       logger,
       connections: this.#connections,
       tls: credentials.serverOptions(),
-      checkAccess: (request) => checkAccess(request, { tokens: credentials.tokens, exposed }),
+      checkAccess: (request) => {
+        const peers = new Set(Object.keys(config.peers));
+        checkAccess(request, { tokens: credentials.tokens, exposed, peers });
+      },
     });
     reportTlsFailures(this.#server.server, (error, remote, count) =>
       logger.warn({ remote, count, error: error.toJSON() }, 'connection refused'),
@@ -298,6 +317,7 @@ export class Agent implements AgentService {
       memoryLimitBytes: this.#guests.memoryLimitBytes,
       peers: Object.entries(peers).map(([name, url]) => ({ node: name, url })),
       process: processFigures(),
+      drained: this.#drain.drained,
     };
   }
 
@@ -307,6 +327,15 @@ export class Agent implements AgentService {
 
   queue() {
     return this.#lock.entries();
+  }
+
+  async cluster() {
+    return await this.#cluster.report();
+  }
+
+  async setDrained(drained: boolean) {
+    await this.#drain.set(drained);
+    return this.node();
   }
 
   guests() {

@@ -310,6 +310,8 @@ export interface NodeInfo {
   memoryLimitBytes: number;
   peers: { node: string; url: string }[];
   process: ProcessFigures;
+  /** Whether it takes no VMs, by the word of its operator. */
+  drained: boolean;
 }
 
 /** What the agent's own process takes, guests that live in it included. */
@@ -326,6 +328,36 @@ export interface StatusReport {
   /** Running ones and those that ended lately, the latest first. */
   migrations: MigrationInfo[];
 }
+
+/** What one node says of itself, or why it says nothing. */
+export interface ClusterNode {
+  node: string;
+  url: string;
+  status: StatusReport | null;
+  error: ErrorBody | null;
+}
+
+/** A migration that runs or waits somewhere, as its two nodes see it. */
+export interface ClusterQueueEntry extends Omit<QueueEntry, 'position' | 'overtakeLimit'> {
+  /** Its place in the queue of each of its nodes that answered. */
+  positions: { node: string; position: number }[];
+  /** When it may begin, by what runs and waits before it: an estimate. Null where not enough is known, or it runs. */
+  expectedStart: string | null;
+}
+
+/** The cluster as one node sees it. */
+export interface ClusterReport {
+  /** The node that was asked. */
+  node: string;
+  at: string;
+  /** In the order of their names. */
+  nodes: ClusterNode[];
+  /** Those that run first, then in the order of their turns. */
+  queue: ClusterQueueEntry[];
+}
+
+/** Whether guests may come to the node. */
+export const DrainSchema = z.strictObject({ drained: z.boolean() });
 
 export interface PreflightReport {
   vm: string;

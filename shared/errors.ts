@@ -85,6 +85,7 @@ export const ERROR_CODES = {
     means: 'one of the two nodes is not free, and the migration was not to wait',
   },
   'lock-lost': { retryable: true, status: 409, means: 'the pair lock was lost: its lease ran out' },
+  'node-drained': { retryable: false, status: 409, means: 'the target is drained and takes no VMs' },
   'not-converging': { retryable: true, status: 409, means: 'a limit was reached and the options say cancel' },
   'verify-mismatch': { retryable: false, status: 500, means: 'memory on the target differs from the source' },
   'verify-incomplete': {
@@ -128,6 +129,14 @@ export interface ErrorBody {
   code: ErrorCode;
   message: string;
   retryable: boolean;
+}
+
+/** What an agent answered as its error, as the error that it was; one that this version does not know is peer-failed. */
+export function errorFromBody(body: unknown): MigrationError {
+  const { code, message } = (body ?? {}) as Partial<Record<keyof ErrorBody, unknown>>;
+  const words = typeof message === 'string' ? message : 'the agent failed and gave no reason';
+  if (typeof code === 'string' && isErrorCode(code)) return new MigrationError(code, words);
+  return new MigrationError('peer-failed', `${words} (${String(code)})`);
 }
 
 /** A failure with a stable code. The message names the thing, the reason and, where there is one, the remedy. */

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { TLSSocket } from 'node:tls';
 import type { ApiTokens, Role } from '../../shared/api-tokens.js';
 import { MigrationError } from '../../shared/errors.js';
+import { nodeOfNames } from '../../shared/tls/certificate-names.js';
 import { checkCertified } from '../link/peer-identity.js';
 
 /** How a listener's callers are told apart. */
@@ -10,7 +11,12 @@ export interface AccessRules {
   readonly tokens: ApiTokens | null;
   /** Whether others than users of this host can connect to the port, and connections there are to be trusted no further than they prove. */
   readonly exposed: boolean;
+  /** Nodes whose certificates let them look at how this one is, so that each can show all of the cluster. */
+  readonly peers: ReadonlySet<string>;
 }
+
+/** What a peer's certificate opens without a token. Consoles and definitions by themselves are not among it. */
+const SHOWN_TO_PEERS: ReadonlySet<string> = new Set(['/v1/status', '/v1/queue']);
 
 const BEARER = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i;
 
@@ -20,12 +26,17 @@ const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 /**
  * Whether a request may be served. Over TLS the caller has a certificate of the cluster's CA. Where tokens are configured each request has
  * one whose role covers it: `read` to look, `operate` for the rest. Over TLS to an address beyond this host a token is
- * needed in any case: a certificate alone, which every node has, operates nothing. Throws unauthenticated or not-allowed.
+ * needed in any case: a certificate alone, which every node has, operates nothing, and shows a peer only what SHOWN_TO_PEERS
+ * names. Throws unauthenticated or not-allowed.
  */
-export function checkAccess(request: IncomingMessage, { tokens, exposed }: AccessRules): void {
-  const { socket, method = '' } = request;
+export function checkAccess(request: IncomingMessage, { tokens, exposed, peers }: AccessRules): void {
+  const { socket, method = '', url = '' } = request;
   const overTls = socket instanceof TLSSocket;
-  if (overTls) checkCertified(socket, 'unauthenticated');
+  if (overTls) {
+    const { subjectaltname } = checkCertified(socket, 'unauthenticated');
+    const node = nodeOfNames(subjectaltname);
+    if (method === 'GET' && SHOWN_TO_PEERS.has(url) && node !== null && peers.has(node)) return;
+  }
   if (tokens === null) {
     if (!overTls || !exposed) return;
     throw new MigrationError(

@@ -1,5 +1,13 @@
 import type { FastifyInstance } from 'fastify';
-import type { DoctorReport, NodeInfo, QueueEntry, StatusReport } from '../../shared/api.js';
+import {
+  type ClusterReport,
+  type DoctorReport,
+  DrainSchema,
+  type NodeInfo,
+  type QueueEntry,
+  type StatusReport,
+} from '../../shared/api.js';
+import { validate } from '../../shared/validate.js';
 import { answer } from './answer.js';
 import type { AgentService } from './service.js';
 
@@ -8,5 +16,10 @@ export function nodeRoutes(app: FastifyInstance, service: AgentService): void {
   app.get('/node', (_request, reply) => answer<NodeInfo>(reply, service.node()));
   app.get('/status', (_request, reply) => answer<StatusReport>(reply, service.status()));
   app.get('/doctor', async (): Promise<DoctorReport> => await service.doctor());
+  app.get('/cluster', async (): Promise<ClusterReport> => await service.cluster());
+  app.put('/drained', async (request): Promise<NodeInfo> => {
+    const { drained } = validate(DrainSchema, request.body, 'invalid-request', 'the request');
+    return await service.setDrained(drained);
+  });
   app.get('/queue', (_request, reply) => answer<QueueEntry[]>(reply, service.queue()));
 }

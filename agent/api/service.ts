@@ -1,4 +1,5 @@
 import type {
+  ClusterReport,
   ConsoleChunk,
   ConsoleEnd,
   DoctorReport,
@@ -25,6 +26,10 @@ export interface AgentService {
   node(): NodeInfo;
   status(): StatusReport;
   queue(): QueueEntry[];
+  /** All nodes that this one knows, asked just now, or a second ago. */
+  cluster(): Promise<ClusterReport>;
+  /** Whether guests may come here, from now on and over restarts. */
+  setDrained(drained: boolean): Promise<NodeInfo>;
   /** How fit this node is for guests and for migrations. */
   doctor(): Promise<DoctorReport>;
   /** Whether it can take part in migrations now. */

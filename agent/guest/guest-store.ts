@@ -29,6 +29,7 @@ export class GuestStore {
   readonly #kinds: GuestKinds;
   readonly #files: DefinitionFiles;
   readonly #logger: Logger;
+  readonly #refuseArrivals: () => void;
   readonly #vms = new Map<string, HostedVm>();
   /** Writes of definitions under way, by name, one after the other. */
   readonly #saving = new Map<string, Promise<void>>();
@@ -42,6 +43,7 @@ export class GuestStore {
     this.#kinds = options.kinds;
     this.#files = options.files;
     this.#logger = options.logger;
+    this.#refuseArrivals = options.refuseArrivals ?? (() => undefined);
   }
 
   /** Reads the definitions and takes up the guests that outlived an earlier run of the agent. */
@@ -322,6 +324,7 @@ export class GuestStore {
         reasons.push(toMigrationError(error));
       }
     };
+    attempt(() => this.#refuseArrivals());
     attempt(() => this.#refuseTaken(definition.name, 'target-has-guest'));
     attempt(() => {
       const expected = this.#kind(definition).regions(definition);
@@ -593,5 +596,7 @@ export interface GuestStoreOptions {
   journal: Decisions;
   /** Most memory of all guests together. */
   memoryLimitBytes: number;
+  /** Throws why no guest may come here. */
+  refuseArrivals?: () => void;
   logger: Logger;
 }

@@ -1,5 +1,6 @@
 import type { EventSourceMessage } from 'eventsource-parser';
 import type {
+  ClusterReport,
   ConsoleChunk,
   ConsoleEnd,
   DoctorReport,
@@ -17,8 +18,9 @@ import type {
   ResolveRequest,
   StatusReport,
   MigrationRequest,
+  NodeInfo,
 } from '../../shared/api.js';
-import { isErrorCode, MigrationError, type ErrorBody } from '../../shared/errors.js';
+import { errorFromBody, MigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import type { z } from 'zod';
 import { type AccessOptions, type AgentConnection, connectionTo } from './agent-connection.js';
@@ -66,6 +68,16 @@ export class AgentClient {
 
   async queue(): Promise<QueueEntry[]> {
     return await this.#json<QueueEntry[]>('GET', '/v1/queue');
+  }
+
+  /** All nodes that the agent knows, and the queues of all of them as one. */
+  async cluster(): Promise<ClusterReport> {
+    return await this.#json<ClusterReport>('GET', '/v1/cluster');
+  }
+
+  /** Whether VMs may come to the node, from now on. */
+  async setDrained(drained: boolean): Promise<NodeInfo> {
+    return await this.#json<NodeInfo>('PUT', '/v1/drained', { drained });
   }
 
   async doctor(): Promise<DoctorReport> {
@@ -269,12 +281,4 @@ export class AgentClient {
 
 function guestPath(name: string): string {
   return `/v1/guests/${encodeURIComponent(name)}`;
-}
-
-/** An agent's ErrorBody as the error that it was; one that this version does not know is peer-failed. */
-function errorFromBody(body: unknown): MigrationError {
-  const { code, message } = (body ?? {}) as Partial<Record<keyof ErrorBody, unknown>>;
-  const words = typeof message === 'string' ? message : 'the agent failed and gave no reason';
-  if (typeof code === 'string' && isErrorCode(code)) return new MigrationError(code, words);
-  return new MigrationError('peer-failed', `${words} (${String(code)})`);
 }

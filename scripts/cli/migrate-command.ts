@@ -97,7 +97,7 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
             vm: args.vm,
             to: args.to,
             ...given('priority', args.priority),
-            wait: args.queue,
+            ...(!args.queue && { wait: false }),
             options: {
               ...given('maxDowntimeMs', inUnits('max-downtime', args.maxDowntime, parseDuration)),
               ...given('bandwidthBytesPerSecond', inUnits('bandwidth', args.bandwidth, parseRate)),

@@ -47,6 +47,7 @@ export const CLOSE_CODES = {
   'wrong-state': 4045,
   unauthenticated: 4046,
   'not-allowed': 4047,
+  'node-drained': 4048,
 } as const satisfies Record<ErrorCode, number>;
 
 /** The connection has served its purpose. */

@@ -16,7 +16,7 @@ const service = new FakeAgentService();
 const app = createHttpServer({
   service,
   logger: pino({ level: 'silent' }),
-  checkAccess: (request) => checkAccess(request, { tokens, exposed: true }),
+  checkAccess: (request) => checkAccess(request, { tokens, exposed: true, peers: new Set() }),
 });
 t.teardown(() => app.close());
 

@@ -1,5 +1,6 @@
 import type { AgentService } from '../../agent/api/service.js';
 import type {
+  ClusterReport,
   ConsoleChunk,
   ConsoleEnd,
   DoctorReport,
@@ -54,6 +55,18 @@ export class FakeAgentService implements AgentService {
 
   status(): StatusReport {
     return { node: this.info, guests: this.guests(), migrations: this.migrations() };
+  }
+
+  cluster(): Promise<ClusterReport> {
+    const { node } = this.info;
+    const nodes = [{ node, url: 'http://127.0.0.1:7800', status: this.status(), error: null }];
+    return Promise.resolve({ node, at: '2026-11-22T22:00:00.000Z', nodes, queue: [] });
+  }
+
+  async setDrained(drained: boolean): Promise<NodeInfo> {
+    await this.#called('setDrained', drained);
+    this.info = { ...this.info, drained };
+    return this.info;
   }
 
   queue(): QueueEntry[] {

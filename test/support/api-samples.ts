@@ -28,6 +28,7 @@ export const nodeInfo: NodeInfo = {
   process: { cpuMs: 1234, residentBytes: 98_765_432 },
   memoryLimitBytes: 4_294_967_296,
   peers: [{ node: 'b', url: 'http://127.0.0.1:7801' }],
+  drained: false,
 };
 
 export function guestInfo(changes: Partial<GuestInfo> = {}): GuestInfo {

@@ -8,6 +8,8 @@ const PROMTOOL = '.cache/promtool/promtool';
 /** Runs Prometheus' promtool; all that it says. Rejects, with that, where it finds something wrong. */
 export async function promtool(args: readonly string[], input = ''): Promise<string> {
   const child = spawn(PROMTOOL, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  // One that reads nothing may have ended before.
+  child.stdin.on('error', () => undefined);
   child.stdin.end(input);
   const [said, complaints, [code]] = await Promise.all([
     text(child.stdout),

@@ -1,0 +1,72 @@
+import type { ClusterNode, ClusterReport, QueueEntry, StatusReport } from '../../shared/api.js';
+import { toMigrationError } from '../../shared/errors.js';
+import type { Credentials } from '../../shared/tls/credentials.js';
+import type { NodeAddress } from '../guest/guest-store.js';
+import { clusterQueue } from './cluster-queue.js';
+import { peerStatus } from './peer-status.js';
+
+/** Who asks more often is told what was found last: each look asks every node. ms */
+const FRESH_MS = 1000;
+
+/** Nodes that are asked at once. */
+const AT_ONCE = 32;
+
+export interface ClusterViewOptions {
+  readonly node: string;
+  readonly url: () => string;
+  readonly own: () => { status: StatusReport; queue: QueueEntry[] };
+  readonly peers: () => readonly NodeAddress[];
+  readonly tls: () => Credentials | null;
+  /** Ends the asking, for the end of the agent. */
+  readonly signal: AbortSignal;
+  /** Unix ms. */
+  readonly now?: () => number;
+}
+
+/** All nodes of the cluster, as this one sees them: what each says of itself. */
+export class ClusterView {
+  readonly #options: ClusterViewOptions;
+  readonly #now: () => number;
+  #last: { readonly at: number; readonly report: Promise<ClusterReport> } | null = null;
+
+  constructor(options: ClusterViewOptions) {
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+  }
+
+  /** Never fails for a node that does not answer: its entry says why. */
+  async report(): Promise<ClusterReport> {
+    const at = this.#now();
+    if (!this.#last || at - this.#last.at >= FRESH_MS) this.#last = { at, report: this.#look(at) };
+    return await this.#last.report;
+  }
+
+  async #look(at: number): Promise<ClusterReport> {
+    const { node, url, own, peers } = this.#options;
+    const waiting = [...peers()];
+    const found: (ClusterNode & { queue: QueueEntry[] })[] = [];
+    const ask = async () => {
+      for (let peer = waiting.shift(); peer; peer = waiting.shift()) found.push(await this.#ask(peer));
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, ask));
+    found.push({ node, url: url(), ...own(), error: null });
+    found.sort((a, b) => (a.node < b.node ? -1 : 1));
+    const views = found.flatMap(({ node: name, status, queue }) =>
+      status ? [{ node: name, status, queue }] : [],
+    );
+    return {
+      node,
+      at: new Date(at).toISOString(),
+      nodes: found.map(({ queue: _, ...each }) => each),
+      queue: clusterQueue(views, at),
+    };
+  }
+
+  async #ask(peer: NodeAddress): Promise<ClusterNode & { queue: QueueEntry[] }> {
+    try {
+      return { ...peer, ...(await peerStatus(peer, this.#options.tls(), this.#options.signal)), error: null };
+    } catch (error) {
+      return { ...peer, status: null, queue: [], error: toMigrationError(error, 'peer-failed').toJSON() };
+    }
+  }
+}
