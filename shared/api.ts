@@ -338,7 +338,7 @@ export interface ClusterNode {
 }
 
 /** A migration that runs or waits somewhere, as its two nodes see it. */
-export interface ClusterQueueEntry extends Omit<QueueEntry, 'position' | 'overtakeLimit'> {
+export interface ClusterQueueEntry extends Omit<QueueEntry, 'position'> {
   /** Its place in the queue of each of its nodes that answered. */
   positions: { node: string; position: number }[];
   /** When it may begin, by what runs and waits before it: an estimate. Null where not enough is known, or it runs. */

@@ -16,7 +16,7 @@ export interface NodeView {
 export function clusterQueue(views: readonly NodeView[], now: number): ClusterQueueEntry[] {
   const merged = new Map<string, ClusterQueueEntry>();
   for (const { node, queue } of views) {
-    for (const { position, overtakeLimit: _, ...entry } of queue) {
+    for (const { position, ...entry } of queue) {
       const known = merged.get(entry.migration);
       if (!known) {
         merged.set(entry.migration, { ...entry, positions: [{ node, position }], expectedStart: null });

@@ -63,13 +63,18 @@ await t.test('a migration that waits has its place when its agent is back, howev
   await agents.waiting('a', waiting);
   const { requestedAt } = await agents.client('a').migration(waiting);
   const seen: MigrationEvent[] = [];
+  let isBack!: () => void;
+  const back = new Promise<void>((resolve) => (isBack = resolve));
   const followed = followMigration({
     ...{ client: agents.client('a'), id: waiting, signal: new AbortController().signal },
     onEvent: (event) => seen.push(event),
+    // However long that takes here.
+    delay: () => back,
   });
 
   await agents.agent('a').kill();
   await agents.restart('a');
+  isBack();
   t.match(await followed, { id: waiting, outcome: 'completed' }, 'whoever follows it sees it through');
   t.same(seen.filter(({ event }) => event === 'ended').length, 1);
   t.equal((await agents.client('a').migration(waiting)).requestedAt, requestedAt);
