@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import msgpack from 'msgpack-lite';
 import t from 'tap';
 import { MigrationError } from '../../shared/errors.js';
+import { QemuDefinitionSchema } from '../../shared/guest-definition.js';
 import {
   decodeSourceMessage,
   decodeTargetMessage,
@@ -249,18 +250,15 @@ void t.test('an outgoing message is checked as well', (t) => {
 });
 
 function hugePrepare() {
-  const parameters = Object.fromEntries(
-    Array.from({ length: 4000 }, (_, index) => [`parameter-number-${index}`, 1]),
-  );
+  const definition = QemuDefinitionSchema.parse({
+    name: 'vm',
+    kind: 'qemu',
+    memory: 2 ** 20,
+    arguments: Array.from({ length: 20 }, () => 'x'.repeat(4000)),
+  });
   return {
     type: 'prepare' as const,
-    definition: {
-      name: 'vm',
-      kind: 'embedded' as const,
-      memory: 2 ** 20,
-      program: 'idle' as const,
-      parameters,
-    },
+    definition,
     imageBytes: 0,
     regions: [{ name: 'ram', bytes: 2 ** 20 }],
     traits: {},
