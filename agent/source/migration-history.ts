@@ -30,6 +30,8 @@ export class MigrationHistory {
   /** Without their rounds. In the order in which they ended. */
   readonly #entries: Map<string, HistoryEntry>;
   #lines: number;
+  /** Whether the file may end within a line: the disk was full, or an earlier run was cut off. */
+  #cutOff = true;
   #writing: Promise<void> = Promise.resolve();
 
   private constructor(file: string, logger: Logger, entries: Map<string, HistoryEntry>, lines: number) {
@@ -81,7 +83,10 @@ export class MigrationHistory {
   }
 
   async #append(past: PastMigration): Promise<void> {
-    await appendFile(this.#file, `${JSON.stringify(past)}\n`, { mode: 0o600 });
+    const line = `${this.#cutOff ? '\n' : ''}${JSON.stringify(past)}\n`;
+    this.#cutOff = true;
+    await appendFile(this.#file, line, { mode: 0o600 });
+    this.#cutOff = false;
     this.#lines += 1;
     if (this.#lines < 2 * KEPT_RESULTS) return;
     const kept = new Map<string, string>();

@@ -211,7 +211,7 @@ export class OutgoingMigration {
       this.#settle();
       return;
     }
-    await this.#context.waiting.remove(this.id);
+    if (this.#lockedAt === null) await this.#context.waiting.remove(this.id);
     this.#end(result);
     if (result.outcome === 'unknown') return;
     this.#session = null;

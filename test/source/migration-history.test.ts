@@ -42,7 +42,7 @@ await t.test('a line that was cut off is left out, and what follows is not', asy
   const history = await MigrationHistory.open(file, logger);
   history.add(AT, result('m-00000001'));
   await history.close();
-  await appendFile(file, '{"requestedAt":"2026-11\n[]\nnull\n');
+  await appendFile(file, '[]\nnull\n{"requestedAt":"2026-11');
   const next = await MigrationHistory.open(file, logger);
   next.add(AT, result('m-00000002'));
   await next.close();
