@@ -186,6 +186,7 @@ export class Agent implements AgentService {
       journal: journalDirectory(config),
       stateDirectory: config.stateDirectory,
       closing: () => this.#closing !== null,
+      drained: () => drain.drained,
       logger,
     });
     this.#lock = new NodeLock({

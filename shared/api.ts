@@ -325,7 +325,7 @@ export interface ProcessFigures {
 export interface StatusReport {
   node: NodeInfo;
   guests: GuestInfo[];
-  /** Running ones and those that ended lately, the latest first. */
+  /** Running ones and those that ended lately, the latest first. Results are without their rounds: GET /v1/migrations/ID has these. */
   migrations: MigrationInfo[];
 }
 
@@ -386,6 +386,8 @@ export interface ReadinessReport {
   ready: boolean;
   /** What is in the way: a directory can't be written or read, or the agent is ending. The agent's log has the reasons. */
   failing: ('journal' | 'state-directory' | 'shutting-down')[];
+  /** What is no failure and should be seen: a drained node takes no VMs, and those that it has can leave. */
+  remarks: 'drained'[];
 }
 
 /** Takes over a running QEMU that somebody else started. */

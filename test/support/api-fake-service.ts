@@ -40,7 +40,7 @@ export class FakeAgentService implements AgentService {
   queueEntries: QueueEntry[] = [];
   past: HistoryEntry[] = [];
   health: DoctorReport = { node: 'a', ok: true, findings: [] };
-  readinessReport: ReadinessReport = { ready: true, failing: [] };
+  readinessReport: ReadinessReport = { ready: true, failing: [], remarks: [] };
   report: PreflightReport = { vm: 'web-1', from: 'a', to: 'b', ok: true, findings: [] };
   current: MigrationInfo = migrationInfo();
   info: NodeInfo = nodeInfo;
