@@ -103,6 +103,10 @@ export const LinkTestSchema = z.strictObject({
   rounds: z.number().int().min(2).max(100).default(4),
   bandwidthBytesPerSecond: option.bandwidthBytesPerSecond,
   streams: option.streams,
+  /** False: where one of the two nodes is not free it fails at once, with pair-busy. True if not given. */
+  wait: z.boolean().exactOptional(),
+  /** Rounds that have not begun by then are left out, and one that has not ended is given up, with timeout. ms */
+  maxMs: z.number().int().min(1).max(3_600_000).exactOptional(),
 });
 export type LinkTestRequest = z.output<typeof LinkTestSchema>;
 
@@ -312,6 +316,8 @@ export interface NodeInfo {
   process: ProcessFigures;
   /** Whether it takes no VMs, by the word of its operator. */
   drained: boolean;
+  /** When it says so, by its host's clock, ISO 8601. */
+  at: string;
 }
 
 /** What the agent's own process takes, guests that live in it included. */
@@ -363,14 +369,6 @@ export interface PreflightReport {
   vm: string;
   from: string;
   to: string;
-  /** True if no finding is a refusal. */
-  ok: boolean;
-  findings: PreflightFinding[];
-}
-
-/** What `vmferry doctor --json` prints of one node. */
-export interface DoctorReport {
-  node: string;
   /** True if no finding is a refusal. */
   ok: boolean;
   findings: PreflightFinding[];

@@ -18,6 +18,8 @@ export interface Libc {
   ptraceData(request: number, tid: number, address: number, data: Uint8Array): number;
   prctl(option: number, second: number, third: number, fourth: number, fifth: number): number;
   waitid(idType: number, id: number, info: Uint8Array, options: number): number;
+  getsockopt(fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array): number;
+  adjtimex(times: Uint8Array): number;
   /** Of glibc alone: throws where the C library is another. */
   mallopt(parameter: number, value: number): number;
   syscall(number: number, first: number, second: number, third: number): number;
@@ -67,6 +69,8 @@ function load(): Libc {
     ptraceData: declare<'ptraceData'>('ptrace', 'long', ptrace('void *')),
     prctl: declare<'prctl'>('prctl', 'int', ['int', 'ulong', 'ulong', 'ulong', 'ulong']),
     waitid: declare<'waitid'>('waitid', 'int', ['int', 'int', 'void *', 'int']),
+    getsockopt: declare<'getsockopt'>('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']),
+    adjtimex: declare<'adjtimex'>('adjtimex', 'int', ['void *']),
     mallopt: (parameter, value) => declare<'mallopt'>('mallopt', 'int', ['int', 'int'])(parameter, value),
     syscall: declare<'syscall'>('syscall', 'long', ['long', 'intptr_t', 'intptr_t', 'intptr_t']),
     errno: () => koffi.errno(),

@@ -3,7 +3,6 @@ import type {
   ClusterReport,
   ConsoleChunk,
   ConsoleEnd,
-  DoctorReport,
   ErrorAnswer,
   GuestInfo,
   HistoryEntry,
@@ -20,6 +19,7 @@ import type {
   MigrationRequest,
   NodeInfo,
 } from '../../shared/api.js';
+import type { DoctorReport, PeerReports } from '../../shared/doctor.js';
 import { errorFromBody, MigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import type { z } from 'zod';
@@ -80,8 +80,17 @@ export class AgentClient {
     return await this.#json<NodeInfo>('PUT', '/v1/drained', { drained });
   }
 
-  async doctor(): Promise<DoctorReport> {
-    return await this.#json<DoctorReport>('GET', '/v1/doctor');
+  async node(signal?: AbortSignal): Promise<NodeInfo> {
+    return await this.#json<NodeInfo>('GET', '/v1/node', undefined, signal);
+  }
+
+  async doctor(signal?: AbortSignal): Promise<DoctorReport> {
+    return await this.#json<DoctorReport>('GET', '/v1/doctor', undefined, signal);
+  }
+
+  /** What the agent finds of the other nodes. */
+  async doctorPeers(signal?: AbortSignal): Promise<PeerReports> {
+    return await this.#json<PeerReports>('GET', '/v1/doctor/peers', undefined, signal);
   }
 
   async adoptGuest(name: string, qmp: string): Promise<GuestInfo> {
@@ -209,22 +218,23 @@ export class AgentClient {
     }
   }
 
-  async #json<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
-    return (await this.#request(method, path, body)) as Answer;
+  async #json<Answer>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Answer> {
+    return (await this.#request(method, path, body, signal)) as Answer;
   }
 
   /** The parsed answer; undefined if it has no body. */
-  async #request(method: string, path: string, body?: unknown): Promise<unknown> {
+  async #request(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<unknown> {
     const content =
       body === undefined
         ? {}
         : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
-    const response = await this.#fetch(path, { method, ...content });
+    const response = await this.#fetch(path, { method, ...content, ...(signal && { signal }) });
     if (response.status === 204) return undefined;
     try {
       return await response.json();
     } catch (thrown) {
-      throw this.#notAnAgent(response, thrown);
+      if (thrown instanceof SyntaxError) throw this.#notAnAgent(response, thrown);
+      throw this.#connectionError(thrown);
     }
   }
 
