@@ -5,7 +5,7 @@ import type { ClockOffset, ExaminedNode } from './examination.js';
 /** Migrations have their turns by the clocks of the nodes that ask for them: by so much one may go before its turn. ms */
 export const CLOCK_NOTICE_MS = 500;
 
-/** The clock of a node beside the others': ahead of the one in their middle, to within the bound. */
+/** The clock of a node beside the others': ahead of the one in their middle, to within the bound, which is 0 for that one itself. */
 export interface ComparedClock extends ClockOffset {
   readonly node: string;
 }
@@ -33,6 +33,8 @@ export function clockFinding(node: string, clocks: readonly ComparedClock[]): Pr
   const others =
     clocks.length === 2 ? `that of node ${first.node === node ? second.node : first.node}` : "the others'";
   const within = `± ${formatDuration(boundMs)}`;
+  if (boundMs === 0)
+    return { level: 'ok', code: 'clock', message: 'other clocks are compared with this one' };
   // What is not sure is not told as a fault.
   if (Math.abs(aheadMs) - boundMs <= CLOCK_NOTICE_MS) {
     const message = `the clock agrees with ${others} to ${formatDuration(Math.abs(aheadMs) + boundMs)}`;

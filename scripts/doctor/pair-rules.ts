@@ -6,6 +6,9 @@ import type { ExaminedNode } from './examination.js';
 /** A switchover has several round trips in it: above this they take much of a downtime of 30 ms. */
 export const ROUND_TRIP_NOTICE_MS = 5;
 
+/** Shorter round trips are told as this one. ms */
+const LEAST_TOLD_MS = 0.1;
+
 /** The headers of IP and TCP without options. */
 const HEADER_BYTES = 40;
 
@@ -130,7 +133,9 @@ function pathFindings(way: string, path: PeerPath): PreflightFinding[] {
   }
   if (findings.length > 0) return findings;
   const words = [
-    roundTripMs === null ? 'it answers' : `${formatDuration(roundTripMs)} there and back`,
+    roundTripMs === null
+      ? 'it answers'
+      : `${formatDuration(Math.max(LEAST_TOLD_MS, roundTripMs))} there and back`,
     ...(pathMtu === null ? [] : [`packets of ${pathMtu} bytes`]),
   ];
   return [{ level: 'ok', code: 'path', message: `${way}${by}: ${words.join(', ')}` }];
