@@ -2,7 +2,6 @@ import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import type { Readable } from 'node:stream';
-import { parse } from 'yaml';
 import { MigrationError } from '../../shared/errors.js';
 import {
   GuestDefinitionSchema,
@@ -10,7 +9,7 @@ import {
   type GuestDefinition,
 } from '../../shared/guest-definition.js';
 import { formatBytes } from '../../shared/units.js';
-import { validate } from '../../shared/validate.js';
+import { YamlFile } from '../../shared/yaml-file.js';
 
 /** Names a definition may give the path of its program image by. */
 const IMAGE_KEYS = ['elf', 'image'] as const;
@@ -27,12 +26,14 @@ export interface DefinedGuest {
  */
 export async function readDefinition(file: string, stdin: Readable): Promise<DefinedGuest> {
   const what = file === '-' ? 'the VM definition on standard input' : `VM definition ${file}`;
-  let content: unknown;
+  let text: string;
   try {
-    content = parse(file === '-' ? (await buffer(stdin)).toString('utf8') : await readFile(file, 'utf8'));
+    text = file === '-' ? (await buffer(stdin)).toString('utf8') : await readFile(file, 'utf8');
   } catch (thrown) {
     throw new MigrationError('invalid-definition', `${what}: ${reasonOf(thrown)}`, { cause: thrown });
   }
+  const source = new YamlFile(text, 'invalid-definition', what);
+  const content = source.value;
   if (typeof content !== 'object' || content === null || Array.isArray(content)) {
     throw new MigrationError(
       'invalid-definition',
@@ -58,7 +59,7 @@ export async function readDefinition(file: string, stdin: Readable): Promise<Def
     }
     image = await readImage(resolve(file === '-' ? '.' : dirname(file), path));
   }
-  const definition = validate(GuestDefinitionSchema, fields, 'invalid-definition', what);
+  const definition = source.check(GuestDefinitionSchema, fields);
   if (definition.kind === 'embedded' && definition.program === 'image' && image === undefined) {
     throw new MigrationError(
       'invalid-definition',
@@ -83,7 +84,7 @@ async function readImage(path: string): Promise<Uint8Array> {
   );
 }
 
-/** Words for what reading or parsing threw; the path stands before them already. */
+/** Words for what reading threw; the path stands before them already. */
 function reasonOf(thrown: unknown): string {
   const { code, message } = thrown as NodeJS.ErrnoException;
   if (code === 'ENOENT') return 'there is no such file';

@@ -38,10 +38,15 @@ await t.test('what is wrong is named', async (t) => {
   const folder = t.testdir({ folder: {}, 'my.elf': 'x' });
   const base = 'name: web-1\nkind: embedded\nmemory: 1MiB\n';
   const cases: [string, string, string, RegExp][] = [
-    ['no YAML', 'a: [1', 'invalid-definition', /case\.yaml: /],
+    ['no YAML', 'a: [1', 'invalid-definition', /case\.yaml is no YAML: line 1, column 6: /],
     ['a list', '- a', 'invalid-definition', /a list of fields was expected/],
     ['empty', '', 'invalid-definition', /a list of fields was expected/],
-    ['unknown field', `${base}program: idle\ncores: 2\n`, 'invalid-definition', /"cores"/],
+    [
+      'unknown field',
+      `${base}program: idle\ncores: 2\n`,
+      'invalid-definition',
+      /line 5: there is no field cores \(known: name, kind, memory, program,/,
+    ],
     [
       'bad size',
       'name: a\nkind: embedded\nmemory: 1XB\nprogram: idle\n',

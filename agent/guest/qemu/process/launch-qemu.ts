@@ -63,8 +63,15 @@ export async function removePrepared({ directory, record }: PreparedQemu): Promi
   await directory.remove();
 }
 
-/** Starts a QEMU that was prepared. Throws guest-failed, with what QEMU said; nothing is left then. */
-export async function launchQemu(binary: string, prepared: PreparedQemu): Promise<StartedQemu> {
+/**
+ * Starts a QEMU that was prepared, as a child or through `unitSocket`. Throws guest-failed, with what QEMU said; nothing is left
+ * then.
+ */
+export async function launchQemu(
+  binary: string,
+  prepared: PreparedQemu,
+  unitSocket: string | undefined,
+): Promise<StartedQemu> {
   const { directory } = prepared;
   const { definition, accel, ramFiles, incoming } = prepared.record;
   let process: QemuProcess | null = null;
@@ -79,7 +86,9 @@ export async function launchQemu(binary: string, prepared: PreparedQemu): Promis
       blockDevices: await blockDevicesAmong(definition.disks.map(({ file }) => file)),
       incoming: incoming !== null,
     });
-    process = await QemuProcess.start(binary, parameters, directory.qemuLog);
+    process = await (unitSocket === undefined
+      ? QemuProcess.start(binary, parameters, directory.qemuLog)
+      : QemuProcess.startInUnit(unitSocket, binary, parameters, directory.qemuLog));
     const record = { ...prepared.record, process: process.identity };
     directory.write(record);
     const control = await connectQemu(definition.name, directory, process, directory.qmpSocket, START_MS);
