@@ -74,7 +74,7 @@ function failures(codes: readonly ErrorCode[]): Record<`${4 | 5}${string}`, ZodO
     const words = those.map((code) => `\`${code}\`: ${ERROR_CODES[code].means}.`).join('\n');
     return [String(status), json(ErrorAnswerSchema, words, errorExample(those[0]!))] as const;
   });
-  return Object.fromEntries(entries) as Record<`${4 | 5}${string}`, ZodOpenApiResponseObject>;
+  return Object.fromEntries(entries);
 }
 
 /** An error answer with the code. */
