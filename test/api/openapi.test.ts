@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Validator } from '@seriousme/openapi-schema-validator';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import formats from 'ajv-formats';
 import t from 'tap';
 import { openApiDocument } from '../../agent/api/openapi/document.js';
 import { FakeAgentService } from '../support/api-fake-service.js';
@@ -34,4 +36,24 @@ await t.test('it has the routes that are served, and no other; agents serve it',
     ([path, item]) => Object.keys(item).map((method) => `${method} ${path}`),
   );
   t.same(described.sort(), served.sort());
+});
+
+await t.test('its examples are of its schemas', (t) => {
+  const ajv = new Ajv2020({ strict: false, logger: false });
+  formats.default(ajv);
+  ajv.addSchema(document, 'document');
+  let examples = 0;
+  const look = (value: unknown, at: string): void => {
+    if (typeof value !== 'object' || value === null) return;
+    if ('example' in value && 'schema' in value) {
+      examples += 1;
+      ajv.validate({ $ref: `document#${at}/schema` }, value.example);
+      t.equal(ajv.errorsText(), 'No errors', at);
+    }
+    for (const [key, inner] of Object.entries(value))
+      look(inner, `${at}/${key.replace(/~/g, '~0').replace(/\//g, '~1')}`);
+  };
+  look(document, '');
+  t.ok(examples > 50);
+  t.end();
 });
