@@ -1,7 +1,7 @@
 import yargs, { type Argv } from 'yargs';
 import { EXIT } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
-import { AgentClient } from './agent-client.js';
+import { AgentClient } from '../../client/agent-client.js';
 import { agentCommand } from './agent-command.js';
 import { benchCommand } from './bench-command.js';
 import { type ExitCode, exitCodeOfError } from './exit-code.js';

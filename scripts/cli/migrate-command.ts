@@ -6,7 +6,7 @@ import { parseDuration, parseRate } from '../../shared/units.js';
 import { validate } from '../../shared/validate.js';
 
 import { type ExitCode, exitCodeOfPreflight, exitCodeOfRefusedStart, exitCodeOfResult } from './exit-code.js';
-import { followMigration } from './migration-follow.js';
+import { followMigration } from '../../client/follow-migration.js';
 import { ProgressBar, ProgressLines } from './migration-progress.js';
 import { migrationSummary, preflightSummary } from './migration-summary.js';
 import type { GlobalOptions, Run, Session } from './session.js';

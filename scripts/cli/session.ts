@@ -1,5 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
-import type { AgentClient } from './agent-client.js';
+import type { AgentClient } from '../../client/agent-client.js';
 import type { ExitCode } from './exit-code.js';
 import type { Output } from './output.js';
 
