@@ -269,9 +269,22 @@ export interface MigrationInfo {
   bandwidthBytesPerSecond: number | null;
   /** Round that runs now, and how far it is; null outside of copying. */
   progress: { round: number; pagesDone: number; pagesTotal: number; bytesPerSecond: number } | null;
+  /** How its rounds go, from the first page on; null before, on the target, and once there is the result. */
+  copying: CopyingReport | null;
   queue: QueueEntry | null;
   /** Set once phase is 'ended'. On the target: null. */
   result: MigrationResult | null;
+}
+
+/** Rounds of a migration that runs, and what ends them: with them `forecast` (migration-forecast.ts) can tell how it goes on. */
+export interface CopyingReport {
+  /** Those that are copied; of many the latest alone. */
+  rounds: RoundResult[];
+  /** Largest residual that the downtime limit allows, by the rates so far; null before the first round is copied. */
+  thresholdBytes: number | null;
+  /** Since the first page. ms */
+  elapsedMs: number;
+  limits: Pick<MigrationOptions, 'maxRounds' | 'maxTotalMs' | 'stallRounds' | 'onLimit'>;
 }
 
 export interface QueueEntry {

@@ -113,6 +113,7 @@ export function migrationInfo(changes: Partial<MigrationInfo> = {}): MigrationIn
     requestedAt: '2026-11-22T22:00:00.000Z',
     bandwidthBytesPerSecond: 0,
     progress: null,
+    copying: null,
     queue: null,
     result: null,
     ...changes,
