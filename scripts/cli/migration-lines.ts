@@ -31,7 +31,7 @@ export function ratesLine({ progress, copying }: MigrationInfo): string {
   const linkRate = progress?.bytesPerSecond ?? last?.bytesPerSecond;
   const parts = [
     ...(last ? [`left ${formatBytes(last.residualPages * PAGE_SIZE)}`] : []),
-    ...(copying?.thresholdBytes != null ? [`fits ${formatBytes(copying.thresholdBytes)}`] : []),
+    ...(typeof copying?.thresholdBytes === 'number' ? [`fits ${formatBytes(copying.thresholdBytes)}`] : []),
     ...(linkRate === undefined ? [] : [`link ${formatRate(linkRate)}`]),
     ...(last ? [`dirty ${formatRate(last.dirtyPagesPerSecond * PAGE_SIZE)}`] : []),
   ];
