@@ -62,8 +62,8 @@ export class AgentClient {
     return new AgentClient(url, this.#access);
   }
 
-  async status(): Promise<StatusReport> {
-    return await this.#json<StatusReport>('GET', '/v1/status');
+  async status(signal?: AbortSignal): Promise<StatusReport> {
+    return await this.#json<StatusReport>('GET', '/v1/status', undefined, signal);
   }
 
   async queue(): Promise<QueueEntry[]> {
@@ -209,22 +209,23 @@ export class AgentClient {
     }
   }
 
-  async #json<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
-    return (await this.#request(method, path, body)) as Answer;
+  async #json<Answer>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Answer> {
+    return (await this.#request(method, path, body, signal)) as Answer;
   }
 
   /** The parsed answer; undefined if it has no body. */
-  async #request(method: string, path: string, body?: unknown): Promise<unknown> {
+  async #request(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<unknown> {
     const content =
       body === undefined
         ? {}
         : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
-    const response = await this.#fetch(path, { method, ...content });
+    const response = await this.#fetch(path, { method, ...content, ...(signal && { signal }) });
     if (response.status === 204) return undefined;
     try {
       return await response.json();
     } catch (thrown) {
-      throw this.#notAnAgent(response, thrown);
+      if (thrown instanceof SyntaxError) throw this.#notAnAgent(response, thrown);
+      throw this.#connectionError(thrown);
     }
   }
 

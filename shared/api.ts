@@ -372,6 +372,28 @@ export type QueueEntry = z.output<typeof QueueEntrySchema>;
 /** How far a round is. */
 const progress = { round: Count, pagesDone: Count, pagesTotal: Count, bytesPerSecond: Rate };
 
+export const CopyingReportSchema = z
+  .object({
+    rounds: z.array(RoundResultSchema).describe('Those that are copied; of many the latest alone.'),
+    thresholdBytes: z
+      .number()
+      .min(0)
+      .nullable()
+      .describe(
+        'Largest residual that the downtime limit allows, by the rates so far; null before the first round is copied.',
+      ),
+    elapsedMs: Milliseconds.describe('Since the first page.'),
+    limits: z.object({
+      maxRounds: option.maxRounds.removeDefault(),
+      maxTotalMs: option.maxTotalMs.removeDefault(),
+      stallRounds: option.stallRounds.removeDefault(),
+      onLimit: OnLimitSchema,
+    }),
+  })
+  .meta({ id: 'Copying', description: 'Rounds of a migration that runs, and what ends them.' });
+/** With it `forecast` (migration-forecast.ts) can tell how the migration goes on. */
+export type CopyingReport = z.output<typeof CopyingReportSchema>;
+
 export const MigrationInfoSchema = z
   .object({
     id: MigrationIdSchema,
@@ -388,6 +410,9 @@ export const MigrationInfoSchema = z
       .object(progress)
       .nullable()
       .describe('Round that runs now, and how far it is; null outside of copying.'),
+    copying: CopyingReportSchema.nullable().describe(
+      'How its rounds go, from the first page on; null before, on the target, and once there is the result.',
+    ),
     queue: QueueEntrySchema.nullable(),
     result: MigrationResultSchema.nullable().describe("Set once phase is 'ended'. On the target: null."),
   })

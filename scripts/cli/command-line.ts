@@ -5,6 +5,7 @@ import { AgentClient } from '../../client/agent-client.js';
 import { agentCommand } from './agent-command.js';
 import { benchCommand } from './bench-command.js';
 import { type ExitCode, exitCodeOfError } from './exit-code.js';
+import { historyCommands } from './history-commands.js';
 import { migrateCommand } from './migrate-command.js';
 import { Output } from './output.js';
 import type { GlobalOptions, Run, Terminal } from './session.js';
@@ -21,6 +22,8 @@ const COMMANDS = [
   'vm',
   'migrate',
   'status',
+  'history',
+  'show',
   'queue',
   'limit',
   'cancel',
@@ -123,6 +126,7 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
     vmCommands,
     migrateCommand,
     statusCommands,
+    historyCommands,
     doctorCommand,
     tokenCommand,
     benchCommand,

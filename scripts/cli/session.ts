@@ -9,7 +9,7 @@ export type Input = Readable & { isTTY?: boolean; setRawMode?: (raw: boolean) =>
 /** The process that the command line runs in. */
 export interface Terminal {
   readonly stdin: Input;
-  readonly stdout: Writable & { isTTY?: boolean };
+  readonly stdout: Writable & { isTTY?: boolean; columns?: number; rows?: number };
   readonly stderr: Writable;
   /** Calls `listener` for each Ctrl-C instead of ending the process; returns how to end that. */
   readonly onInterrupt: (listener: () => void) => () => void;

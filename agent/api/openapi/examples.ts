@@ -122,6 +122,7 @@ export const queuedMigration: MigrationInfo = {
   requestedAt: '2026-11-22T22:00:00.000Z',
   bandwidthBytesPerSecond: 0,
   progress: null,
+  copying: null,
   queue: queueEntry,
   result: null,
 };
