@@ -15,6 +15,7 @@ import {
 import { type AgentConfig, isLoopback } from '../shared/config.js';
 import type { DoctorReport, PeerReports } from '../shared/doctor.js';
 import { MigrationError } from '../shared/errors.js';
+import { LEASE_GRACE_MS } from '../shared/lock-limits.js';
 import { secureContext } from '../shared/tls/credentials.js';
 import type { GuestDefinition } from '../shared/guest-definition.js';
 import { PROTOCOL_VERSIONS } from '../shared/protocol/messages.js';
@@ -41,7 +42,7 @@ import { LinkServer } from './link/link-server.js';
 import { certifiedPeer } from './link/peer-identity.js';
 import { SendingThreads } from './link/sending-threads.js';
 import { reportTlsFailures } from './link/tls-failures.js';
-import { LEASE_GRACE_MS, NodeLock } from './lock/node-lock.js';
+import { NodeLock } from './lock/node-lock.js';
 import { AgentMetrics } from './metrics/agent-metrics.js';
 import { NodeCredentials } from './node-credentials.js';
 import { processFigures } from './process-figures.js';

@@ -20,6 +20,15 @@ export interface Libc {
   waitid(idType: number, id: number, info: Uint8Array, options: number): number;
   getsockopt(fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array): number;
   adjtimex(times: Uint8Array): number;
+  socket(domain: number, type: number, protocol: number): number;
+  sendto(
+    fd: number,
+    data: Uint8Array,
+    bytes: number,
+    flags: number,
+    address: Uint8Array,
+    addressBytes: number,
+  ): number;
   /** Of glibc alone: throws where the C library is another. */
   mallopt(parameter: number, value: number): number;
   syscall(number: number, first: number, second: number, third: number): number;
@@ -71,6 +80,8 @@ function load(): Libc {
     waitid: declare<'waitid'>('waitid', 'int', ['int', 'int', 'void *', 'int']),
     getsockopt: declare<'getsockopt'>('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']),
     adjtimex: declare<'adjtimex'>('adjtimex', 'int', ['void *']),
+    socket: declare<'socket'>('socket', 'int', ['int', 'int', 'int']),
+    sendto: declare<'sendto'>('sendto', 'intptr_t', ['int', 'void *', 'size_t', 'int', 'void *', 'uint']),
     mallopt: (parameter, value) => declare<'mallopt'>('mallopt', 'int', ['int', 'int'])(parameter, value),
     syscall: declare<'syscall'>('syscall', 'long', ['long', 'intptr_t', 'intptr_t', 'intptr_t']),
     errno: () => koffi.errno(),

@@ -4,7 +4,7 @@ import { DoctorReportSchema, PeerReportsSchema } from '../../shared/doctor.js';
 import { type ErrorBody, MigrationError, toMigrationError } from '../../shared/errors.js';
 import { unixNow } from '../../shared/unix-clock.js';
 import { validate } from '../../shared/validate.js';
-import type { AgentClient } from '../cli/agent-client.js';
+import type { AgentClient } from '../../client/agent-client.js';
 import type { ClockOffset, ExaminedNode, Examination } from './examination.js';
 
 /** Nodes that are asked at once. */

@@ -18,14 +18,14 @@ import type {
   StatusReport,
   MigrationRequest,
   NodeInfo,
-} from '../../shared/api.js';
-import type { DoctorReport, PeerReports } from '../../shared/doctor.js';
-import { errorFromBody, MigrationError } from '../../shared/errors.js';
-import type { GuestDefinition } from '../../shared/guest-definition.js';
+} from '../shared/api.js';
+import type { DoctorReport, PeerReports } from '../shared/doctor.js';
+import { errorFromBody, MigrationError } from '../shared/errors.js';
+import type { GuestDefinition } from '../shared/guest-definition.js';
 import type { z } from 'zod';
 import { type AccessOptions, type AgentConnection, connectionTo } from './agent-connection.js';
 import { readEventStream } from './event-stream.js';
-import { tlsReason } from '../../shared/tls/tls-reason.js';
+import { tlsReason } from '../shared/tls/tls-reason.js';
 
 /** Failures of fetch() before the request was sent: by the code of its cause. */
 const NOT_CONNECTED = new Map([
@@ -62,8 +62,8 @@ export class AgentClient {
     return new AgentClient(url, this.#access);
   }
 
-  async status(): Promise<StatusReport> {
-    return await this.#json<StatusReport>('GET', '/v1/status');
+  async status(signal?: AbortSignal): Promise<StatusReport> {
+    return await this.#json<StatusReport>('GET', '/v1/status', undefined, signal);
   }
 
   async queue(): Promise<QueueEntry[]> {
