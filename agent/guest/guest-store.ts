@@ -149,7 +149,7 @@ export class GuestStore {
     await this.#operate(name, async (vm) => {
       await vm.drop();
       // What was left of one that has moved was all that kept it here.
-      if (vm.movedTo) await this.#forget(vm);
+      if (vm.movedTo) await this.#forget(name);
     });
   }
 
@@ -267,12 +267,12 @@ export class GuestStore {
   async endOutgoing(name: string, movedTo: NodeAddress | null): Promise<boolean> {
     const vm = this.#vms.get(name);
     // Another one of that name may be here by now.
-    if (!vm || vm.migration === null) return true;
-    if (movedTo) vm.movedTo = movedTo;
+    if (vm?.migration === null) return true;
+    if (vm && movedTo) vm.movedTo = movedTo;
     try {
       if (movedTo) {
-        await vm.drop();
-        await this.#forget(vm);
+        await vm?.drop();
+        await this.#forget(name);
       }
       return true;
     } catch (error) {
@@ -282,14 +282,16 @@ export class GuestStore {
       );
       return false;
     } finally {
-      vm.migration = null;
-      vm.hold = null;
+      if (vm) {
+        vm.migration = null;
+        vm.hold = null;
+      }
     }
   }
 
-  async #forget(vm: HostedVm): Promise<void> {
-    this.#vms.delete(vm.name);
-    await this.#remove(vm.name);
+  async #forget(name: string): Promise<void> {
+    this.#vms.delete(name);
+    await this.#remove(name);
   }
 
   /** What its operator should know of it; null takes that back. */

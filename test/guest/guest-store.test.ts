@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -166,9 +166,14 @@ void t.test('a VM that has moved is forgotten, also where its files can not be r
   store.beginOutgoing('web', 'm-00000001');
   await rm(directory, { recursive: true });
   await writeFile(directory, 'in the way');
-  await store.endOutgoing('web', { node: 'b', url: 'http://b' });
+  const there = { node: 'b', url: 'http://b' };
+  t.notOk(await store.endOutgoing('web', there));
   t.throws(() => store.get('web'), { code: 'not-found' });
-  await store.endOutgoing('web', null);
+  t.notOk(await store.endOutgoing('web', there), 'they are still there');
+  await rm(directory);
+  await mkdir(directory);
+  t.ok(await store.endOutgoing('web', there));
+  t.ok(await store.endOutgoing('web', null));
 });
 
 void t.test('no other guest gets the name of one whose outcome is open', async (t) => {
