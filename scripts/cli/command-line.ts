@@ -4,6 +4,9 @@ import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { AgentClient } from './agent-client.js';
 import { agentCommand } from './agent-command.js';
 import { benchCommand } from './bench-command.js';
+import { cancelCommand } from './cancel-command.js';
+import { clusterCommands } from './cluster-commands.js';
+import { drainCommands } from './drain-commands.js';
 import { type ExitCode, exitCodeOfError } from './exit-code.js';
 import { migrateCommand } from './migrate-command.js';
 import { Output } from './output.js';
@@ -21,9 +24,14 @@ const COMMANDS = [
   'vm',
   'migrate',
   'status',
+  'nodes',
   'queue',
   'limit',
   'cancel',
+  'drain',
+  'undrain',
+  'evacuate',
+  'rebalance',
   'doctor',
   'token',
   'bench',
@@ -107,6 +115,9 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
     vmCommands,
     migrateCommand,
     statusCommands,
+    clusterCommands,
+    cancelCommand,
+    drainCommands,
     doctorCommand,
     tokenCommand,
     benchCommand,

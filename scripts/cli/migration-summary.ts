@@ -23,7 +23,7 @@ export function migrationSummary(result: MigrationResult): string {
   return lines.join('\n');
 }
 
-function headline({ id, vm, from, to, outcome, totalMs, queuedMs }: MigrationResult): string {
+export function headline({ id, vm, from, to, outcome, totalMs, queuedMs }: MigrationResult): string {
   const queued = queuedMs >= 1 ? `, after ${formatDuration(queuedMs)} in the queue` : '';
   switch (outcome) {
     case 'completed':

@@ -18,8 +18,15 @@ export interface LogLine {
 
 export interface Node {
   readonly name: string;
-  readonly agent: Agent;
+  agent: Agent;
   readonly log: LogLine[];
+  readonly config: AgentConfig;
+  readonly kinds: GuestKinds | undefined;
+}
+
+async function startNode({ config, kinds, log }: Omit<Node, 'agent'>): Promise<Agent> {
+  const write = (line: string) => void log.push(JSON.parse(line) as LogLine);
+  return await Agent.start(config, pino({ level: 'debug' }, { write }), kinds);
 }
 
 /** Some agents in this process, on ports of loopback of their own, that know each other. */
@@ -30,7 +37,6 @@ export class Cluster {
   /** `settings` go into each agent's configuration; `kinds` are the guests that they can host. */
   static async start(names: readonly string[], settings: object = {}, kinds?: GuestKinds): Promise<Cluster> {
     const cluster = new Cluster(await mkdtemp(join(tmpdir(), 'vmferry-cluster-')));
-    const configs: AgentConfig[] = [];
     for (const name of names) {
       const config = AgentConfigSchema.parse({
         node: name,
@@ -38,16 +44,11 @@ export class Cluster {
         stateDirectory: join(cluster.#directory, name),
         ...settings,
       });
-      const log: LogLine[] = [];
-      const logger = pino(
-        { level: 'debug' },
-        { write: (line: string) => void log.push(JSON.parse(line) as LogLine) },
-      );
-      configs.push(config);
-      cluster.nodes.push({ name, agent: await Agent.start(config, logger, kinds), log });
+      const parts = { name, config, kinds, log: [] };
+      cluster.nodes.push({ ...parts, agent: await startNode(parts) });
     }
     // Only now are the ports known.
-    for (const config of configs) {
+    for (const { config } of cluster.nodes) {
       for (const { name, agent } of cluster.nodes) if (name !== config.node) config.peers[name] = agent.url;
     }
     return cluster;
@@ -61,6 +62,15 @@ export class Cluster {
     const node = this.nodes.find((candidate) => candidate.name === name);
     if (!node) throw new Error(`the test has no node ${name}`);
     return node.agent;
+  }
+
+  /** Ends the agent of a node and starts it again: at the same address, with the same state. */
+  async restart(name: string): Promise<void> {
+    const node = this.nodes.find((candidate) => candidate.name === name)!;
+    const url = new URL(node.agent.url);
+    await node.agent.close();
+    node.config.listen.tcp = { host: url.hostname, port: Number(url.port) };
+    node.agent = await startNode(node);
   }
 
   /** Where the agent of a node keeps what must outlive it. */
