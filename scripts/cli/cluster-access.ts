@@ -28,10 +28,22 @@ export class ClusterAccess {
     for (const { node, url } of report.nodes) {
       this.#agents.set(node, node === report.node ? this.#client : this.#client.other(url));
     }
+    return await this.refresh(
+      report,
+      report.nodes.map(({ node }) => node),
+    );
+  }
+
+  /** The same report with what some nodes say now. */
+  async refresh(report: ClusterReport, nodes: readonly string[]): Promise<ClusterReport> {
     const slots = new Slots(AT_ONCE, AT_ONCE);
     const { signal } = new AbortController();
     const found = await Promise.all(
-      report.nodes.map((each) => slots.run('', signal, () => this.#own(each, report))),
+      report.nodes.map(async (each) => {
+        const before = { ...each, queue: queueOf(each.node, report) };
+        if (each.error !== null || !nodes.includes(each.node)) return before;
+        return await slots.run('', signal, () => this.#ask(before));
+      }),
     );
     const views = found.flatMap(({ node, status, queue }) => (status ? [{ node, status, queue }] : []));
     return {
@@ -63,21 +75,23 @@ export class ClusterAccess {
     return agent;
   }
 
-  async #own(each: ClusterNode, report: ClusterReport): Promise<ClusterNode & { queue: QueueEntry[] }> {
-    if (each.error === null) {
-      const agent = this.agent(each.node);
-      const [status, queue] = await Promise.allSettled([agent.status(), agent.queue()]);
-      if (status.status === 'fulfilled' && queue.status === 'fulfilled') {
-        return { ...each, status: status.value, queue: queue.value };
-      }
-    }
-    const queue = report.queue.flatMap(({ positions, ...entry }) =>
-      positions
-        .filter(({ node }) => node === each.node)
-        .map(({ position }): QueueEntry => ({ ...entry, position })),
-    );
-    return { ...each, queue };
+  async #ask(before: AskedNode): Promise<AskedNode> {
+    const agent = this.agent(before.node);
+    const [status, queue] = await Promise.allSettled([agent.status(), agent.queue()]);
+    if (status.status === 'rejected' || queue.status === 'rejected') return before;
+    return { ...before, status: status.value, queue: queue.value };
   }
+}
+
+type AskedNode = ClusterNode & { queue: QueueEntry[] };
+
+/** The queue of a node, of the queues of all. */
+function queueOf(node: string, { queue }: ClusterReport): QueueEntry[] {
+  return queue.flatMap(({ positions, ...entry }) =>
+    positions
+      .filter((each) => each.node === node)
+      .map(({ position }): QueueEntry => ({ ...entry, position })),
+  );
 }
 
 /** A node of the report that has answered. Throws unknown-node, or why it has not. */

@@ -6,7 +6,7 @@ import {
   EXIT,
   type QueueEntry,
 } from '../../shared/api.js';
-import { formatBytes, formatDuration } from '../../shared/units.js';
+import { formatBytes } from '../../shared/units.js';
 import type { GlobalOptions, Run } from './session.js';
 import { type Column, formatTable } from './table.js';
 
@@ -120,7 +120,9 @@ function startText(expectedStart: string | null, state: QueueEntry['state'], at:
   if (state === 'running') return '';
   if (expectedStart === null) return 'not known';
   const ms = Date.parse(expectedStart) - Date.parse(at);
-  return ms < 1000 ? 'at once' : `in about ${formatDuration(ms)}`;
+  if (ms < 1000) return 'at once';
+  if (ms < 120_000) return `in about ${Math.round(ms / 1000)} s`;
+  return `in about ${Math.round(ms / 60_000)} min`;
 }
 
 function localQueueText(entries: readonly QueueEntry[]): string {

@@ -1,5 +1,6 @@
 import type { Argv } from 'yargs';
 import { EXIT, type NodeInfo } from '../../shared/api.js';
+import { MigrationError } from '../../shared/errors.js';
 import { answeringNode, ClusterAccess } from './cluster-access.js';
 import { givenMigrationOptions, type MigrationArguments, migrationOptions } from './migration-options.js';
 import { evacuate } from './placement/evacuate.js';
@@ -100,9 +101,11 @@ const nodesPositional = {
   describe: 'its name, or several with commas between them',
 } as const;
 
-/** Each once. */
+/** Each once. Throws invalid-request where there is none. */
 function nodesOf({ nodes }: { nodes: string }): string[] {
-  return [...new Set(nodes.split(',').filter((name) => name !== ''))];
+  const names = nodes.split(',').filter((name) => name !== '');
+  if (names.length > 0) return [...new Set(names)];
+  throw new MigrationError('invalid-request', "no node is named: write them like 'a' or 'a,b'");
 }
 
 interface LeavingArguments extends MigrationArguments {

@@ -60,6 +60,9 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
             const text = '--no-queue is for one VM: those of --all-from wait for each other';
             throw new MigrationError('invalid-request', text);
           }
+          if (node === to) {
+            throw new MigrationError('invalid-request', `source and target are both ${to}: name two nodes`);
+          }
           const command = `vmferry migrate --all-from ${node} --to ${to}`;
           return await evacuate(session, {
             ...{ to, dryRun, detach, onFailure, command, request: given },

@@ -213,7 +213,7 @@ await t.test('targets that refuse in preflight, and VMs that can go nowhere', as
   await cluster.boot('a', { name: 'big', memory: 6 * 2 ** 20 });
   await cluster.boot('b', { name: 'web', memory: 2 ** 20 });
   await cluster.agent('b').stopGuest('web');
-  await cluster.boot('c', { name: 'own', memory: 4 * 2 ** 20 });
+  await cluster.boot('c', { name: 'own', memory: 7 * 2 ** 20 });
   await cluster
     .agent('a')
     .defineGuest({ ...cluster.agent('a').guest('web').definition, name: 'spare' }, undefined);
@@ -225,7 +225,7 @@ await t.test('targets that refuse in preflight, and VMs that can go nowhere', as
       ['big', 'b', /^75 % full with it, the only one left$/],
       ['web', 'c', /the only one left; b refuses: target-has-guest$/],
     ],
-    'web would be better off on c, and is refused on b',
+    'web would be better off on b, which refuses it',
   );
   t.match(plan.nodes, [{ node: 'a', drained: false, stopped: ['spare'] }]);
 

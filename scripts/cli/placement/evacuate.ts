@@ -67,8 +67,8 @@ class Evacuation {
         await this.#access.at(node, (agent) => agent.setDrained(true));
         output.progress(`node ${node} is drained: no VM may come there`);
       }
-      if (!detach) await this.#awaitArrivals(report);
-      report = await this.#access.look();
+      report = await this.#access.refresh(report, nodes);
+      if (!detach) report = await this.#awaitArrivals(report);
     }
     const { states, stuck } = await this.#plan(report);
     this.#tell(states, stuck);
@@ -85,7 +85,7 @@ class Evacuation {
     }
     const running = { access: this.#access, signal: this.#signal, request, onFailure, follow: !detach };
     await moveAll(this.#session, states, running, command);
-    const end = detach || this.#signal.aborted ? report : await this.#access.look();
+    const end = detach || this.#signal.aborted ? report : await this.#access.refresh(report, nodes);
     const emptied = this.#result(end, states, stuck);
     if (detach)
       return exitCodeOfMoves(
@@ -99,9 +99,9 @@ class Evacuation {
   }
 
   /** VMs that had begun to arrive before a node was drained come, and are moved with the others. */
-  async #awaitArrivals({ nodes, queue }: ClusterReport): Promise<void> {
-    const known = new Set(nodes.map(({ node }) => node));
-    const arriving = queue.filter(
+  async #awaitArrivals(report: ClusterReport): Promise<ClusterReport> {
+    const known = new Set(report.nodes.map(({ node }) => node));
+    const arriving = report.queue.filter(
       ({ from, to, state }) => this.#options.nodes.includes(to) && state === 'running' && known.has(from),
     );
     for (const { vm, from, to, migration } of arriving) {
@@ -113,6 +113,7 @@ class Evacuation {
         signal: this.#signal,
       });
     }
+    return arriving.length === 0 ? report : await this.#access.refresh(report, this.#options.nodes);
   }
 
   async #plan(report: ClusterReport): Promise<{ states: MoveState[]; stuck: Stuck[] }> {
