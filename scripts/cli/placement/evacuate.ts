@@ -85,7 +85,7 @@ class Evacuation {
     }
     const running = { access: this.#access, signal: this.#signal, request, onFailure, follow: !detach };
     await moveAll(this.#session, states, running, command);
-    const end = detach || this.#signal.aborted ? report : await this.#access.refresh(report, nodes);
+    const end = detach ? report : await this.#access.refresh(report, nodes);
     const emptied = this.#result(end, states, stuck);
     if (detach)
       return exitCodeOfMoves(

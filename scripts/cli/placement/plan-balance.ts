@@ -1,4 +1,3 @@
-import { formatBytes } from '../../../shared/units.js';
 import type { Candidate } from './node-guests.js';
 import { fillOf, type NodeLoad } from './node-load.js';
 import { compareNames, type DryRun, type Move } from './plan-moves.js';
@@ -71,7 +70,7 @@ export async function planBalance(
     (fillOf(bytes, place) - meanFill) ** 2 * place.limitBytes;
 
   const refused: BalancePlan['refused'][number][] = [];
-  const steps: (Step & { warnings: Move['warnings'] })[] = [];
+  const steps: (Step & Pick<Move, 'reason' | 'warnings'>)[] = [];
   for (;;) {
     const moved = new Set(steps.map(({ candidate }) => keyOf(candidate)));
     const movable = candidates.filter((candidate) => !moved.has(keyOf(candidate)));
@@ -86,9 +85,12 @@ export async function planBalance(
       refused.push({ vm: candidate.vm, to: to.node, code: refusal.code, message: refusal.message });
       continue;
     }
+    const full = (place: Place) => `${place.node} is ${Math.round(100 * fillOf(place.bytes, place))} % full`;
+    const reason = `${full(step.from)}, ${full(to)}`;
+    const warnings = findings.filter(({ level }) => level === 'warning');
     apply(step, 1);
     to.mostBytes += candidate.memoryBytes;
-    steps.push({ ...step, warnings: findings.filter(({ level }) => level === 'warning') });
+    steps.push({ ...step, reason, warnings });
   }
 
   const total = () => sum(places, (place) => beyond(place));
@@ -100,10 +102,10 @@ export async function planBalance(
     return true;
   });
   return {
-    moves: needed.map(({ candidate, from, to, warnings }) => ({
+    moves: needed.map(({ candidate, to, reason, warnings }) => ({
       ...candidate,
       to: to.node,
-      reason: `${from.node} gives ${formatBytes(candidate.memoryBytes)} to ${to.node}`,
+      reason,
       warnings,
     })),
     nodes: places.map(({ node, limitBytes, beforeBytes, bytes }) => ({

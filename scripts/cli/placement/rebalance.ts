@@ -88,10 +88,11 @@ function summary(
     : detach
       ? `${countVms(moves.length)} asked to move`
       : `${done} of ${countVms(moves.length)} moved`;
-  const average = `within ${tolerance} points of ${percent(meanFill)}, the cluster's average`;
-  if (balanced && moves.length === 0) return `nothing to move: each node is ${average}`;
-  if (balanced) return `${what}; each node is ${average} then`;
-  return `${what}; not each node is ${average} then, and no further move of one VM would bring them nearer`;
+  const near = `within ${tolerance} points of the cluster's average, ${percent(meanFill)}`;
+  if (balanced && moves.length === 0) return `nothing to move: each node is ${near}`;
+  const then = dryRun || detach || done < moves.length ? 'with all of them' : 'with that';
+  if (balanced) return `${what}; ${then} each node is ${near}`;
+  return `${what}; ${then} not each node is ${near}, and no further move of one VM brings them nearer`;
 }
 
 function percent(share: number): string {
