@@ -23,11 +23,12 @@ export default tseslint.config(
     },
   },
   layer('shared/**', ['**/agent/**', '**/scripts/**'], 'shared/ imports neither agent/ nor scripts/'),
+  layer('client/**', ['**/agent/**', '**/scripts/**'], 'client/ imports shared/ alone'),
   layer('agent/**', ['**/scripts/**'], 'agent/ does not import scripts/'),
   layer('agent/source/**', ['**/scripts/**', '**/target/**'], 'source/ and target/ never import each other'),
   layer('agent/target/**', ['**/scripts/**', '**/source/**'], 'source/ and target/ never import each other'),
   {
-    files: ['agent/**', 'shared/**', 'scripts/**', 'test/**'],
+    files: ['agent/**', 'client/**', 'shared/**', 'scripts/**', 'test/**'],
     ignores: ['agent/system/**'],
     rules: {
       'no-restricted-syntax': [

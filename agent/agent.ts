@@ -15,7 +15,7 @@ import {
 } from '../shared/api.js';
 import { type AgentConfig, isLoopback } from '../shared/config.js';
 import { MigrationError } from '../shared/errors.js';
-import { secureContext } from '../shared/tls/credentials.js';
+import { LEASE_GRACE_MS } from '../shared/lock-limits.js';
 import type { GuestDefinition } from '../shared/guest-definition.js';
 import { type PreflightFinding, PROTOCOL_VERSIONS } from '../shared/protocol/messages.js';
 import { systemTimers } from '../shared/timers.js';
@@ -39,7 +39,7 @@ import { LinkServer } from './link/link-server.js';
 import { certifiedPeer } from './link/peer-identity.js';
 import { SendingThreads } from './link/sending-threads.js';
 import { reportTlsFailures } from './link/tls-failures.js';
-import { LEASE_GRACE_MS, NodeLock } from './lock/node-lock.js';
+import { NodeLock } from './lock/node-lock.js';
 import { AgentMetrics } from './metrics/agent-metrics.js';
 import { NodeCredentials } from './node-credentials.js';
 import { processFigures } from './process-figures.js';
@@ -299,8 +299,8 @@ export class Agent implements AgentService {
   /** Takes new certificates and tokens from the files that the configuration names. Throws invalid-request: the former ones stay. */
   reloadCredentials(): void {
     this.#credentials.read();
-    const { tls } = this.#credentials;
-    if (tls) (this.#server.server as unknown as TlsServer).setSecureContext(secureContext(tls));
+    const options = this.#credentials.serverOptions();
+    if (options) (this.#server.server as unknown as TlsServer).setSecureContext(options);
     this.#logger.info('certificates and tokens were read again');
   }
 

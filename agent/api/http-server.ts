@@ -12,6 +12,7 @@ import { API_LIMITS, type ApiLimits } from './limits.js';
 import { metricsRoutes } from './metrics-routes.js';
 import { migrationRoutes } from './migration-routes.js';
 import { nodeRoutes } from './node-routes.js';
+import { openApiRoutes } from './openapi-routes.js';
 import type { AgentService } from './service.js';
 
 export interface HttpServerOptions {
@@ -71,7 +72,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   app.setNotFoundHandler((request) => {
     throw new MigrationError(
       'not-found',
-      `this agent serves no ${request.method} ${request.url}: see /v1/status`,
+      `this agent serves no ${request.method} ${request.url}: see /v1/openapi.json`,
     );
   });
   // A connection too many is told so. A browser says where a page comes from. No page is served here, so a page that asks is
@@ -127,6 +128,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       nodeRoutes(v1, service);
       guestRoutes(v1, service, streams, bounds);
       migrationRoutes(v1, service, streams, bounds);
+      openApiRoutes(v1);
       done();
     },
     { prefix: '/v1' },

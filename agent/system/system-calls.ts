@@ -12,11 +12,19 @@ const MAP_NORESERVE = 0x4000;
 const SEEK_DATA = 3;
 const ENXIO = 6;
 const F_DUPFD_CLOEXEC = 1030;
+const LOCK_EXCLUSIVE_AT_ONCE = 2 | 4;
+const EWOULDBLOCK = 11;
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 // The same number on every architecture: they came after the tables were unified.
 const SYS_PIDFD_OPEN = 434;
 const SYS_PIDFD_GETFD = 438;
+
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2000000;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
 
 function check(call: string, result: number): number {
   if (result === -1) throw new SystemCallError(call, libc().errno());
@@ -71,6 +79,14 @@ export function punchHole(fd: number, offset: number, bytes: number): void {
   check('fallocate', libc().fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes));
 }
 
+/** Locks an open file or directory until its descriptor is closed, however that comes; false where another one has it locked. */
+export function lockFile(fd: number): boolean {
+  if (libc().flock(fd, LOCK_EXCLUSIVE_AT_ONCE) === 0) return true;
+  const errno = libc().errno();
+  if (errno === EWOULDBLOCK) return false;
+  throw new SystemCallError('flock', errno);
+}
+
 /** Another descriptor of the same open file, closed on exec. */
 export function duplicateDescriptor(fd: number): number {
   return check('fcntl', libc().fcntl(fd, F_DUPFD_CLOEXEC, 0));
@@ -79,6 +95,17 @@ export function duplicateDescriptor(fd: number): number {
 /** An ioctl whose argument is a structure, updated in place. `name` is for the error. */
 export function ioctl(name: string, fd: number, request: number, argument: Uint8Array): number {
   return check(`ioctl ${name}`, libc().ioctl(fd, request, argument));
+}
+
+/** An unconnected unix datagram socket, closed on exec. */
+export function datagramSocket(): number {
+  return check('socket', libc().socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+}
+
+/** Sends one datagram to a `sockaddr_un`; throws EAGAIN where the receiver has no room for it. */
+export function sendDatagram(fd: number, data: Uint8Array, address: Uint8Array): void {
+  const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+  check('sendto', libc().sendto(fd, data, data.length, flags, address, address.length));
 }
 
 /** System call `number` of this machine, by number. */

@@ -2,7 +2,7 @@ import { Slots } from '../../agent/admission/slots.js';
 import { clusterQueue } from '../../agent/cluster/cluster-queue.js';
 import type { ClusterNode, ClusterReport, QueueEntry } from '../../shared/api.js';
 import { MigrationError, toMigrationError, type ErrorCode } from '../../shared/errors.js';
-import type { AgentClient } from './agent-client.js';
+import type { AgentClient } from '../../client/agent-client.js';
 
 /** Nodes that are asked at once. */
 const AT_ONCE = 32;

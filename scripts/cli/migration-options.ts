@@ -52,7 +52,12 @@ export function migrationOptions<Args>(command: Argv<Args>) {
       type: 'number',
       requiresArg: true,
       describe: 'hours of head start in the queue, -10 to 10; below 0 it stands back',
-    });
+    })
+    .group(
+      ['max-rounds', 'max-time', 'stall-rounds', 'on-limit'],
+      'Guests that write faster than the link carries:',
+    )
+    .group(['bandwidth', 'streams'], 'The link:');
 }
 
 export interface MigrationArguments {

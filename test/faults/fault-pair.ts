@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentProcess } from '../../scripts/lab/agent-process.js';
-import type { AgentClient } from '../../scripts/cli/agent-client.js';
+import type { AgentClient } from '../../client/agent-client.js';
 import { AgentLab } from '../support/agent-lab.js';
 import { QemuLab } from '../support/qemu-lab.js';
 import { LinkConditions, LinkProxy } from './link-proxy.js';
@@ -115,6 +115,15 @@ export class FaultPair {
       const { exitCode, signalCode } = this.agent(node).process;
       return `the agent of node ${node} has ended by itself: ${signalCode ?? exitCode}`;
     });
+  }
+
+  /** What the agents themselves have logged as a defect since begin(). */
+  get defects(): string[] {
+    return this.#agents.flatMap(({ node, log }) =>
+      log
+        .filter(({ msg }) => String(msg).startsWith('unhandled rejection'))
+        .map((line) => `the agent of node ${node} has logged ${JSON.stringify(line)}`),
+    );
   }
 
   /** From now on an agent may hold as much as it does now, and no more. To be called when nothing is under way. */

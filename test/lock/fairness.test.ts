@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { OVERTAKE_LIMIT } from '../../agent/lock/node-lock.js';
+import { OVERTAKE_LIMIT } from '../../shared/lock-limits.js';
 import { compareArrival } from '../../agent/lock/pair.js';
 import { type ClusterMigration, LockCluster } from './lock-cluster.js';
 

@@ -9,7 +9,8 @@ import { OwnershipJournal } from '../../agent/journal/ownership-journal.js';
 import type { ConnectionEnd } from '../../agent/link/connection.js';
 import { sourceControl, targetControl } from '../../agent/link/control-channel.js';
 import { connectedPair } from '../../agent/link/memory-connection.js';
-import { LEASE_GRACE_MS, NodeLock } from '../../agent/lock/node-lock.js';
+import { NodeLock } from '../../agent/lock/node-lock.js';
+import { LEASE_GRACE_MS } from '../../shared/lock-limits.js';
 import { IncomingMigrations } from '../../agent/target/incoming-migrations.js';
 import { LaneThreads } from '../../agent/target/lane-threads.js';
 import { SILENT_SOURCE_MS } from '../../agent/target/silent-source.js';
@@ -243,6 +244,22 @@ void t.test('no pages for a migration that is being given up', async (t) => {
   t.throws(() => take(connectedPair()[1]), { code: 'wrong-state' }, 'nor where it was admitted just before');
   destroy();
   await source.closed;
+});
+
+void t.test('a goodbye waits for the end of its migration, one at a time', async (t) => {
+  const b = await node(t);
+  const rightful = b.connect('m-1');
+  await prepared(rightful);
+  const other = b.connect('m-1');
+  other.say({ type: 'settled' }, { type: 'settled' });
+  t.match(await other.hear('error'), { code: 'unexpected-message', message: /before the one before it/ });
+  await other.closed;
+  const patient = b.connect('m-1');
+  patient.say({ type: 'settled' });
+  rightful.say(ABORT);
+  await patient.hear('forgotten');
+  patient.say({ type: 'settled' });
+  await patient.hear('forgotten');
 });
 
 void t.test('a source whose turn it is must not be silent', async (t) => {

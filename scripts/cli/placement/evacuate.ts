@@ -1,7 +1,7 @@
 import { type ClusterReport, EXIT } from '../../../shared/api.js';
 import { answeringNode, ClusterAccess } from '../cluster-access.js';
 import type { ExitCode } from '../exit-code.js';
-import { followMigration } from '../migration-follow.js';
+import { followMigration } from '../../../client/follow-migration.js';
 import type { Session } from '../session.js';
 import { countVms, moveTable, stuckLines } from './move-text.js';
 import { moveAll, type MovesOptions, realDryRun, untilInterrupted } from './move-session.js';

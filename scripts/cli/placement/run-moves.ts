@@ -4,7 +4,7 @@ import { type ErrorBody, toMigrationError } from '../../../shared/errors.js';
 import { EXIT } from '../../../shared/api.js';
 import type { ClusterAccess } from '../cluster-access.js';
 import { type ExitCode, exitCodeOfRefusedStart, exitCodeOfResult } from '../exit-code.js';
-import { followMigration } from '../migration-follow.js';
+import { followMigration } from '../../../client/follow-migration.js';
 import type { UnderWay } from './node-guests.js';
 import type { Move } from './plan-moves.js';
 
