@@ -70,7 +70,7 @@ await t.test('what goes on', async (t) => {
   t.match(status.stdout, /node a, vmferry 0\.1\.0, 64\.0 MiB of 4\.0 GiB for VMs in use/);
   t.match(status.stdout, /copying, round 1: 5 of 10 pages/);
   t.same(JSON.parse((await vmferry('status --json')).stdout), service.status());
-  t.match((await vmferry('queue')).stdout, /^no migration runs or waits at this node\n$/);
+  t.match((await vmferry('queue --local')).stdout, /^no migration runs or waits at this node\n$/);
   service.queueEntries = [
     {
       migration: MIGRATION_ID,
@@ -87,10 +87,10 @@ await t.test('what goes on', async (t) => {
     },
   ];
   t.match(
-    (await vmferry('queue')).stdout,
+    (await vmferry('queue --local')).stdout,
     /1 +a-20261122-0001 +web-1 +a +b +b \(c-20261122-0009\) +2 of 8\n/,
   );
-  t.same(JSON.parse((await vmferry('queue --json')).stdout), service.queueEntries);
+  t.same(JSON.parse((await vmferry('queue --local --json')).stdout), service.queueEntries);
   t.match(await vmferry(`cancel ${MIGRATION_ID}`), { exitCode: 0, stdout: /is cancelled: web-1 is on a/ });
   service.failures.set('cancelMigration', new MigrationError('too-late', 'the commit was sent'));
   t.same(await vmferry(`cancel ${MIGRATION_ID}`), {

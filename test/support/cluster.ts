@@ -18,15 +18,22 @@ export interface LogLine {
 
 export interface Node {
   readonly name: string;
-  readonly agent: Agent;
+  agent: Agent;
   readonly log: LogLine[];
+  readonly config: AgentConfig;
+  readonly kinds: GuestKinds | undefined;
+  readonly clock: (() => number) | undefined;
+}
+
+async function startNode({ config, kinds, clock, log }: Omit<Node, 'agent'>): Promise<Agent> {
+  const write = (line: string) => void log.push(JSON.parse(line) as LogLine);
+  return await Agent.start(config, pino({ level: 'debug' }, { write }), kinds, clock);
 }
 
 /** Some agents in this process, on ports of loopback of their own, that know each other. */
 export class Cluster {
   readonly nodes: Node[] = [];
   readonly #directory: string;
-  readonly #configs = new Map<string, AgentConfig>();
 
   /**
    * `settings` go into the configuration of each agent, or are what it says for each node; `kinds` are the guests that they can host;
@@ -46,16 +53,11 @@ export class Cluster {
         stateDirectory: join(cluster.#directory, name),
         ...(typeof settings === 'function' ? (settings as (node: string) => object)(name) : settings),
       });
-      const log: LogLine[] = [];
-      const logger = pino(
-        { level: 'debug' },
-        { write: (line: string) => void log.push(JSON.parse(line) as LogLine) },
-      );
-      cluster.#configs.set(name, config);
-      cluster.nodes.push({ name, agent: await Agent.start(config, logger, kinds, clocks[name]), log });
+      const parts = { name, config, kinds, clock: clocks[name], log: [] };
+      cluster.nodes.push({ ...parts, agent: await startNode(parts) });
     }
     // Only now are the ports known.
-    for (const config of cluster.#configs.values()) {
+    for (const { config } of cluster.nodes) {
       for (const { name, agent } of cluster.nodes) if (name !== config.node) config.peers[name] = agent.url;
     }
     return cluster;
@@ -67,13 +69,22 @@ export class Cluster {
 
   /** Takes a node out of the configuration of another. */
   forget(node: string, peer: string): void {
-    delete this.#configs.get(node)?.peers[peer];
+    delete this.nodes.find(({ name }) => name === node)?.config.peers[peer];
   }
 
   agent(name: string): Agent {
     const node = this.nodes.find((candidate) => candidate.name === name);
     if (!node) throw new Error(`the test has no node ${name}`);
     return node.agent;
+  }
+
+  /** Ends the agent of a node and starts it again: at the same address, with the same state. */
+  async restart(name: string): Promise<void> {
+    const node = this.nodes.find((candidate) => candidate.name === name)!;
+    const url = new URL(node.agent.url);
+    await node.agent.close();
+    node.config.listen.tcp = { host: url.hostname, port: Number(url.port) };
+    node.agent = await startNode(node);
   }
 
   /** Where the agent of a node keeps what must outlive it. */
