@@ -23,6 +23,7 @@ export default tseslint.config(
     },
   },
   layer('shared/**', ['**/agent/**', '**/scripts/**'], 'shared/ imports neither agent/ nor scripts/'),
+  layer('dashboard/**', ['**/agent/**', '**/scripts/**'], 'dashboard/ imports shared/ alone'),
   layer('agent/**', ['**/scripts/**'], 'agent/ does not import scripts/'),
   layer('agent/source/**', ['**/scripts/**', '**/target/**'], 'source/ and target/ never import each other'),
   layer('agent/target/**', ['**/scripts/**', '**/source/**'], 'source/ and target/ never import each other'),

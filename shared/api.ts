@@ -376,6 +376,13 @@ export interface DoctorReport {
   findings: PreflightFinding[];
 }
 
+/** Who the agent takes the caller for, and what he may do: look, or look and act. */
+export interface AccessReport {
+  role: 'read' | 'operate';
+  /** Name of the token; null where none is needed. */
+  holder: string | null;
+}
+
 /** What /healthz answers: that it does says all. */
 export interface HealthReport {
   status: 'ok';

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { TLSSocket } from 'node:tls';
+import type { AccessReport } from '../../shared/api.js';
 import type { ApiTokens, Role } from '../../shared/api-tokens.js';
 import { MigrationError } from '../../shared/errors.js';
 import { nodeOfNames } from '../../shared/tls/certificate-names.js';
@@ -20,6 +21,9 @@ const SHOWN_TO_PEERS: ReadonlySet<string> = new Set(['/v1/status', '/v1/queue'])
 
 const BEARER = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i;
 
+/** Whoever needs to prove nothing may do everything. */
+export const ANYBODY: AccessReport = { role: 'operate', holder: null };
+
 /** Methods that change nothing. */
 const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 
@@ -27,18 +31,19 @@ const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
  * Whether a request may be served. Over TLS the caller has a certificate of the cluster's CA. Where tokens are configured each request has
  * one whose role covers it: `read` to look, `operate` for the rest. Over TLS to an address beyond this host a token is
  * needed in any case: a certificate alone, which every node has, operates nothing, and shows a peer only what SHOWN_TO_PEERS
- * names. Throws unauthenticated or not-allowed.
+ * names. Returns who asks, throws unauthenticated or not-allowed.
  */
-export function checkAccess(request: IncomingMessage, { tokens, exposed, peers }: AccessRules): void {
+export function checkAccess(request: IncomingMessage, { tokens, exposed, peers }: AccessRules): AccessReport {
   const { socket, method = '', url = '' } = request;
   const overTls = socket instanceof TLSSocket;
   if (overTls) {
     const { subjectaltname } = checkCertified(socket, 'unauthenticated');
     const node = nodeOfNames(subjectaltname);
-    if (method === 'GET' && SHOWN_TO_PEERS.has(url) && node !== null && peers.has(node)) return;
+    if (method === 'GET' && SHOWN_TO_PEERS.has(url) && node !== null && peers.has(node))
+      return { role: 'read', holder: node };
   }
   if (tokens === null) {
-    if (!overTls || !exposed) return;
+    if (!overTls || !exposed) return ANYBODY;
     throw new MigrationError(
       'unauthenticated',
       "this agent has no tokens, without which its API serves only this host's own callers: name a file of them as 'tokens' " +
@@ -66,4 +71,5 @@ export function checkAccess(request: IncomingMessage, { tokens, exposed, peers }
       `the token of ${holder.name} has the role '${holder.role}', and this needs 'operate': use another token`,
     );
   }
+  return { role: holder.role, holder: holder.name };
 }
