@@ -56,7 +56,7 @@ export function historyView(context: PageContext): TemplateResult {
 }
 
 function entryRow({ actions }: PageContext, entry: HistoryEntry): TemplateResult {
-  const { id, vm, to, outcome, endedAt, downtimeMs, totalMs, queuedMs, rounds, wireBytes, error } = entry;
+  const { vm, to, outcome, endedAt, downtimeMs, totalMs, queuedMs, rounds, wireBytes, error } = entry;
   return html`<tr>
     <td>${clockTime(endedAt)}</td>
     <th scope="row">${vm}</th>
