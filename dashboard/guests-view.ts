@@ -42,7 +42,7 @@ export function guestsView(context: PageContext): TemplateResult {
         ? html`<p class="empty">
             There is none yet: <code>vmferry vm define FILE</code>, then <code>vmferry vm start NAME</code>.
           </p>`
-        : html`<div class="scroll" role="region" aria-labelledby="vms" tabindex="0">
+        : html`<div class="scroll" role="region" aria-label="Table of VMs" tabindex="0">
               <table>
                 <thead>
                   <tr>

@@ -17,7 +17,7 @@ export function historyView(context: PageContext): TemplateResult {
     ${
       history.length === 0
         ? html`<p class="empty">No migration from here has ended yet.</p>`
-        : html`<div class="scroll" role="region" aria-labelledby="history" tabindex="0">
+        : html`<div class="scroll" role="region" aria-label="Table of ended migrations" tabindex="0">
               <table>
                 <thead>
                   <tr>
@@ -74,7 +74,7 @@ function entryRow({ actions }: PageContext, entry: HistoryEntry): TemplateResult
       <button
         type="button"
         class="quiet"
-        aria-label="Show the migration of ${vm} that ended at ${clockTime(endedAt)}"
+        aria-label="Rounds of the migration of ${vm} that ended at ${clockTime(endedAt)}"
         @click=${() => actions.show(entry)}
       >
         Rounds
