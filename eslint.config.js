@@ -23,12 +23,17 @@ export default tseslint.config(
     },
   },
   layer('shared/**', ['**/agent/**', '**/scripts/**'], 'shared/ imports neither agent/ nor scripts/'),
-  layer('dashboard/**', ['**/agent/**', '**/scripts/**'], 'dashboard/ imports shared/ alone'),
+  layer(
+    'dashboard/**',
+    ['**/agent/**', '**/client/**', '**/scripts/**'],
+    'dashboard/ runs in browsers and imports shared/ alone',
+  ),
+  layer('client/**', ['**/agent/**', '**/scripts/**'], 'client/ imports shared/ alone'),
   layer('agent/**', ['**/scripts/**'], 'agent/ does not import scripts/'),
   layer('agent/source/**', ['**/scripts/**', '**/target/**'], 'source/ and target/ never import each other'),
   layer('agent/target/**', ['**/scripts/**', '**/source/**'], 'source/ and target/ never import each other'),
   {
-    files: ['agent/**', 'shared/**', 'scripts/**', 'test/**'],
+    files: ['agent/**', 'client/**', 'shared/**', 'scripts/**', 'test/**'],
     ignores: ['agent/system/**'],
     rules: {
       'no-restricted-syntax': [

@@ -15,6 +15,7 @@ import {
 } from '../shared/api.js';
 import { type AgentConfig, isLoopback } from '../shared/config.js';
 import { MigrationError } from '../shared/errors.js';
+import { LEASE_GRACE_MS } from '../shared/lock-limits.js';
 import { secureContext } from '../shared/tls/credentials.js';
 import type { GuestDefinition } from '../shared/guest-definition.js';
 import { type PreflightFinding, PROTOCOL_VERSIONS } from '../shared/protocol/messages.js';
@@ -39,7 +40,7 @@ import { LinkServer } from './link/link-server.js';
 import { certifiedPeer } from './link/peer-identity.js';
 import { SendingThreads } from './link/sending-threads.js';
 import { reportTlsFailures } from './link/tls-failures.js';
-import { LEASE_GRACE_MS, NodeLock } from './lock/node-lock.js';
+import { NodeLock } from './lock/node-lock.js';
 import { AgentMetrics } from './metrics/agent-metrics.js';
 import { NodeCredentials } from './node-credentials.js';
 import { processFigures } from './process-figures.js';

@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
-import { parse } from 'yaml';
 import { AgentConfigSchema } from '../shared/config.js';
 import { MigrationError } from '../shared/errors.js';
-import { validate } from '../shared/validate.js';
+import { parseYaml } from '../shared/yaml-document.js';
 import { Agent } from './agent.js';
 import { LogOutput } from './log-output.js';
 import { createLogger } from './logger.js';
+import { ServiceManager } from './service-manager.js';
 import { giveBackFreedMemory } from './system/give-back-freed-memory.js';
 
 /** Its descriptor; the stream of Node.js would be asynchronous. */
@@ -33,15 +33,22 @@ export async function runAgent(configFile: string): Promise<number> {
     logger.error({ err: error }, 'unhandled rejection: please report it'),
   );
   giveBackFreedMemory();
+  const manager = new ServiceManager(process.env, logger);
   const agent = await Agent.start(config, logger);
   agent.warmUp();
+  const serving = `node ${config.node} serves at ${agent.url}`;
   process.on('SIGHUP', () => {
+    manager.reloading();
     try {
       agent.reloadCredentials();
+      manager.ready(serving);
     } catch (error) {
-      logger.error({ err: error }, 'certificates and tokens could not be read again: the former ones stay');
+      const what = 'certificates and tokens could not be read again: the former ones stay';
+      logger.error({ err: error }, what);
+      manager.ready(`${serving}; ${what}`);
     }
   });
+  manager.ready(serving);
   await new Promise<void>((resolve) => {
     let stopping = false;
     const stop = (signal: NodeJS.Signals) => {
@@ -57,6 +64,7 @@ export async function runAgent(configFile: string): Promise<number> {
     process.on('SIGTERM', stop);
     process.on('SIGINT', stop);
   });
+  manager.stopping(config.shutdown.timeout);
   await agent.close();
   return 0;
 }
@@ -71,14 +79,5 @@ async function readConfig(path: string) {
       cause: error,
     });
   }
-  let value: unknown;
-  try {
-    value = parse(text);
-  } catch (error) {
-    const reason = (error as Error).message;
-    throw new MigrationError('invalid-request', `the configuration ${path} is no YAML: ${reason}`, {
-      cause: error,
-    });
-  }
-  return validate(AgentConfigSchema, value, 'invalid-request', `the configuration ${path}`);
+  return parseYaml(text, AgentConfigSchema, 'invalid-request', path);
 }

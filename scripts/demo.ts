@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
-import { AgentClient } from './cli/agent-client.js';
+import { AgentClient } from '../client/agent-client.js';
 import { embeddedDemo } from './demos/embedded-demo.js';
 import { qemuDemo } from './demos/qemu-demo.js';
 import { type AgentProcess, ALLOW_ALL_FILES, startAgents } from './lab/agent-process.js';

@@ -3,12 +3,18 @@ import { z } from 'zod';
 import { BandwidthSchema, MigrationOptionsSchema, OnLimitSchema } from './api.js';
 import { NameSchema } from './names.js';
 import { QemuPolicySchema } from './qemu-policy.js';
+import { LEASE_GRACE_MS, OVERTAKE_LIMIT } from './lock-limits.js';
 import { HEARTBEAT_INTERVAL_MS, HEARTBEAT_TIMEOUT_MS } from './protocol/heartbeat-times.js';
 import { VerifyModeSchema } from './protocol/messages.js';
 import { parseBytes, parseDuration, parseRate } from './units.js';
 
-/** Text with a unit, or a plain number in the unit that the field's description names. */
-export const quantity = (parse: (text: string) => number, minimum = 0, maximum = Number.MAX_SAFE_INTEGER) =>
+/** Text with a unit, or a plain number in `unit`. */
+export const quantity = (
+  unit: 'bytes' | 'bytes/s' | 'ms',
+  parse: (text: string) => number,
+  minimum = 0,
+  maximum = Number.MAX_SAFE_INTEGER,
+) =>
   z
     .union([
       z.number(),
@@ -21,11 +27,12 @@ export const quantity = (parse: (text: string) => number, minimum = 0, maximum =
         }
       }),
     ])
-    .pipe(z.number().min(minimum).max(maximum));
-const bytes = quantity(parseBytes);
-const bytesPerSecond = quantity(parseRate);
+    .pipe(z.number().min(minimum).max(maximum))
+    .meta({ unit, minimum, maximum });
+const bytes = quantity('bytes', parseBytes);
+const bytesPerSecond = quantity('bytes/s', parseRate);
 /** A time to wait: a timer above 2^31 ms would fire at once, and a day is longer than anyone waits for a peer. */
-const waitingTime = (minimumMs = 0) => quantity(parseDuration, minimumMs, MAX_WAIT_MS);
+const waitingTime = (minimumMs = 0) => quantity('ms', parseDuration, minimumMs, MAX_WAIT_MS);
 const MAX_WAIT_MS = 86_400_000;
 /** More frequent heartbeats would be all that the agents do. */
 const MIN_HEARTBEAT_MS = 10;
@@ -84,106 +91,192 @@ export function isLoopback(host: string): boolean {
 
 const UrlSchema = z.url({ protocol: /^https?$/, error: "must be a URL like 'http://10.0.0.2:7800'" });
 
+const migration = MigrationOptionsSchema.shape;
+const migrationDefaults = MigrationOptionsSchema.parse({});
+const path = z.string().min(1).meta({ allowed: 'a path' });
+
+/**
+ * Descriptions are the text of CONFIGURATION.md, which `npm run docs` makes of this. A `fallback` in meta() is what something else takes where
+ * the field is not given.
+ */
 const AgentFieldsSchema = z.strictObject({
-  /** Id of this node, unique in the cluster. */
-  node: NameSchema,
-  /** Address of the HTTP API and the peer link, and of a unix socket for the API; port 0 takes a free one. */
-  listen: ListenSchema.default({ tcp: { host: '127.0.0.1', port: 7800 }, unix: null }),
-  /** Files in PEM with which the port is served over TLS, and peers are dialed. */
+  node: NameSchema.describe('Id of this node, unique in the cluster.').meta({
+    allowed: '1 to 63 letters, digits, `.`, `-`, `_`',
+  }),
+  listen: ListenSchema.prefault('127.0.0.1:7800')
+    .describe(
+      'Address of the HTTP API and the peer link, on one port, or of a unix socket for the API alone; port 0 takes a free one. ' +
+        'Other addresses than loopback need `tls`.',
+    )
+    .meta({ allowed: '`host:port`, `unix:/path`, or a list of one of each' }),
   tls: z
     .strictObject({
-      /** This node's, with what is between it and the CA behind it. */
-      certificate: z.string().min(1),
-      key: z.string().min(1),
-      /** Whose certificates are accepted. */
-      ca: z.string().min(1),
+      certificate: path.describe("This node's certificate, with what is between it and the CA behind it."),
+      key: path.describe('Its key, readable for its owner only.'),
+      ca: path.describe('The CA whose certificates are accepted.'),
     })
-    .optional(),
-  /** File of the API's tokens, as `vmferry token create` makes them; without one, callers of this host need none. */
-  tokens: z.string().min(1).optional(),
-  /**
-   * Lets the agent listen without TLS for other hosts. For labs whose network nobody else is in: whoever can connect operates its VMs, and
-   * reads and changes their memory on its way.
-   */
-  insecurePlaintext: z.boolean().default(false),
-  /** The other nodes and where their agents are. */
-  peers: z.record(NameSchema, UrlSchema).default({}),
-  /** VM definitions and the ownership journal. */
-  stateDirectory: z.string().min(1).default('/var/lib/vmferry'),
-  /** Sockets, consoles and process ids of QEMU guests; '<stateDirectory>/run' if not given. */
-  runDirectory: z.string().min(1).optional(),
-  /** How QEMU guests run here. */
+    .optional()
+    .describe('Files in PEM with which the port is served over TLS, and peers are dialed.'),
+  tokens: path
+    .optional()
+    .describe(
+      "File of the API's tokens, as `vmferry token create` makes them; without one, callers of this host need none.",
+    ),
+  insecurePlaintext: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Lets the agent listen without TLS for other hosts. For labs whose network nobody else is in: whoever can connect operates its ' +
+        'VMs, and reads and changes their memory on its way.',
+    ),
+  peers: z
+    .record(NameSchema, UrlSchema)
+    .default({})
+    .describe('The other nodes and where their agents are.')
+    .meta({ allowed: '`NODE: URL`, a line each' }),
+  stateDirectory: path.default('/var/lib/vmferry').describe('VM definitions and the ownership journal.'),
+  runDirectory: path
+    .optional()
+    .describe('Sockets, consoles and records of QEMU guests.')
+    .meta({ fallback: '`run` in `stateDirectory`' }),
   qemu: z
     .strictObject({
-      /** The program: a path, or a name that is looked for in PATH. */
-      binary: z.string().min(1).default('qemu-system-x86_64'),
-      /** Where the RAM of guests lies, as files: a tmpfs. */
-      memoryDirectory: z.string().min(1).default('/dev/shm'),
-      /** How writes of guests are followed; 'auto': the best that this host can. */
-      writeLog: z.enum(['auto', 'userfaultfd', 'soft-dirty', 'hash']).default('auto'),
-      /** Whether system calls that no guest needs are denied to QEMU (its `-sandbox`). */
-      sandbox: z.boolean().default(true),
-      /** What VMs that come from other nodes may have; those defined here may have anything. */
-      allow: QemuPolicySchema.prefault({}),
+      binary: path
+        .default('qemu-system-x86_64')
+        .describe('The program.')
+        .meta({ allowed: 'a path, or a name that is looked for in PATH' }),
+      memoryDirectory: path.default('/dev/shm').describe('Where the RAM of guests lies, as files: a tmpfs.'),
+      writeLog: z
+        .enum(['auto', 'userfaultfd', 'soft-dirty', 'hash'])
+        .default('auto')
+        .describe('How writes of guests are followed; `auto`: the best that this host can.'),
+      unitSocket: z
+        .string()
+        .startsWith('/', 'must be an absolute path')
+        .optional()
+        .describe(
+          "Socket of systemd's at which each connection starts a QEMU in a unit of its own; without one QEMU is a process of the " +
+            "agent's unit.",
+        )
+        .meta({ allowed: 'an absolute path' }),
+      sandbox: z
+        .boolean()
+        .default(true)
+        .describe('Whether system calls that no guest needs are denied to QEMU (its `-sandbox`).'),
+      allow: QemuPolicySchema.prefault({}).describe(
+        'What VMs that come from other nodes may have; those defined here may have anything.',
+      ),
     })
-    .prefault({}),
-  /** Most memory of all guests together. bytes */
-  guestMemory: bytes.default(4 * 2 ** 30),
-  /** Defaults of migrations that start here. */
+    .prefault({})
+    .describe('How QEMU guests run here.'),
+  guestMemory: bytes.prefault('4GiB').describe('Most memory of all guests together.'),
   migration: z
     .strictObject({
-      /** ms */
-      maxDowntime: waitingTime().optional(),
-      /** bytes/s; 0: no limit */
-      bandwidth: bytesPerSecond.pipe(BandwidthSchema).optional(),
-      verify: VerifyModeSchema.optional(),
-      onLimit: OnLimitSchema.optional(),
-      maxRounds: MigrationOptionsSchema.shape.maxRounds.unwrap().optional(),
-      /** ms */
-      maxTime: waitingTime().optional(),
-      stallRounds: MigrationOptionsSchema.shape.stallRounds.unwrap().optional(),
-      streams: MigrationOptionsSchema.shape.streams.unwrap().optional(),
+      maxDowntime: waitingTime()
+        .optional()
+        .describe('Longest switchover to aim for.')
+        .meta({ fallback: migrationDefaults.maxDowntimeMs }),
+      bandwidth: bytesPerSecond
+        .pipe(BandwidthSchema)
+        .optional()
+        .describe('Most that pages may put on the link; 0: no limit, otherwise 64kbit or more.')
+        .meta({ fallback: migrationDefaults.bandwidthBytesPerSecond }),
+      verify: VerifyModeSchema.optional()
+        .describe('Compare the memory of both sides once the guest runs on the target, or before the commit.')
+        .meta({ fallback: migrationDefaults.verify }),
+      onLimit: OnLimitSchema.optional()
+        .describe('What becomes of a guest that writes faster than the link carries, at the limits below.')
+        .meta({ fallback: migrationDefaults.onLimit }),
+      maxRounds: migration.maxRounds
+        .unwrap()
+        .optional()
+        .describe('Rounds after which `onLimit` applies.')
+        .meta({ fallback: migrationDefaults.maxRounds }),
+      maxTime: waitingTime()
+        .optional()
+        .describe('Time of copying after which `onLimit` applies.')
+        .meta({ fallback: migrationDefaults.maxTotalMs }),
+      stallRounds: migration.stallRounds
+        .unwrap()
+        .optional()
+        .describe('Rounds without a new minimum of the residual after which `onLimit` applies.')
+        .meta({ fallback: migrationDefaults.stallRounds }),
+      streams: migration.streams
+        .unwrap()
+        .optional()
+        .describe('Page streams, a thread each; `auto`: as many as the first round shows to pay.')
+        .meta({ fallback: migrationDefaults.streams, allowed: '`auto`, or 1 to 16' }),
     })
-    .default({}),
+    .default({})
+    .describe('Defaults of migrations that start here.'),
   lock: z
     .strictObject({
-      /** Times that a waiting migration may be overtaken at a node. */
-      overtakeLimit: z.number().int().min(0).max(1000).optional(),
-      /** How long a peer whose connection is gone keeps its place or its hold. ms */
-      grace: waitingTime().optional(),
-      /**
-       * Lets any number of migrations run at once. For `vmferry bench concurrent` alone, which measures what the lock is
-       * good for: all of them take longer, and guests that write much do not converge.
-       */
-      disabledForBenchmark: z.boolean().optional(),
+      overtakeLimit: z
+        .number()
+        .int()
+        .min(0)
+        .max(1000)
+        .optional()
+        .describe('Times that a waiting migration may be overtaken at a node.')
+        .meta({ fallback: OVERTAKE_LIMIT }),
+      grace: waitingTime()
+        .optional()
+        .describe('How long a peer whose connection is gone keeps its place or its hold.')
+        .meta({ fallback: LEASE_GRACE_MS }),
+      disabledForBenchmark: z
+        .boolean()
+        .optional()
+        .describe(
+          'Lets any number of migrations run at once. For `vmferry bench concurrent` alone, which measures what the lock is good for: ' +
+            'all of them take longer, and guests that write much do not converge.',
+        )
+        .meta({ fallback: false }),
     })
-    .default({}),
+    .default({})
+    .describe('The lock of this node, one migration at a time.'),
   link: z
     .strictObject({
-      /** Between two heartbeats. ms */
-      heartbeat: waitingTime(MIN_HEARTBEAT_MS).optional(),
-      /** Silence after which a connection counts as lost. ms */
-      silence: waitingTime(HEARTBEATS_OF_SILENCE * MIN_HEARTBEAT_MS).optional(),
-      /** What pages travel over: TCP streams that the target opens where it can reach the source, else WebSocket; or always that. */
-      pages: z.enum(['auto', 'websocket']).default('auto'),
+      heartbeat: waitingTime(MIN_HEARTBEAT_MS)
+        .optional()
+        .describe('Between two heartbeats.')
+        .meta({ fallback: HEARTBEAT_INTERVAL_MS }),
+      silence: waitingTime(HEARTBEATS_OF_SILENCE * MIN_HEARTBEAT_MS)
+        .optional()
+        .describe('Silence after which a connection counts as lost: two heartbeats at least.')
+        .meta({ fallback: HEARTBEAT_TIMEOUT_MS }),
+      pages: z
+        .enum(['auto', 'websocket'])
+        .default('auto')
+        .describe(
+          'What pages travel over: TCP streams that the target opens where it can reach the source, else WebSocket; or always that.',
+        ),
     })
     .refine(
       ({ heartbeat = HEARTBEAT_INTERVAL_MS, silence = HEARTBEAT_TIMEOUT_MS }) =>
         silence >= HEARTBEATS_OF_SILENCE * heartbeat,
       `silence must be at least ${HEARTBEATS_OF_SILENCE} times heartbeat: an idle peer would count as lost`,
     )
-    .prefault({}),
+    .prefault({})
+    .describe('Connections to other nodes.'),
   shutdown: z
     .strictObject({
-      /** What becomes of migrations that run away from here: finished (within the timeout), or cancelled. */
-      migrations: z.enum(['finish', 'cancel']).default('finish'),
-      /** ms */
-      timeout: waitingTime().default(30_000),
+      migrations: z
+        .enum(['finish', 'cancel'])
+        .default('finish')
+        .describe('What becomes of migrations that run away from here; those towards here are given up.'),
+      timeout: waitingTime().prefault('30s').describe('For them to finish; then they are cancelled.'),
     })
-    .prefault({}),
+    .prefault({})
+    .describe('What happens at SIGTERM.'),
   log: z
-    .strictObject({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info') })
-    .prefault({}),
+    .strictObject({
+      level: z
+        .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
+        .default('info')
+        .describe('Lines are JSON on standard output.'),
+    })
+    .prefault({})
+    .describe('The log.'),
 });
 
 /** The configuration of an agent, as in its YAML file. */

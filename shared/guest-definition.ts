@@ -27,25 +27,28 @@ export const EMBEDDED_PROGRAMS = ['idle', 'ticker', 'dirty', 'checksum', 'image'
 export const EmbeddedDefinitionSchema = z.strictObject({
   name: NameSchema,
   kind: z.literal('embedded'),
-  /** Bytes of RAM: 1 MiB to 2 GiB, whole pages. */
   memory: BytesSchema.pipe(
     z
       .number()
       .min(MIB, 'must be at least 1 MiB')
       .max(2048 * MIB, 'must be at most 2 GiB')
       .multipleOf(PAGE_SIZE, `must be a multiple of ${PAGE_SIZE} bytes`),
-  ),
+  ).describe('Bytes of RAM: 1 MiB to 2 GiB, whole pages.'),
   program: z.enum(EMBEDDED_PROGRAMS),
-  /** Parameters of the program, by name; each program documents its own, with units and defaults. */
   parameters: z
     .record(
       z.string().max(32, 'a name of a parameter has at most 32 characters'),
       z.number().int().min(0).max(0xffffffff),
     )
     .refine((given) => Object.keys(given).length <= MAX_PARAMETERS, `must be at most ${MAX_PARAMETERS}`)
+    .describe('Parameters of the program, by name; each program documents its own, with units and defaults.')
     .default({}),
-  /** Stop (pause) once this many instructions have retired; for reproducible tests. */
-  stopAtInstruction: z.number().int().positive().optional(),
+  stopAtInstruction: z
+    .number()
+    .int()
+    .positive()
+    .describe('Stop (pause) once this many instructions have retired; for reproducible tests.')
+    .optional(),
 });
 
 /** Text that becomes a part of a command line: no control characters, bounded. */
@@ -74,30 +77,35 @@ const QemuMemorySchema = BytesSchema.pipe(
 );
 
 const MemoryObjectSchema = z.strictObject({
-  /** bytes */
-  size: QemuMemorySchema,
-  /** Size of the huge pages that back it, in bytes: '2MiB' or '1GiB'; small pages if absent. */
-  hugepages: BytesSchema.pipe(z.union([z.literal(2 * MIB), z.literal(1024 * MIB)])).optional(),
+  size: QemuMemorySchema.describe('bytes'),
+  hugepages: BytesSchema.pipe(z.union([z.literal(2 * MIB), z.literal(1024 * MIB)]))
+    .describe("Size of the huge pages that back it, in bytes: '2MiB' or '1GiB'; small pages if absent.")
+    .optional(),
 });
 
 const DiskSchema = z.strictObject({
-  /** Path of an image or a block device, the same on every node that the VM may run on. */
-  file: FileSchema,
+  file: FileSchema.describe(
+    'Path of an image or a block device, the same on every node that the VM may run on.',
+  ),
   format: z.enum(['raw', 'qcow2']).default('raw'),
   interface: z.enum(['virtio', 'scsi', 'ide']).default('virtio'),
-  /** As QEMU's cache modes. Those with O_DIRECT ('none', 'directsync') need the write-log 'hash'. */
-  cache: z.enum(['writeback', 'writethrough', 'none', 'directsync', 'unsafe']).default('writeback'),
+  cache: z
+    .enum(['writeback', 'writethrough', 'none', 'directsync', 'unsafe'])
+    .describe("As QEMU's cache modes. Those with O_DIRECT ('none', 'directsync') need the write-log 'hash'.")
+    .default('writeback'),
   readonly: z.boolean().default(false),
-  /** Serial number that the guest sees. */
   serial: z
     .string()
     .regex(/^[A-Za-z0-9_.-]{1,20}$/, "must be 1 to 20 letters, digits, '_', '.', '-'")
+    .describe('Serial number that the guest sees.')
     .optional(),
 });
 
 const NicSchema = z.strictObject({
-  /** Name of a tap device that exists on every node that the VM may run on. */
-  tap: z.string().regex(/^[A-Za-z0-9_.-]{1,15}$/, 'must be the name of a network interface'),
+  tap: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]{1,15}$/, 'must be the name of a network interface')
+    .describe('Name of a tap device that exists on every node that the VM may run on.'),
   mac: z.string().regex(/^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$/, "must be like '52:54:00:12:34:56'"),
   model: z
     .string()
@@ -109,27 +117,32 @@ export const QemuDefinitionSchema = z
   .strictObject({
     name: NameSchema,
     kind: z.literal('qemu'),
-    /** Bytes of RAM, all memory objects together. */
-    memory: QemuMemorySchema,
-    /** How the RAM is split, one NUMA node each; one object with small pages if absent. */
-    memoryObjects: z.array(MemoryObjectSchema).min(1).max(16).optional(),
+    memory: QemuMemorySchema.describe('Bytes of RAM, all memory objects together.'),
+    memoryObjects: z
+      .array(MemoryObjectSchema)
+      .min(1)
+      .max(16)
+      .describe('How the RAM is split, one NUMA node each; one object with small pages if absent.')
+      .optional(),
     cpus: z.number().int().min(1).max(1024).default(1),
-    /** Machine type; one with a version ('pc-q35-7.2') moves between versions of QEMU. */
-    machine: ModelSchema.default('q35'),
-    /** CPU model and features as QEMU names them; QEMU's default if absent. */
-    cpu: ModelSchema.optional(),
-    /** 'auto': kvm where it works, else tcg. */
-    accel: z.enum(['auto', 'kvm', 'tcg']).default('auto'),
-    /** Whether the machine has the serial port that is the VM's console. */
-    serial: z.boolean().default(true),
-    /** Boots this kernel; otherwise the firmware boots from a disk. */
+    machine: ModelSchema.describe(
+      "Machine type; one with a version ('pc-q35-7.2') moves between versions of QEMU.",
+    ).default('q35'),
+    cpu: ModelSchema.describe(
+      "CPU model and features as QEMU names them; QEMU's default if absent.",
+    ).optional(),
+    accel: z.enum(['auto', 'kvm', 'tcg']).describe("'auto': kvm where it works, else tcg.").default('auto'),
+    serial: z
+      .boolean()
+      .describe("Whether the machine has the serial port that is the VM's console.")
+      .default(true),
     boot: z
       .strictObject({ kernel: FileSchema, initrd: FileSchema.optional(), append: ArgumentSchema.optional() })
+      .describe('Boots this kernel; otherwise the firmware boots from a disk.')
       .optional(),
     disks: z.array(DiskSchema).max(64).default([]),
     nics: z.array(NicSchema).max(16).default([]),
-    /** More arguments for QEMU, as they are. */
-    arguments: z.array(ArgumentSchema).max(256).default([]),
+    arguments: z.array(ArgumentSchema).max(256).describe('More arguments for QEMU, as they are.').default([]),
   })
   .refine(
     ({ memory, memoryObjects }) =>
@@ -144,11 +157,11 @@ export const QemuDefinitionSchema = z
     },
   );
 
-/** A VM as its owner defines it. */
-export const GuestDefinitionSchema = z.discriminatedUnion('kind', [
-  EmbeddedDefinitionSchema,
-  QemuDefinitionSchema,
-]);
+export const GuestDefinitionSchema = z
+  .discriminatedUnion('kind', [EmbeddedDefinitionSchema, QemuDefinitionSchema])
+  .meta({ id: 'GuestDefinition', description: 'A VM as its owner defines it.' });
+
+export const GuestKindSchema = z.enum(GuestDefinitionSchema.options.map(({ shape }) => shape.kind.value));
 
 export type EmbeddedDefinition = z.output<typeof EmbeddedDefinitionSchema>;
 export type QemuDefinition = z.output<typeof QemuDefinitionSchema>;

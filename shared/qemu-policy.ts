@@ -2,10 +2,6 @@ import { z } from 'zod';
 
 /** What a QEMU definition that comes from another node may name on this one. Whatever is not named here is refused. */
 export const QemuPolicySchema = z.strictObject({
-  /**
-   * Directories, or single files, that may be disks, kernels and initrds. Links may not lead out of them, but for those in
-   * /dev, which root alone makes; block devices need an entry in /dev.
-   */
   files: z
     .array(
       z
@@ -13,18 +9,24 @@ export const QemuPolicySchema = z.strictObject({
         .regex(/^\/(?!.*\/\.{1,2}(\/|$))/, "must be an absolute path without '.' and '..'")
         .transform((path) => path.replace(/(?<=.)\/+$/, '')),
     )
-    .default(['/var/lib/vmferry/images']),
-  /** Names of tap devices; a '*' at the end stands for any rest. */
+    .prefault(['/var/lib/vmferry/images'])
+    .describe(
+      'Directories, or single files, that may be disks, kernels and initrds. Links may not lead out of them, but for those in /dev, which ' +
+        'root alone makes; block devices need an entry in /dev.',
+    )
+    .meta({ allowed: 'absolute paths' }),
   taps: z
     .array(z.string().regex(/^[A-Za-z0-9_.-]{0,15}\*?$/, "must be like 'tap0' or 'vmferry*'"))
-    .default(['vmferry*']),
-  /**
-   * Arguments for QEMU: '-OPTION', or '-OPTION VALUE' where the VM's value must have all of the keys that have a value here, may
-   * have those that are '*' here, and no others: '-device virtio-rng-pci,id=*'.
-   */
+    .default(['vmferry*'])
+    .describe('Tap devices.')
+    .meta({ allowed: 'names; a `*` at the end stands for any rest' }),
   arguments: z
     .array(z.string().regex(/^-[a-z0-9][\w-]*( \S.*)?$/i, "must be like '-rtc base=utc'"))
-    .default([]),
+    .default([])
+    .describe(
+      "Arguments for QEMU. The VM's value must have all of the keys that have a value here, may have those that are `*` here, and no others.",
+    )
+    .meta({ allowed: '`-OPTION`, or `-OPTION VALUE` as in `-device virtio-rng-pci,id=*`' }),
 });
 
 export type QemuPolicy = z.output<typeof QemuPolicySchema>;

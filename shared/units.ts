@@ -9,7 +9,7 @@ const BITS_PER_SECOND = new Map([
   ['bit', 1], ['kbit', 1e3], ['mbit', 1e6], ['gbit', 1e9],
 ]); // prettier-ignore
 const MILLISECONDS = new Map([
-  ['ms', 1], ['s', 1e3], ['min', 6e4], ['h', 36e5],
+  ['ms', 1], ['s', 1e3], ['min', 6e4], ['h', 36e5], ['d', 864e5],
 ]); // prettier-ignore
 
 function parse(text: string, units: ReadonlyMap<string, number>, what: string, example: string): number {

@@ -142,40 +142,35 @@ function allowedBy(
   return issue.code === 'invalid_union' ? issue.message : message;
 }
 
-/** The fields of the object at `path` in what a schema describes; of alternatives those that `value` has chosen, or all. */
-function knownFields(schema: unknown, value: unknown, path: Path): string[] {
-  if (schema instanceof z.ZodDiscriminatedUnion) {
-    const { discriminator } = schema.def;
-    const chosen = schema.options.filter((option) =>
-      optionFits(option, discriminator, valueAt(value, [discriminator])),
-    );
-    const options: readonly unknown[] = chosen.length > 0 ? chosen : schema.options;
-    return [...new Set(options.flatMap((option) => knownFields(option, value, path)))];
-  }
-  if (schema instanceof z.ZodUnion) {
-    return [...new Set(schema.options.flatMap((option) => knownFields(option, value, path)))];
-  }
-  const [part, ...rest] = path;
-  if (schema instanceof z.ZodObject) {
-    const shape = schema.shape as Record<PropertyKey, unknown>;
-    return part === undefined ? Object.keys(shape) : knownFields(shape[part], valueAt(value, [part]), rest);
-  }
-  if (schema instanceof z.ZodArray) {
-    return part === undefined ? [] : knownFields(schema.element, valueAt(value, [part]), rest);
-  }
-  if (
-    schema instanceof z.ZodDefault ||
-    schema instanceof z.ZodPrefault ||
-    schema instanceof z.ZodOptional ||
-    schema instanceof z.ZodExactOptional
-  ) {
-    return knownFields(schema.def.innerType, value, path);
-  }
-  return schema instanceof z.ZodPipe ? knownFields(schema.def.in, value, path) : [];
+interface JsonSchema {
+  readonly const?: unknown;
+  readonly properties?: Record<string, JsonSchema>;
+  readonly items?: JsonSchema;
+  readonly anyOf?: readonly JsonSchema[];
+  readonly oneOf?: readonly JsonSchema[];
 }
 
-function optionFits(option: unknown, discriminator: string, value: unknown): boolean {
-  const shape = option instanceof z.ZodObject ? (option.shape as Record<string, unknown>) : {};
-  const field = shape[discriminator];
-  return field instanceof z.ZodType && field.safeParse(value).success;
+/** Names of the fields that the object at `path` of `value` may have. */
+function knownFields(schema: z.ZodType, value: unknown, path: Path): string[] {
+  let places = branchesOf(
+    z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema,
+    value,
+  );
+  path.forEach((key, depth) => {
+    const inner = valueAt(value, path.slice(0, depth + 1));
+    places = places
+      .flatMap(({ properties, items }) => [typeof key === 'number' ? items : properties?.[String(key)]])
+      .flatMap((place) => (place ? branchesOf(place, inner) : []));
+  });
+  return [...new Set(places.flatMap(({ properties }) => Object.keys(properties ?? {})))];
+}
+
+/** What an object may be: of several kinds those that it says it is. */
+function branchesOf({ anyOf = [], oneOf = [], ...rest }: JsonSchema, value: unknown): JsonSchema[] {
+  const meant = [...anyOf, ...oneOf].filter(({ properties = {} }) =>
+    Object.entries(properties).every(
+      ([name, property]) => !('const' in property) || property.const === valueAt(value, [name]),
+    ),
+  );
+  return [rest, ...meant];
 }

@@ -1,7 +1,8 @@
 import type { FastifyInstance, onRequestHookHandler } from 'fastify';
-import { z } from 'zod';
 import {
   AdoptGuestSchema,
+  ConsoleInputSchema,
+  ConsoleQuerySchema,
   DefineGuestSchema,
   type ConsoleChunk,
   type ConsoleEnd,
@@ -15,17 +16,8 @@ import { validate } from '../../shared/validate.js';
 import { answer } from './answer.js';
 import type { EventStreams, StreamEvent } from './event-streams.js';
 import type { ApiLimits } from './limits.js';
-import { CountTextSchema, guestName, lastEventId } from './request-fields.js';
+import { guestName, lastEventId } from './request-fields.js';
 import type { AgentService } from './service.js';
-
-const ConsoleQuerySchema = z.strictObject({
-  /** Bytes printed before the first one that is asked for. */
-  position: CountTextSchema.default(0),
-  follow: z.enum(['true', 'false']).default('false'),
-});
-
-/** Input for the console; the body's limit bounds its length. */
-const ConsoleInputSchema = z.strictObject({ data: z.base64() });
 
 /** Guests: definition, life, console. */
 export function guestRoutes(

@@ -15,6 +15,7 @@ import { API_LIMITS, type ApiLimits } from './limits.js';
 import { metricsRoutes } from './metrics-routes.js';
 import { migrationRoutes } from './migration-routes.js';
 import { nodeRoutes } from './node-routes.js';
+import { openApiRoutes } from './openapi-routes.js';
 import type { AgentService } from './service.js';
 import { checkWebOrigin } from './web-origin.js';
 
@@ -82,7 +83,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   app.setNotFoundHandler((request) => {
     throw new MigrationError(
       'not-found',
-      `this agent serves no ${request.method} ${request.url}: see /v1/status`,
+      `this agent serves no ${request.method} ${request.url}: see /v1/openapi.json`,
     );
   });
   app.decorateRequest('caller');
@@ -137,6 +138,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       nodeRoutes(v1, service);
       guestRoutes(v1, service, streams, bounds);
       migrationRoutes(v1, service, streams, bounds);
+      openApiRoutes(v1);
       done();
     },
     { prefix: '/v1' },

@@ -1,16 +1,14 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { MigrationIdSchema, NameSchema } from '../../shared/names.js';
+import { CountTextSchema } from '../../shared/api.js';
 import { validate } from '../../shared/validate.js';
 
-/** A count in a query or header; 15 digits stay below 2^53. */
-export const CountTextSchema = z
-  .string()
-  .regex(/^\d{1,15}$/, 'must be a whole number of at most 15 digits')
-  .transform(Number);
-
-const GuestPathSchema = z.object({ name: NameSchema });
-const MigrationPathSchema = z.object({ id: MigrationIdSchema });
+export const GuestPathSchema = z.object({ name: NameSchema });
+export const MigrationPathSchema = z.object({ id: MigrationIdSchema });
+export const LastEventIdSchema = z.object({
+  'last-event-id': CountTextSchema.describe('Id of the last event that has been seen.').optional(),
+});
 
 /** The guest that the path names. Throws invalid-request. */
 export function guestName(request: FastifyRequest): string {

@@ -14,13 +14,8 @@ import {
   type NodeQueueEffect,
   type NodeQueueEvent,
 } from './node-queue.js';
+import { LEASE_GRACE_MS, OVERTAKE_LIMIT } from '../../shared/lock-limits.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
-
-/** Times that a waiter may be overtaken at one node before the node is kept for it: bounds how unfair a full node is. */
-export const OVERTAKE_LIMIT = 8;
-
-/** Time a remote coordinator has to come back before its entries are released. ms; bounds how long a dead one blocks. */
-export const LEASE_GRACE_MS = 15_000;
 
 /** Entries of one queue; bounds the memory and the work per event that peers can make a node spend. */
 export const MAX_QUEUE_ENTRIES = 1024;

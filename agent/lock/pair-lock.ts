@@ -2,7 +2,7 @@ import type { QueueEntry } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { InOrder } from '../../shared/in-order.js';
 import type { LockAnswer, LockCommand, LockStatus } from './lock-messages.js';
-import { LEASE_GRACE_MS, OVERTAKE_LIMIT } from './node-lock.js';
+import { LEASE_GRACE_MS, OVERTAKE_LIMIT } from '../../shared/lock-limits.js';
 import type { NodeLockPort } from './node-lock-port.js';
 import {
   newPair,

@@ -1,5 +1,6 @@
 import type { ConvergenceReason, MigrationOptions } from '../../shared/api.js';
 import { PAGE_SIZE } from '../../shared/page.js';
+import { estimateLinkRate, type RoundFigures, roundsSinceMinimum } from '../../shared/round-figures.js';
 
 /**
  * When to stop copying in rounds and pause the guest. Pure: figures of the rounds in, a decision out.
@@ -8,16 +9,6 @@ import { PAGE_SIZE } from '../../shared/page.js';
  * dirty rate / link rate. Below one they fall until the rest fits into the downtime limit. At one or above they
  * stop falling: a stall, which is told apart from slowness by the minimum still moving.
  */
-
-/** What one round showed. */
-export interface RoundFigures {
-  /** Bytes put on the link. */
-  readonly wireBytes: number;
-  /** From the first byte until the target acknowledged all of it. ms */
-  readonly ms: number;
-  /** Pages that the harvest after the round found written. */
-  readonly residualPages: number;
-}
 
 export type ConvergenceOptions = Pick<
   MigrationOptions,
@@ -37,41 +28,6 @@ export interface Decision {
  * migration of an agent. ms
  */
 export const SWITCHOVER_OVERHEAD_MS = 10;
-
-/** A residual counts as a new minimum below this share of the old one: noise of a page or two is no progress. */
-export const NEW_MINIMUM = 0.99;
-
-/** How much less each older round weighs in the estimate of the link rate. */
-const AGE_WEIGHT = 0.5;
-
-/**
- * Link rate in bytes/ms: bytes over time, both weighted towards the latest rounds. Weighting both sides keeps a
- * round of a few pages, whose time is all latency, from spoiling the estimate. 0 if nothing was sent yet.
- */
-export function estimateLinkRate(rounds: readonly RoundFigures[]): number {
-  let bytes = 0;
-  let ms = 0;
-  for (const round of rounds) {
-    bytes = bytes * AGE_WEIGHT + round.wireBytes;
-    ms = ms * AGE_WEIGHT + round.ms;
-  }
-  return ms > 0 ? bytes / ms : 0;
-}
-
-/** Rounds since the residual last reached a new minimum. */
-export function roundsSinceMinimum(rounds: readonly RoundFigures[]): number {
-  let minimum = Infinity;
-  let since = 0;
-  for (const { residualPages } of rounds) {
-    if (residualPages < minimum * NEW_MINIMUM || minimum === Infinity) {
-      minimum = residualPages;
-      since = 0;
-    } else {
-      since += 1;
-    }
-  }
-  return since;
-}
 
 /**
  * What to do after the last of `rounds`, `elapsedMs` after the first began.

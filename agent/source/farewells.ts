@@ -5,9 +5,8 @@ import type { NodeAddress } from '../guest/guest-store.js';
 import type { OwnershipJournal } from '../journal/ownership-journal.js';
 import type { PeerDialer } from './peer-dialer.js';
 
-/** Between two attempts to reach a target, doubled each time. ms */
-const FIRST_PAUSE_MS = 5_000;
-const LONGEST_PAUSE_MS = 600_000;
+/** Between two attempts to reach a target: one costs a connection, and who is back is told soon. ms */
+const PAUSE_MS = 5_000;
 
 export interface FarewellsContext {
   readonly journal: OwnershipJournal;
@@ -46,22 +45,19 @@ export class Farewells {
     // A configuration that names it again comes with another run of the agent.
     if (!target) return;
     this.#telling.add(peer);
-    let pauseMs = FIRST_PAUSE_MS;
     const next = () =>
       journal.entries().find((entry) => entry.peer === peer && entry.decision === 'released');
     for (let entry = next(); entry && !signal.aborted; entry = next()) {
       try {
         await dialer.sayGoodbye(target, entry.migration, signal);
         await journal.forget(entry.migration);
-        pauseMs = FIRST_PAUSE_MS;
       } catch (thrown) {
         const { message } = toMigrationError(thrown);
         logger.debug(
           { migration: entry.migration, peer, reason: message },
           'the target could not be told yet',
         );
-        await delay(timers, pauseMs, signal);
-        pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
+        await delay(timers, PAUSE_MS, signal);
       }
     }
     this.#telling.delete(peer);

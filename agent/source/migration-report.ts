@@ -1,9 +1,10 @@
 import type { MigrationOptions, MigrationResult, Outcome, RoundResult } from '../../shared/api.js';
 import type { MigrationError } from '../../shared/errors.js';
 import { PAGE_SIZE } from '../../shared/page.js';
+import type { RoundFigures } from '../../shared/round-figures.js';
 import type { Guest, WriteLog } from '../guest/guest.js';
 import type { Comparison } from './compare-memory.js';
-import type { Decision, RoundFigures } from './convergence.js';
+import type { Decision } from './convergence.js';
 
 /** Which migration it is: what logs, events and the result name. */
 export interface MigrationSubject {

@@ -16,6 +16,7 @@ import type { SourceControl } from '../link/link.js';
 import type { StreamedPageSender } from '../link/page-sender.js';
 import type { SendingThreads } from '../link/sending-threads.js';
 import type { NodeLock } from '../lock/node-lock.js';
+import { CopyingRecord } from './copying-record.js';
 import type { Farewells } from './farewells.js';
 import { type HeldPair, holdPair } from './hold-pair.js';
 import { MigrationEvents } from './migration-events.js';
@@ -94,6 +95,7 @@ export class OutgoingMigration {
   #sender: StreamedPageSender | null = null;
   #phase: MigrationPhase = 'queued';
   #progress: MigrationInfo['progress'] = null;
+  #copying: CopyingRecord | null = null;
   #queue: QueueEntry | null = null;
   #result: MigrationResult | null = null;
   #lockedAt: number | null = null;
@@ -140,6 +142,7 @@ export class OutgoingMigration {
       requestedAt: new Date(requestedAt).toISOString(),
       bandwidthBytesPerSecond: this.#bandwidthBytesPerSecond,
       progress: this.#progress,
+      copying: this.#copying?.report() ?? null,
       queue: this.#phase === 'queued' ? this.#queue : null,
       result: this.#result,
     };
@@ -282,6 +285,7 @@ export class OutgoingMigration {
       onRound: (round, thresholdBytes) => {
         const { round: number, pages, residualPages } = round;
         this.#logger.info({ round: number, pages, residualPages, ms: Math.round(round.ms) }, 'round copied');
+        this.#copying?.add(round, thresholdBytes);
         this.#context.observer.roundCopied(this.id, round);
         this.events.emit({ event: 'round', round, thresholdBytes });
       },
@@ -322,6 +326,7 @@ export class OutgoingMigration {
     if (phase === this.#phase && phase !== 'queued') return;
     this.#phase = phase;
     this.#progress = null;
+    if (phase === 'copying') this.#copying = new CopyingRecord(this.#request.options);
     this.#logger.info({ phase }, 'phase entered');
     this.events.emit({ event: 'phase', phase });
   }
@@ -330,6 +335,7 @@ export class OutgoingMigration {
     this.#result = this.#timed(result);
     this.#phase = 'ended';
     this.#progress = null;
+    this.#copying = null;
     const { outcome, error, totalMs, downtimeMs, downtime, rounds, wireBytes } = this.#result;
     const level =
       outcome === 'completed' && error === null ? 'info' : outcome === 'cancelled' ? 'warn' : 'error';

@@ -63,6 +63,7 @@ export class OutgoingMigrations {
       phase: 'ended',
       bandwidthBytesPerSecond: null,
       progress: null,
+      copying: null,
       queue: null,
     };
   }

@@ -18,6 +18,15 @@ export interface Libc {
   ptraceData(request: number, tid: number, address: number, data: Uint8Array): number;
   prctl(option: number, second: number, third: number, fourth: number, fifth: number): number;
   waitid(idType: number, id: number, info: Uint8Array, options: number): number;
+  socket(domain: number, type: number, protocol: number): number;
+  sendto(
+    fd: number,
+    data: Uint8Array,
+    bytes: number,
+    flags: number,
+    address: Uint8Array,
+    addressBytes: number,
+  ): number;
   /** Of glibc alone: throws where the C library is another. */
   mallopt(parameter: number, value: number): number;
   syscall(number: number, first: number, second: number, third: number): number;
@@ -67,6 +76,8 @@ function load(): Libc {
     ptraceData: declare<'ptraceData'>('ptrace', 'long', ptrace('void *')),
     prctl: declare<'prctl'>('prctl', 'int', ['int', 'ulong', 'ulong', 'ulong', 'ulong']),
     waitid: declare<'waitid'>('waitid', 'int', ['int', 'int', 'void *', 'int']),
+    socket: declare<'socket'>('socket', 'int', ['int', 'int', 'int']),
+    sendto: declare<'sendto'>('sendto', 'intptr_t', ['int', 'void *', 'size_t', 'int', 'void *', 'uint']),
     mallopt: (parameter, value) => declare<'mallopt'>('mallopt', 'int', ['int', 'int'])(parameter, value),
     syscall: declare<'syscall'>('syscall', 'long', ['long', 'intptr_t', 'intptr_t', 'intptr_t']),
     errno: () => koffi.errno(),

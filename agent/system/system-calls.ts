@@ -18,6 +18,12 @@ const FALLOC_FL_PUNCH_HOLE = 2;
 const SYS_PIDFD_OPEN = 434;
 const SYS_PIDFD_GETFD = 438;
 
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2000000;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+
 function check(call: string, result: number): number {
   if (result === -1) throw new SystemCallError(call, libc().errno());
   return result;
@@ -79,6 +85,17 @@ export function duplicateDescriptor(fd: number): number {
 /** An ioctl whose argument is a structure, updated in place. `name` is for the error. */
 export function ioctl(name: string, fd: number, request: number, argument: Uint8Array): number {
   return check(`ioctl ${name}`, libc().ioctl(fd, request, argument));
+}
+
+/** An unconnected unix datagram socket, closed on exec. */
+export function datagramSocket(): number {
+  return check('socket', libc().socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+}
+
+/** Sends one datagram to a `sockaddr_un`; throws EAGAIN where the receiver has no room for it. */
+export function sendDatagram(fd: number, data: Uint8Array, address: Uint8Array): void {
+  const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+  check('sendto', libc().sendto(fd, data, data.length, flags, address, address.length));
 }
 
 /** System call `number` of this machine, by number. */

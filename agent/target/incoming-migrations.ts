@@ -388,6 +388,7 @@ export class IncomingMigrations {
       requestedAt: requestedAt.toISOString(),
       bandwidthBytesPerSecond: null,
       progress: null,
+      copying: null,
       queue: null,
       result: null,
     };

@@ -1,4 +1,4 @@
-import { AgentClient } from '../cli/agent-client.js';
+import { AgentClient } from '../../client/agent-client.js';
 import { ALLOW_ALL_FILES, startAgents } from '../lab/agent-process.js';
 import { buildLinuxGuest } from '../lab/guests/linux/linux-guest.js';
 import { labTls } from '../lab/lab-certificates.js';

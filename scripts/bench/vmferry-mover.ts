@@ -1,6 +1,6 @@
 import type { MigrationEvent, MigrationResult } from '../../shared/api.js';
 import { unixNow } from '../../shared/unix-clock.js';
-import type { AgentClient } from '../cli/agent-client.js';
+import type { AgentClient } from '../../client/agent-client.js';
 import { acceleratorOf } from './accelerator.js';
 import { type BenchGuest, definitionOf, isReady, reportsWork } from './bench-guest.js';
 import type { Move } from './bench-report.js';

@@ -1,10 +1,11 @@
 import yargs, { type Argv } from 'yargs';
 import { EXIT } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
-import { AgentClient } from './agent-client.js';
+import { AgentClient } from '../../client/agent-client.js';
 import { agentCommand } from './agent-command.js';
 import { benchCommand } from './bench-command.js';
 import { type ExitCode, exitCodeOfError } from './exit-code.js';
+import { historyCommands } from './history-commands.js';
 import { migrateCommand } from './migrate-command.js';
 import { Output } from './output.js';
 import type { GlobalOptions, Run, Terminal } from './session.js';
@@ -21,6 +22,8 @@ const COMMANDS = [
   'vm',
   'migrate',
   'status',
+  'history',
+  'show',
   'queue',
   'limit',
   'cancel',
@@ -28,6 +31,7 @@ const COMMANDS = [
   'token',
   'bench',
   'simulate',
+  'completion',
 ];
 
 const EPILOGUE = `Exit codes: 0 done; 1 the operation failed and the VM is where it was; 2 wrong usage;
@@ -62,6 +66,12 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
   return exitCode;
 }
 
+/** What `--help` of the command that `path` names says, each row on one line. */
+export async function helpText(path: readonly string[]): Promise<string> {
+  const nothing: Run = () => Promise.reject(new Error('a help text runs nothing'));
+  return await commandLine(path, nothing).wrap(null).getHelp();
+}
+
 /** The line itself is wrong: yargs has said why. */
 class UsageError extends Error {}
 
@@ -74,6 +84,10 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
   const globals = yargs([...args])
     .scriptName('vmferry')
     .usage('$0 COMMAND\n\nMoves running virtual machines from one host to another.')
+    .example('$0 doctor', 'what this host lacks, with a remedy for each')
+    .example('$0 vm define web.yaml && $0 vm start web', 'a first VM')
+    .example('$0 migrate web --to b --dry-run', 'what would speak against a move')
+    .example('$0 migrate web --to b', 'move it')
     .option('agent', {
       type: 'string',
       describe: 'URL of the agent to ask, or unix:/PATH (or the environment variable VMFERRY_AGENT)',
@@ -85,6 +99,11 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
     .option('ca', fileOption('the CA of the agents, for https', 'VMFERRY_CA'))
     .option('certificate', fileOption('your certificate, for https', 'VMFERRY_CERTIFICATE'))
     .option('key', fileOption('the key of your certificate', 'VMFERRY_KEY'))
+    .group(
+      ['agent', 'token-file', 'ca', 'certificate', 'key', 'json', 'help', 'version'],
+      'Options of all commands:',
+    )
+    .completion('completion', 'print a script for bash or zsh (by SHELL) that completes commands and options')
     // the last of two wins; names like 007 and 1e3 are names
     .parserConfiguration({
       'duplicate-arguments-array': false,
@@ -107,6 +126,7 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
     vmCommands,
     migrateCommand,
     statusCommands,
+    historyCommands,
     doctorCommand,
     tokenCommand,
     benchCommand,

@@ -1,8 +1,8 @@
 import { setTimeout as delayMs } from 'node:timers/promises';
 import type { ConsoleEnd } from '../../shared/api.js';
 import { MigrationError, type ErrorCode } from '../../shared/errors.js';
-import type { AgentClient } from './agent-client.js';
-import { RECONNECT_DELAYS_MS, RECONNECTABLE } from './migration-follow.js';
+import type { AgentClient } from '../../client/agent-client.js';
+import { RECONNECT_DELAYS_MS, RECONNECTABLE } from '../../client/follow-migration.js';
 
 /** What else may pass by itself on the node that a VM has just moved to: its agent may hear of that a moment later. */
 const PASSING_AFTER_A_MOVE = new Set<ErrorCode>(['not-found', 'wrong-state']);

@@ -97,7 +97,7 @@ async function readImage(path: string): Promise<Uint8Array> {
   );
 }
 
-/** Words for what reading or parsing threw; the path stands before them already. */
+/** Words for what reading threw; the path stands before them already. */
 function reasonOf(thrown: unknown): string {
   const { code, message } = thrown as NodeJS.ErrnoException;
   if (code === 'ENOENT') return 'there is no such file';

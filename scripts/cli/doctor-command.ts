@@ -1,7 +1,7 @@
 import type { Argv } from 'yargs';
 import { type DoctorReport, EXIT } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
-import type { AgentClient } from './agent-client.js';
+import type { AgentClient } from '../../client/agent-client.js';
 import { findingLines } from './finding-lines.js';
 import type { GlobalOptions, Run } from './session.js';
 

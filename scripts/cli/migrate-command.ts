@@ -6,7 +6,7 @@ import { parseDuration, parseRate } from '../../shared/units.js';
 import { validate } from '../../shared/validate.js';
 
 import { type ExitCode, exitCodeOfPreflight, exitCodeOfRefusedStart, exitCodeOfResult } from './exit-code.js';
-import { followMigration } from './migration-follow.js';
+import { followMigration } from '../../client/follow-migration.js';
 import { ProgressBar, ProgressLines } from './migration-progress.js';
 import { migrationSummary, preflightSummary } from './migration-summary.js';
 import type { GlobalOptions, Run, Session } from './session.js';
@@ -78,6 +78,11 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
         })
         .option('dry-run', { type: 'boolean', describe: 'only check whether it could move' })
         .option('detach', { type: 'boolean', describe: 'start it and do not wait for its end' })
+        .group(
+          ['max-rounds', 'max-time', 'stall-rounds', 'on-limit'],
+          'Guests that write faster than the link carries:',
+        )
+        .group(['bandwidth', 'streams'], 'The link:')
         .conflicts('dry-run', 'detach')
         .example('$0 migrate web-1 --to b', 'move web-1 to node b and follow it')
         .example('$0 migrate web-1 --to b --dry-run', 'check it, change nothing')

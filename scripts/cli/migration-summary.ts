@@ -10,20 +10,23 @@ export function migrationSummary(result: MigrationResult): string {
   if (result.downtimeMs > 0) lines.push(downtimeLine(result));
   if (result.rounds.length > 0) lines.push(sentLine(result));
   if (result.streams?.finding) lines.push(...findingLines([result.streams.finding]));
-  if (result.convergence) {
-    const { reason, action, thresholdBytes } = result.convergence;
-    lines.push(
-      `rounds ended: ${reason}, so: ${action} (${formatBytes(thresholdBytes)} fit the downtime limit)`,
-    );
-  }
-  if (result.verify.mode !== 'off') {
-    const { mode, pagesChecked, mismatches } = result.verify;
-    lines.push(`verified (${mode}): ${pagesChecked} pages compared, ${mismatches} differ`);
-  }
+  lines.push(...convergenceLines(result), ...verifyLines(result));
   return lines.join('\n');
 }
 
-function headline({ id, vm, from, to, outcome, totalMs, queuedMs }: MigrationResult): string {
+/** Why the rounds ended, if they did. */
+export function convergenceLines({ convergence }: MigrationResult): string[] {
+  if (!convergence) return [];
+  const { reason, action, thresholdBytes } = convergence;
+  return [`rounds ended: ${reason}, so: ${action} (${formatBytes(thresholdBytes)} fit the downtime limit)`];
+}
+
+/** What comparing the memory showed, if it was asked for. */
+export function verifyLines({ verify: { mode, pagesChecked, mismatches } }: MigrationResult): string[] {
+  return mode === 'off' ? [] : [`verified (${mode}): ${pagesChecked} pages compared, ${mismatches} differ`];
+}
+
+export function headline({ id, vm, from, to, outcome, totalMs, queuedMs }: MigrationResult): string {
   const queued = queuedMs >= 1 ? `, after ${formatDuration(queuedMs)} in the queue` : '';
   switch (outcome) {
     case 'completed':
@@ -49,7 +52,7 @@ function downtimeLine({ downtimeMs, downtime }: MigrationResult): string {
   return `downtime ${formatDuration(downtimeMs)}: ${parts.join(', ')}`;
 }
 
-function sentLine({
+export function sentLine({
   wireBytes,
   populatedBytes,
   ramBytes,

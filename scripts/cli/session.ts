@@ -1,5 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
-import type { AgentClient } from './agent-client.js';
+import type { AgentClient } from '../../client/agent-client.js';
 import type { ExitCode } from './exit-code.js';
 import type { Output } from './output.js';
 
@@ -9,7 +9,7 @@ export type Input = Readable & { isTTY?: boolean; setRawMode?: (raw: boolean) =>
 /** The process that the command line runs in. */
 export interface Terminal {
   readonly stdin: Input;
-  readonly stdout: Writable & { isTTY?: boolean };
+  readonly stdout: Writable & { isTTY?: boolean; columns?: number; rows?: number };
   readonly stderr: Writable;
   /** Calls `listener` for each Ctrl-C instead of ending the process; returns how to end that. */
   readonly onInterrupt: (listener: () => void) => () => void;

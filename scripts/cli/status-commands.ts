@@ -1,8 +1,13 @@
 import type { Argv } from 'yargs';
 import { EXIT, type MigrationInfo, type QueueEntry, type StatusReport } from '../../shared/api.js';
-import { formatBytes, formatDuration, formatRate, parseRate } from '../../shared/units.js';
+import { MigrationError } from '../../shared/errors.js';
+import { formatBytes, formatDuration, formatRate, parseDuration, parseRate } from '../../shared/units.js';
+import type { ExitCode } from './exit-code.js';
 import { guestTable } from './guest-text.js';
-import type { GlobalOptions, Run } from './session.js';
+import type { GlobalOptions, Run, Session } from './session.js';
+import { StatusLines } from './status-lines.js';
+import { StatusScreen } from './status-screen.js';
+import { watchStatus } from './status-watch.js';
 import { formatTable } from './table.js';
 import { inUnits } from './units-option.js';
 
@@ -14,10 +19,25 @@ export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
       'show the node, its VMs and its migrations',
       (command) =>
         command
+          .option('watch', {
+            type: 'boolean',
+            describe: 'go on showing it, migrations with their rounds and a forecast; Ctrl-C ends that',
+          })
+          .option('interval', {
+            type: 'string',
+            requiresArg: true,
+            default: '1s',
+            describe: 'with --watch: how often to look',
+          })
           .example('$0 status', 'the agent of this host')
-          .example('$0 status --agent http://host-b:7800', 'another agent'),
+          .example('$0 status --agent http://host-b:7800', 'another agent')
+          .example('$0 status --watch', 'how fast it moves, and whether it gets there')
+          .example('$0 status --watch --interval 10s >> moves.log', 'a line for each change'),
       async (args) => {
-        await run(args, async ({ client, output }) => {
+        await run(args, async (session) => {
+          const { client, output } = session;
+          if (args.watch === true)
+            return await watch(session, inUnits('interval', args.interval, parseDuration));
           const report = await client.status();
           output.result(report, () => statusText(report));
           return EXIT.done;
@@ -78,6 +98,33 @@ export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
         });
       },
     );
+}
+
+/** Least time between two looks: an agent has other things to do. ms */
+const MIN_INTERVAL_MS = 100;
+
+async function watch({ client, output, terminal }: Session, intervalMs: number): Promise<ExitCode> {
+  if (output.json) {
+    throw new MigrationError('invalid-request', '--json prints one document: use it without --watch');
+  }
+  if (intervalMs < MIN_INTERVAL_MS) {
+    throw new MigrationError('invalid-request', `--interval: ${MIN_INTERVAL_MS} ms is the least`);
+  }
+  // One agent tells of one node. One that can't be asked is said before the terminal is taken.
+  const look = async (signal?: AbortSignal) => [await client.status(signal)];
+  const first = await look();
+  const leaving = new AbortController();
+  const stopListening = terminal.onInterrupt(() => leaving.abort());
+  const { stdout } = terminal;
+  const display =
+    stdout.isTTY === true ? new StatusScreen(stdout) : new StatusLines((line) => output.progress(line));
+  try {
+    await watchStatus(first, { look, display, intervalMs, signal: leaving.signal });
+    return EXIT.done;
+  } finally {
+    display.stop();
+    stopListening();
+  }
 }
 
 function statusText({ node, guests, migrations }: StatusReport): string {

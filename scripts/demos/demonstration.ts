@@ -1,7 +1,7 @@
 import type { MigrationResult } from '../../shared/api.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import type { VerifyMode } from '../../shared/protocol/messages.js';
-import type { AgentClient } from '../cli/agent-client.js';
+import type { AgentClient } from '../../client/agent-client.js';
 import { migrationSummary } from '../cli/migration-summary.js';
 
 /** What a demonstration works with. */

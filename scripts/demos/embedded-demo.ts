@@ -1,6 +1,6 @@
 import type { GuestInfo } from '../../shared/api.js';
 import { GuestDefinitionSchema } from '../../shared/guest-definition.js';
-import type { AgentClient } from '../cli/agent-client.js';
+import type { AgentClient } from '../../client/agent-client.js';
 import { downtimesOf, type Evidence, isPerfect, migrate, type Stage } from './demonstration.js';
 
 /** Fills and in the end reads all of its memory, and meanwhile changes 1 MiB of it. */

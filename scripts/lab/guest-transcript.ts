@@ -1,4 +1,4 @@
-import { AgentClient } from '../cli/agent-client.js';
+import { AgentClient } from '../../client/agent-client.js';
 import { followConsole } from '../cli/console-follow.js';
 
 /**

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { createToken, tokenLine } from '../../shared/api-tokens.js';
 import type { TlsFiles } from '../../shared/tls/credentials.js';
-import type { AccessOptions } from '../cli/agent-connection.js';
+import type { AccessOptions } from '../../client/agent-connection.js';
 
 // From where the compiled file is: the script is not compiled.
 const MAKE = fileURLToPath(new URL('../../../scripts/make-certificates', import.meta.url));

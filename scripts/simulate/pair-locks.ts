@@ -1,4 +1,4 @@
-import { OVERTAKE_LIMIT } from '../../agent/lock/node-lock.js';
+import { OVERTAKE_LIMIT } from '../../shared/lock-limits.js';
 import {
   emptyNodeQueue,
   transition as nodeTransition,

@@ -1,6 +1,7 @@
-import { type ConvergenceOptions, decide, type RoundFigures } from '../../agent/source/convergence.js';
+import { type ConvergenceOptions, decide } from '../../agent/source/convergence.js';
 import type { ConvergenceReason } from '../../shared/api.js';
 import { PAGE_SIZE } from '../../shared/page.js';
+import type { RoundFigures } from '../../shared/round-figures.js';
 import { writtenBytes, type WorkingSet } from './dirtying.js';
 
 /** What a model of a migration is told of a guest. */

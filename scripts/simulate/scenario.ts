@@ -12,9 +12,9 @@ const MAX_GUESTS = 1_000_000;
 const TIB = 2 ** 40;
 
 const count = (least: number, most: number) => z.number().int().min(least).max(most);
-const size = quantity(parseBytes, PAGE_SIZE, 1024 * TIB);
-const rate = quantity(parseRate, 0, 1e15);
-const duration = quantity(parseDuration, 0, 86_400_000);
+const size = quantity('bytes', parseBytes, PAGE_SIZE, 1024 * TIB);
+const rate = quantity('bytes/s', parseRate, 0, 1e15);
+const duration = quantity('ms', parseDuration, 0, 86_400_000);
 
 /** One size, or those between two, drawn evenly by their logarithm. bytes */
 const SizeRangeSchema = z.union([
@@ -59,7 +59,7 @@ const GuestKindSchema = z
 const NodeGroupSchema = z.strictObject({
   count: count(1, MAX_NODES),
   /** Of its network card, in each direction, as iperf3 would measure it. bytes/s */
-  link: quantity(parseRate, 1e4, 1e15),
+  link: quantity('bytes/s', parseRate, 1e4, 1e15),
   /** Guests on each of these nodes at first. */
   guests: count(0, MAX_GUESTS_PER_NODE),
 });
@@ -96,10 +96,10 @@ const option = MigrationOptionsSchema.shape;
 const MigrationSchema = z.strictObject({
   maxDowntime: duration.default(MigrationOptionsSchema.parse({}).maxDowntimeMs),
   /** bytes/s; 0: no limit */
-  bandwidth: quantity(parseRate).pipe(BandwidthSchema).default(0),
+  bandwidth: quantity('bytes/s', parseRate).pipe(BandwidthSchema).default(0),
   onLimit: OnLimitSchema.default('switch-over'),
   maxRounds: option.maxRounds,
-  maxTime: quantity(parseDuration, 1, 86_400_000).default(MigrationOptionsSchema.parse({}).maxTotalMs),
+  maxTime: quantity('ms', parseDuration, 1, 86_400_000).default(MigrationOptionsSchema.parse({}).maxTotalMs),
   stallRounds: option.stallRounds,
 });
 

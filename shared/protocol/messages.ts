@@ -40,14 +40,18 @@ const MAX_PRIORITY = 10;
 /** Hours of head start in the queues; below zero, of standing back. */
 export const PrioritySchema = z.number().int().min(-MAX_PRIORITY).max(MAX_PRIORITY);
 const Features = z.array(z.string().max(64)).max(64);
-const ErrorCodeSchema = z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]]);
+export const ErrorCodeSchema = z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]]);
 
-/** How memory is verified: not at all, after the guest runs on the target, or before the commit. */
-export const VerifyModeSchema = z.enum(['off', 'after', 'strict']);
+export const VerifyModeSchema = z
+  .enum(['off', 'after', 'strict'])
+  .describe('How memory is verified: not at all, after the guest runs on the target, or before the commit.');
 export type VerifyMode = z.output<typeof VerifyModeSchema>;
 
-/** What page streams run over: plain TCP, opened by the target, or WebSocket, opened by the source. */
-export const TransportSchema = z.enum(['tcp', 'websocket']);
+export const TransportSchema = z
+  .enum(['tcp', 'websocket'])
+  .describe(
+    'What page streams run over: plain TCP, opened by the target, or WebSocket, opened by the source.',
+  );
 export type Transport = z.output<typeof TransportSchema>;
 
 /** Memory of a link test, as guests have it: the built-in machine's, or a file as QEMU's. */
@@ -147,13 +151,14 @@ export const SourceMessageSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('settled') }),
 ]);
 
-export const PreflightFindingSchema = z.strictObject({
-  level: z.enum(['ok', 'warning', 'refusal']),
-  code: z.string().max(64),
-  message: Text,
-  remedy: Text.optional(),
-});
-/** One result of a preflight check. A refusal's code is an ErrorCode. */
+export const PreflightFindingSchema = z
+  .strictObject({
+    level: z.enum(['ok', 'warning', 'refusal']),
+    code: z.string().max(64),
+    message: Text,
+    remedy: Text.optional(),
+  })
+  .meta({ id: 'Finding', description: "One result of a check. A refusal's code is one of those of errors." });
 export type PreflightFinding = z.output<typeof PreflightFindingSchema>;
 
 export const TargetMessageSchema = z.discriminatedUnion('type', [

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { followConsole, type ConsoleSource } from '../../scripts/cli/console-follow.js';
-import { RECONNECT_DELAYS_MS } from '../../scripts/cli/migration-follow.js';
+import { RECONNECT_DELAYS_MS } from '../../client/follow-migration.js';
 import type { ConsoleChunk, ConsoleEnd } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
 import { consoleChunk } from '../support/api-samples.js';

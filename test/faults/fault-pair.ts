@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentProcess } from '../../scripts/lab/agent-process.js';
-import type { AgentClient } from '../../scripts/cli/agent-client.js';
+import type { AgentClient } from '../../client/agent-client.js';
 import { AgentLab } from '../support/agent-lab.js';
 import { QemuLab } from '../support/qemu-lab.js';
 import { LinkConditions, LinkProxy } from './link-proxy.js';

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { pageMarkers, pageWalkDefects } from '../../scripts/lab/guests/boot-sector/page-walk-defects.js';
 import { buildPageWalker } from '../../scripts/lab/guests/boot-sector/page-walker.js';
 import { gapsIn } from '../../scripts/lab/guest-transcript.js';
-import type { AgentClient } from '../../scripts/cli/agent-client.js';
+import type { AgentClient } from '../../client/agent-client.js';
 import { GuestDefinitionSchema } from '../../shared/guest-definition.js';
 import { eventually } from './eventually.js';
 import type { FaultPair, GuestKindName, NodeName } from './fault-pair.js';

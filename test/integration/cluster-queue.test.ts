@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
 import type { MigrationResult } from '../../shared/api.js';
-import { OVERTAKE_LIMIT } from '../../agent/lock/node-lock.js';
+import { OVERTAKE_LIMIT } from '../../shared/lock-limits.js';
 import { Cluster } from '../support/cluster.js';
 
 interface Span {

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { AgentClient } from '../../scripts/cli/agent-client.js';
+import { AgentClient } from '../../client/agent-client.js';
 import { certificateFiles, makeCertificates } from '../../scripts/lab/lab-certificates.js';
 import { createToken, tokenLine } from '../../shared/api-tokens.js';
 import { AgentLab } from '../support/agent-lab.js';

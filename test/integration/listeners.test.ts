@@ -10,7 +10,7 @@ import { pino } from 'pino';
 import t from 'tap';
 import { certificateFiles, makeCertificates } from '../../scripts/lab/lab-certificates.js';
 import { Agent } from '../../agent/agent.js';
-import { AgentClient } from '../../scripts/cli/agent-client.js';
+import { AgentClient } from '../../client/agent-client.js';
 import { createToken, tokenLine } from '../../shared/api-tokens.js';
 import { AgentConfigSchema } from '../../shared/config.js';
 import { validate } from '../../shared/validate.js';

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { get as getOverTls } from 'node:https';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
-import { connectionTo } from '../../scripts/cli/agent-connection.js';
+import { connectionTo } from '../../client/agent-connection.js';
 import { labTls, type LabTls } from '../../scripts/lab/lab-certificates.js';
 import { AgentLab } from '../support/agent-lab.js';
 import { readPrometheusText, valueOf } from '../support/prometheus-text.js';

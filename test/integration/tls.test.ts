@@ -13,7 +13,7 @@ import { credentialsOf, makeFutureCertificate } from '../support/certificates.js
 import { dialControl } from '../../agent/link/link-client.js';
 import { PAGE_STREAM_PATH, PAGE_STREAM_PROTOCOL } from '../../agent/link/link-paths.js';
 import { dialTcpPages } from '../../agent/link/tcp-pages.js';
-import { AgentClient } from '../../scripts/cli/agent-client.js';
+import { AgentClient } from '../../client/agent-client.js';
 import type { Role } from '../../shared/api-tokens.js';
 import { type Credentials, secureContext } from '../../shared/tls/credentials.js';
 import { AgentLab, vmferry } from '../support/agent-lab.js';

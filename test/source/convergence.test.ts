@@ -1,14 +1,8 @@
 import fc from 'fast-check';
 import t from 'tap';
-import {
-  type ConvergenceOptions,
-  decide,
-  estimateLinkRate,
-  type RoundFigures,
-  roundsSinceMinimum,
-  SWITCHOVER_OVERHEAD_MS,
-} from '../../agent/source/convergence.js';
+import { type ConvergenceOptions, decide, SWITCHOVER_OVERHEAD_MS } from '../../agent/source/convergence.js';
 import { PAGE_SIZE } from '../../shared/page.js';
+import { estimateLinkRate, type RoundFigures, roundsSinceMinimum } from '../../shared/round-figures.js';
 
 const OPTIONS: ConvergenceOptions = {
   maxDowntimeMs: 30,

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import { AgentClient } from '../../scripts/cli/agent-client.js';
-import type { AccessOptions } from '../../scripts/cli/agent-connection.js';
+import { AgentClient } from '../../client/agent-client.js';
+import type { AccessOptions } from '../../client/agent-connection.js';
 import {
   type AgentPlace,
   type AgentProcess,

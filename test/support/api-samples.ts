@@ -1,13 +1,16 @@
 import type {
   ConsoleChunk,
+  CopyingReport,
   GuestInfo,
   LinkTestResult,
   MigrationEvent,
   MigrationInfo,
   MigrationResult,
   NodeInfo,
+  RoundResult,
 } from '../../shared/api.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
+import { PAGE_SIZE } from '../../shared/page.js';
 
 /** Answers of an agent as they look in practice, for tests of the API and of the command line. */
 
@@ -114,8 +117,34 @@ export function migrationInfo(changes: Partial<MigrationInfo> = {}): MigrationIn
     requestedAt: '2026-11-22T22:00:00.000Z',
     bandwidthBytesPerSecond: 0,
     progress: null,
+    copying: null,
     queue: null,
     result: null,
+    ...changes,
+  };
+}
+
+/** Rounds over a link of 1 page/ms: each copies so many pages, what is next is what it left. The last figure is only left. */
+export function roundsOf(...pages: number[]): RoundResult[] {
+  return pages.slice(0, -1).map((copied, round) => {
+    const residualPages = pages[round + 1] ?? 0;
+    const bytes = copied * PAGE_SIZE;
+    const perSecond = (amount: number) => (copied === 0 ? 0 : (amount / copied) * 1000);
+    return {
+      ...{ round, pages: copied, zeroPages: 0, bytes, wireBytes: bytes, ms: copied, residualPages },
+      bytesPerSecond: perSecond(bytes),
+      dirtyPagesPerSecond: perSecond(residualPages),
+    };
+  });
+}
+
+/** Of a migration that has copied `rounds`. */
+export function copyingReport(rounds: RoundResult[], changes: Partial<CopyingReport> = {}): CopyingReport {
+  return {
+    rounds,
+    thresholdBytes: rounds.length === 0 ? null : 20 * PAGE_SIZE,
+    elapsedMs: rounds.reduce((sum, { ms }) => sum + ms, 0),
+    limits: { maxRounds: 100, maxTotalMs: 600_000, stallRounds: 5, onLimit: 'switch-over' },
     ...changes,
   };
 }

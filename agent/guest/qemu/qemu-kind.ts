@@ -73,7 +73,7 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
   async function start({ binary, qemu: prepared, memory }: Prepared): Promise<QemuGuest> {
     const { directory, record } = prepared;
     try {
-      const started = await launchQemu(binary, prepared, qemu.sandbox);
+      const started = await launchQemu(prepared, { ...qemu, binary });
       try {
         if (record.incoming !== null) await awaitState(started.control, directory.stateSocket);
         const logger = loggerOf(record.definition.name);

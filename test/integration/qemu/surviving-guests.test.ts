@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
-import { followMigration } from '../../../scripts/cli/migration-follow.js';
+import { followMigration } from '../../../client/follow-migration.js';
 import type { MigrationEvent } from '../../../shared/api.js';
 import { isAlive } from '../../../agent/system/process-status.js';
 import { HeldLink } from '../../support/held-link.js';

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { OVERTAKE_LIMIT } from '../../../agent/lock/node-lock.js';
+import { OVERTAKE_LIMIT } from '../../../shared/lock-limits.js';
 import type { Admission, Requested } from '../../../scripts/simulate/admission.js';
 import { NodeSlots } from '../../../scripts/simulate/node-slots.js';
 import { PairLocks } from '../../../scripts/simulate/pair-locks.js';

@@ -63,11 +63,18 @@ export async function removePrepared({ directory, record }: PreparedQemu): Promi
   await directory.remove();
 }
 
-/** Starts a QEMU that was prepared; `sandbox`: see Launch. Throws guest-failed, with what QEMU said; nothing is left then. */
+export interface LaunchOptions {
+  readonly binary: string;
+  /** Where systemd starts it in a unit of its own; undefined: as a child. */
+  readonly unitSocket?: string | undefined;
+  /** Whether system calls that no guest needs are denied to it. */
+  readonly sandbox: boolean;
+}
+
+/** Starts a QEMU that was prepared, as a child or in a unit. Throws guest-failed, with what QEMU said; nothing is left then. */
 export async function launchQemu(
-  binary: string,
   prepared: PreparedQemu,
-  sandbox: boolean,
+  { binary, unitSocket, sandbox }: LaunchOptions,
 ): Promise<StartedQemu> {
   const { directory } = prepared;
   const { definition, accel, ramFiles, incoming } = prepared.record;
@@ -84,7 +91,9 @@ export async function launchQemu(
       sandbox,
       incoming: incoming !== null,
     });
-    process = await QemuProcess.start(binary, parameters, directory.qemuLog);
+    process = await (unitSocket === undefined
+      ? QemuProcess.start(binary, parameters, directory.qemuLog)
+      : QemuProcess.startInUnit(unitSocket, binary, parameters, directory.qemuLog));
     const record = { ...prepared.record, process: process.identity };
     directory.write(record);
     const control = await connectQemu(definition.name, directory, process, directory.qmpSocket, START_MS);

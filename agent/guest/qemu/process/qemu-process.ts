@@ -2,6 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
 import { MigrationError, outOfDescriptors } from '../../../../shared/errors.js';
 import { PAGE_SIZE } from '../../../../shared/page.js';
 import { delay, systemTimers } from '../../../../shared/timers.js';
@@ -69,6 +71,36 @@ export class QemuProcess {
     }
   }
 
+  /**
+   * Starts QEMU through a socket of the service manager's, in a unit of its own that lives as long as QEMU does; see
+   * deploy/systemd/run-guest. Throws guest-failed.
+   */
+  static async startInUnit(
+    unitSocket: string,
+    binary: string,
+    parameters: readonly string[],
+    logFile: string,
+  ): Promise<QemuProcess> {
+    const socket = connect({ path: unitSocket, allowHalfOpen: true });
+    socket.once('error', () => undefined);
+    try {
+      await once(socket, 'connect');
+      socket.end([logFile, binary, ...parameters].map((word) => `${word}\0`).join(''));
+      const pid = await answeredPid(socket);
+      const unit = new QemuProcess(identifyProcess(pid) ?? { pid, startTime: '0', bootId: '' }, null);
+      // QEMU holds the other end.
+      socket.resume().once('close', () => unit.#end('ended'));
+      socket.unref();
+      return unit;
+    } catch (error) {
+      socket.destroy();
+      const text =
+        `no QEMU can be started through ${unitSocket}: ${(error as Error).message}; ` +
+        "'systemctl start vmferry-guest.socket', or remove qemu.unitSocket from the configuration";
+      throw new MigrationError('guest-failed', text, { cause: error });
+    }
+  }
+
   /** One that runs already. */
   static found(identity: ProcessIdentity): QemuProcess {
     return new QemuProcess(identity, null);
@@ -130,4 +162,17 @@ export class QemuProcess {
       if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
     }
   }
+}
+
+/** The first line that comes: the pid of what the connection has started. */
+async function answeredPid(socket: Socket): Promise<number> {
+  const lines = createInterface({ input: socket });
+  const ended = once(lines, 'close').then(() => {
+    throw new Error("it has ended without an answer: see 'journalctl -u vmferry-guest@*'");
+  });
+  const [line] = (await Promise.race([once(lines, 'line'), ended])) as [string];
+  ended.catch(() => undefined);
+  lines.close();
+  if (!/^[1-9]\d*$/.test(line)) throw new Error(`it has answered '${line.slice(0, 80)}' and not with a pid`);
+  return Number(line);
 }

@@ -1,6 +1,8 @@
 import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'tap';
 import { identifyProcess, isAlive } from '../../../../agent/guest/qemu/process/process-identity.js';
@@ -26,6 +28,43 @@ void test('a program that does not exist', async (t) => {
     code: 'guest-failed',
     message: /\/nowhere\/qemu can't be started: .*; install QEMU or set/,
   });
+});
+
+void test('one in a unit of its own is started through a socket, and its end is noticed', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'vmferry-unit-'));
+  t.teardown(() => rm(directory, { recursive: true }));
+  const [path, log] = [join(directory, 'socket'), join(directory, 'log')];
+  // As systemd does it for deploy/systemd/vmferry-guest.socket.
+  const accepting = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+    spawn('deploy/systemd/run-guest', { stdio: [socket, socket, 'ignore'], detached: true });
+    socket.destroy();
+  }).listen(path);
+  await once(accepting, 'listening');
+  const unit = await QemuProcess.startInUnit(path, SHELL, ['-c', 'exec sleep 1000'], log);
+  t.ok(unit.alive);
+  t.notOk(await unit.watch(0));
+  await unit.terminate();
+  t.equal(await unit.ended, 'ended');
+
+  const words = ['-c', 'echo "$@"', 'sh', 'two words', '', "quote's"];
+  const brief = await QemuProcess.startInUnit(path, SHELL, words, log);
+  t.equal(await brief.ended, 'ended');
+  t.notOk(brief.alive);
+  t.equal(await readFile(log, 'utf8'), "two words  quote's\n");
+  const missing = await QemuProcess.startInUnit(path, '/nowhere/qemu', [], log);
+  t.equal(await missing.ended, 'ended');
+  t.match(await readFile(log, 'utf8'), '/nowhere/qemu: No such file');
+
+  accepting.close();
+  await once(accepting, 'close');
+  await t.rejects(QemuProcess.startInUnit(path, SHELL, [], log), {
+    code: 'guest-failed',
+    message: /no QEMU can be started through .*; 'systemctl start vmferry-guest\.socket'/,
+  });
+  const mute = createServer((socket) => socket.end()).listen(path);
+  await once(mute, 'listening');
+  await t.rejects(QemuProcess.startInUnit(path, SHELL, [], log), { message: /ended without an answer/ });
+  mute.close();
 });
 
 void test('one that lives is ended, by force if need be', async (t) => {

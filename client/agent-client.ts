@@ -19,13 +19,13 @@ import type {
   StatusReport,
   MigrationRequest,
   NodeInfo,
-} from '../../shared/api.js';
-import { errorFromBody, MigrationError } from '../../shared/errors.js';
-import type { GuestDefinition } from '../../shared/guest-definition.js';
+} from '../shared/api.js';
+import { errorFromBody, MigrationError } from '../shared/errors.js';
+import type { GuestDefinition } from '../shared/guest-definition.js';
 import type { z } from 'zod';
 import { type AccessOptions, type AgentConnection, connectionTo } from './agent-connection.js';
 import { readEventStream } from './event-stream.js';
-import { tlsReason } from '../../shared/tls/tls-reason.js';
+import { tlsReason } from '../shared/tls/tls-reason.js';
 
 /** Failures of fetch() before the request was sent: by the code of its cause. */
 const NOT_CONNECTED = new Map([
@@ -62,8 +62,8 @@ export class AgentClient {
     return new AgentClient(url, this.#access);
   }
 
-  async status(): Promise<StatusReport> {
-    return await this.#json<StatusReport>('GET', '/v1/status');
+  async status(signal?: AbortSignal): Promise<StatusReport> {
+    return await this.#json<StatusReport>('GET', '/v1/status', undefined, signal);
   }
 
   async queue(): Promise<QueueEntry[]> {
@@ -209,22 +209,23 @@ export class AgentClient {
     }
   }
 
-  async #json<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
-    return (await this.#request(method, path, body)) as Answer;
+  async #json<Answer>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Answer> {
+    return (await this.#request(method, path, body, signal)) as Answer;
   }
 
   /** The parsed answer; undefined if it has no body. */
-  async #request(method: string, path: string, body?: unknown): Promise<unknown> {
+  async #request(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<unknown> {
     const content =
       body === undefined
         ? {}
         : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
-    const response = await this.#fetch(path, { method, ...content });
+    const response = await this.#fetch(path, { method, ...content, ...(signal && { signal }) });
     if (response.status === 204) return undefined;
     try {
       return await response.json();
     } catch (thrown) {
-      throw this.#notAnAgent(response, thrown);
+      if (thrown instanceof SyntaxError) throw this.#notAnAgent(response, thrown);
+      throw this.#connectionError(thrown);
     }
   }
 

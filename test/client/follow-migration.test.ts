@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { followMigration, RECONNECT_DELAYS_MS } from '../../scripts/cli/migration-follow.js';
+import { followMigration, RECONNECT_DELAYS_MS } from '../../client/follow-migration.js';
 import type { MigrationEvent } from '../../shared/api.js';
 import { MigrationError, type ErrorCode } from '../../shared/errors.js';
 import { completedMigration, MIGRATION_ID, migrationResult } from '../support/api-samples.js';

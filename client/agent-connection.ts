@@ -1,7 +1,7 @@
 import type { RequestInit as DispatchedInit } from 'undici';
-import { isLoopback } from '../../shared/config.js';
-import { MigrationError } from '../../shared/errors.js';
-import { readCredentials, readNamed, readSecret, secureContext } from '../../shared/tls/credentials.js';
+import { isLoopback } from '../shared/config.js';
+import { MigrationError } from '../shared/errors.js';
+import { readCredentials, readNamed, readSecret, secureContext } from '../shared/tls/credentials.js';
 
 /** How the command line proves itself to agents: paths of files. */
 export interface AccessOptions {

@@ -1,5 +1,5 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
-import { MigrationError } from '../../shared/errors.js';
+import { MigrationError } from '../shared/errors.js';
 
 /** Largest event that is taken, in characters; bounds what a broken server makes us hold. */
 const MAX_EVENT_LENGTH = 16 * 1024 * 1024;

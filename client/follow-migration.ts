@@ -1,6 +1,6 @@
 import { setTimeout as delayMs } from 'node:timers/promises';
-import type { MigrationEvent, MigrationResult } from '../../shared/api.js';
-import { MigrationError, type ErrorCode } from '../../shared/errors.js';
+import type { MigrationEvent, MigrationResult } from '../shared/api.js';
+import { MigrationError, type ErrorCode } from '../shared/errors.js';
 import type { AgentClient } from './agent-client.js';
 
 /** Waits before each new try when the connection to the agent broke: an agent that restarts is back in a few seconds. ms */

@@ -1,0 +1,49 @@
+import { helpText } from './command-line.js';
+
+/** A name with what is said of it: an option, a positional, a command, an example. */
+export interface HelpRow {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** What `--help` of one command says. */
+export interface CommandHelp {
+  /** Without 'vmferry'; none for the program itself. */
+  readonly path: readonly string[];
+  /** The line as it is written, like 'vmferry migrate <vm>', and what the command is for. */
+  readonly usage: string;
+  readonly description: string;
+  readonly sections: readonly { readonly title: string; readonly rows: readonly HelpRow[] }[];
+  readonly epilogue: string;
+}
+
+/** What yargs says of an option whose default is nothing. */
+const NO_DEFAULT = /\s*\[default:\s*\]/;
+
+/** The help of a command and of all below it, as yargs has them: whatever is made of it says what `--help` says. */
+export async function commandHelp(path: readonly string[] = []): Promise<CommandHelp[]> {
+  const help = parse(path, await helpText(path));
+  const below: CommandHelp[] = [];
+  for (const { name } of help.sections.find(({ title }) => title === 'Commands')?.rows ?? []) {
+    const [, ...words] = name.split(' ').filter((word) => /^[a-z]/.test(word));
+    // It is yargs's own, has no options, and would print its script.
+    if (words[0] !== 'completion') below.push(...(await commandHelp(words)));
+  }
+  return [help, ...below];
+}
+
+function parse(path: readonly string[], text: string): CommandHelp {
+  const [usage = '', ...lines] = text.split('\n');
+  const sections: { title: string; rows: HelpRow[] }[] = [];
+  const before: string[] = [];
+  const after: string[] = [];
+  for (const line of lines) {
+    const title = /^(\S.*):$/.exec(line)?.[1];
+    const row = /^ {2,}(\S.*?)(?: {2,}(\S.*))?$/.exec(line);
+    if (title !== undefined) sections.push({ title, rows: [] });
+    else if (row && sections.length > 0)
+      sections.at(-1)!.rows.push({ name: row[1]!, text: (row[2] ?? '').replace(NO_DEFAULT, '') });
+    else (sections.length === 0 ? before : after).push(line);
+  }
+  return { path, usage, description: before.join(' ').trim(), sections, epilogue: after.join(' ').trim() };
+}

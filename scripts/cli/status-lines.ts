@@ -1,0 +1,68 @@
+import type { MigrationInfo } from '../../shared/api.js';
+import { forecast } from '../../shared/migration-forecast.js';
+import { forecastLine, ratesLine, stateLine } from './migration-lines.js';
+import type { StatusDisplay } from './status-screen.js';
+import { type Look, migrationsOf, outcomeText, printable } from './status-view.js';
+
+/** Least time between two lines of one migration whose phase is the same. ms */
+const LINE_INTERVAL_MS = 2000;
+
+/** Plain lines, for logs and pipes: one for each change of a node, of a VM or of a migration, with the time. */
+export class StatusLines implements StatusDisplay {
+  readonly #write: (line: string) => void;
+  readonly #now: () => number;
+  /** The last line of each node, VM and migration, and when it was said. */
+  readonly #said = new Map<string, { text: string; phase: string; at: number }>();
+
+  constructor(write: (line: string) => void, now: () => number = Date.now) {
+    this.#write = write;
+    this.#now = now;
+  }
+
+  show({ nodes, failure }: Look): void {
+    this.#say('agent', failure === null ? 'answers' : `no answer: ${failure.reason}`);
+    if (failure) return;
+    for (const { node, guests } of nodes) {
+      for (const { name, status } of guests) this.#say(`node ${node.node}: VM ${name}`, status);
+      this.#forget(`node ${node.node}: VM `, new Set(guests.map(({ name }) => name)));
+    }
+    // Oldest first: a log tells things in their order.
+    for (const migration of migrationsOf(nodes).reverse()) this.#sayMigration(migration);
+  }
+
+  stop(): void {
+    // every line was complete
+  }
+
+  #sayMigration(migration: MigrationInfo): void {
+    const { id, vm, from, to, phase, result, copying, progress } = migration;
+    if (result) {
+      this.#say(`migration ${id}`, `${vm} from ${from} to ${to}; ${outcomeText(result)}`, 'ended');
+      return;
+    }
+    const parts = [`${vm} from ${from} to ${to}`, stateLine(migration)];
+    if (phase === 'copying' && copying) {
+      const rates = ratesLine(migration).replaceAll('   ', ', ');
+      parts.push(...(rates === '' ? [] : [rates]), forecastLine(forecast(copying, progress)));
+    }
+    this.#say(`migration ${id}`, parts.join('; '), phase);
+  }
+
+  #say(subject: string, text: string, phase = text): void {
+    const last = this.#said.get(subject);
+    const at = this.#now();
+    if (last?.text === text) return;
+    if (last?.phase === phase && at - last.at < LINE_INTERVAL_MS) return;
+    this.#said.set(subject, { text, phase, at });
+    this.#write(`${new Date(at).toISOString()} ${printable(`${subject}: ${text}`)}`);
+  }
+
+  /** VMs that are there no more. */
+  #forget(prefix: string, there: ReadonlySet<string>): void {
+    for (const subject of [...this.#said.keys()]) {
+      if (!subject.startsWith(prefix) || there.has(subject.slice(prefix.length))) continue;
+      this.#say(subject, 'gone');
+      this.#said.delete(subject);
+    }
+  }
+}

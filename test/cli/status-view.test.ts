@@ -1,0 +1,153 @@
+import t from 'tap';
+import { StatusLines } from '../../scripts/cli/status-lines.js';
+import { StatusScreen } from '../../scripts/cli/status-screen.js';
+import { type Look, viewOf } from '../../scripts/cli/status-view.js';
+import type { MigrationInfo, StatusReport } from '../../shared/api.js';
+import { PAGE_SIZE } from '../../shared/page.js';
+import {
+  copyingReport,
+  guestInfo,
+  migrationInfo,
+  migrationResult,
+  nodeInfo,
+  roundsOf,
+} from '../support/api-samples.js';
+import { FakeTerminal } from '../support/api-terminal.js';
+
+const NOW = Date.parse('2026-11-22T22:00:00.000Z');
+
+function report(...migrations: MigrationInfo[]): StatusReport {
+  return { node: nodeInfo, guests: [guestInfo({ migration: migrations[0]?.id ?? null })], migrations };
+}
+
+const looking = (...nodes: StatusReport[]): Look => ({ nodes, failure: null });
+
+const copying = migrationInfo({
+  phase: 'copying',
+  progress: { round: 2, pagesDone: 150, pagesTotal: 250, bytesPerSecond: 1000 * PAGE_SIZE },
+  copying: copyingReport(roundsOf(1000, 500, 250)),
+});
+const stalled = migrationInfo({
+  phase: 'copying',
+  copying: copyingReport(roundsOf(1000, 300, 305, 300, 305)),
+});
+const waiting = migrationInfo({
+  ...{ id: 'a-20261122-0002', vm: 'db-1', phase: 'queued' },
+  queue: {
+    ...{ migration: 'a-20261122-0002', vm: 'db-1', from: 'a', to: 'b', requestedAt: '', priority: 0 },
+    ...{ position: 1, state: 'waiting', overtaken: 0, overtakeLimit: 8 },
+    waitsFor: [{ node: 'a', holder: 'a-20261122-0001' }],
+  },
+});
+const ended = migrationInfo({ id: 'a-20261122-0000', phase: 'ended', result: migrationResult() });
+
+const textOf = (look: Look, columns = 100, rows = 40) =>
+  viewOf(look, NOW, columns, rows).map(({ text }) => text);
+
+await t.test('a node with migrations that run, wait and have ended', (t) => {
+  t.same(textOf(looking(report(ended, waiting, copying))), [
+    'node a   vmferry 0.1.0   1 VM   64.0 MiB of 4.0 GiB for VMs in use',
+    '',
+    'web-1 from a to b   a-20261122-0001',
+    '  copying round 2, for 1.50 s',
+    '  ██████████████████░░░░░░░░░░░░  60 % of 250 pages',
+    '  left 1000 KiB   fits 80.0 KiB   link 4.1 MB/s   dirty 2.0 MB/s',
+    '  left by round █▄  most 2.0 MiB',
+    '  converging, switchover in about 318 ms: a round leaves 50 % of what it copies: about 4 rounds to',
+    '    go',
+    '',
+    'db-1 from a to b   a-20261122-0002',
+    '  queued: place 1, waits for a (held by a-20261122-0001)',
+    '',
+    'vm     kind      status     memory  migration',
+    'web-1  embedded  running  64.0 MiB  a-20261122-0000',
+    '',
+    'ended',
+    'web-1 from a to b   a-20261122-0000   completed in 813 ms, downtime 6.5 ms',
+  ]);
+  t.end();
+});
+
+await t.test('a stall stands out', (t) => {
+  const strong = viewOf(looking(report(stalled)), NOW, 200, 40).filter((line) => line.strong);
+  t.match(strong[2]?.text, /^ {2}stalled: no new minimum of the residual for 3 rounds/);
+  t.end();
+});
+
+await t.test('several nodes: a migration is shown once, as its source tells it', (t) => {
+  const there = { ...report(migrationInfo({ role: 'target', phase: 'copying' })), guests: [] };
+  const lines = textOf(looking({ ...there, node: { ...nodeInfo, node: 'b' } }, report(copying)));
+  t.match(lines.slice(0, 2), [/^node b {3}.* 0 VMs/, /^node a {3}.* 1 VM /]);
+  t.equal(lines.filter((line) => line.includes(copying.id)).length, 2, 'once, and beside its VM');
+  t.ok(lines.includes('  copying round 2, for 1.50 s'));
+  t.end();
+});
+
+await t.test('what has no room is cut, and said to be more', (t) => {
+  const lines = textOf(looking(report(ended, waiting, copying)), 40, 6);
+  t.equal(lines.length, 6);
+  t.ok(lines.every((line) => line.length < 40));
+  t.match(lines[0], /^node a {3}vmferry 0\.1\.0 {3}1 VM {3}64\.0 M…$/);
+  t.match(lines[5], /^… \d+ more lines$/);
+  t.end();
+});
+
+await t.test('an agent that is gone, in its own words but no control characters', (t) => {
+  const failure = { reason: 'refused \u001b[2Jby it', since: NOW - 5000 };
+  const [, line] = textOf({ nodes: [report()], failure });
+  t.equal(line, 'no answer for 5.00 s, what follows is from before: refused ?[2Jby it');
+  t.end();
+});
+
+await t.test('a terminal: in one piece, what is the same not again, after a change of its size anew', (t) => {
+  const { stdout } = new FakeTerminal();
+  Object.assign(stdout, { columns: 100, rows: 30 });
+  const written = () => (stdout.read() as Buffer | null)?.toString() ?? '';
+  const screen = new StatusScreen(stdout, () => NOW);
+  t.equal(written(), '\u001b[?1049h\u001b[?25l');
+  screen.show(looking(report()));
+  const frame = written();
+  t.ok(frame.startsWith('\u001b[?2026h\u001b[H\u001b[1mnode a') && frame.endsWith('\u001b[J\u001b[?2026l'));
+  t.notMatch(frame, '\u001b[2J', 'nothing is cleared first');
+  screen.show(looking(report()));
+  t.equal(written(), '');
+  Object.assign(stdout, { columns: 20 });
+  stdout.emit('resize');
+  t.match(written(), /node a {3}vmferry 0…/);
+  screen.stop();
+  t.equal(written(), '\u001b[?25h\u001b[?1049l');
+  t.equal(stdout.listenerCount('resize'), 0);
+  t.end();
+});
+
+await t.test('plain lines: one for each change', (t) => {
+  const lines: string[] = [];
+  let now = NOW;
+  const display = new StatusLines(
+    (line) => lines.push(line.slice(line.indexOf(' ') + 1)),
+    () => now,
+  );
+  display.show(looking(report(copying)));
+  display.show(looking(report(copying)));
+  display.show({ nodes: [report(copying)], failure: { reason: 'it is gone', since: now } });
+  display.show(looking(report(stalled)));
+  now += 2000;
+  display.show(looking(report(stalled)));
+  display.show(looking({ ...report({ ...ended, id: copying.id }), guests: [] }));
+  display.stop();
+  t.same(lines, [
+    'agent: answers',
+    'node a: VM web-1: running',
+    'migration a-20261122-0001: web-1 from a to b; copying round 2, for 1.50 s; ' +
+      'left 1000 KiB, fits 80.0 KiB, link 4.1 MB/s, dirty 2.0 MB/s; ' +
+      'converging, switchover in about 318 ms: a round leaves 50 % of what it copies: about 4 rounds to go',
+    'agent: no answer: it is gone',
+    'agent: answers',
+    'migration a-20261122-0001: web-1 from a to b; copying round 4, for 1.91 s; ' +
+      'left 1.2 MiB, fits 80.0 KiB, link 4.1 MB/s, dirty 4.2 MB/s; stalled: no new minimum of the residual for 3 rounds, ' +
+      '1.2 MiB left; after 2 more it switches over all the same, for about 305 ms of downtime',
+    'node a: VM web-1: gone',
+    'migration a-20261122-0001: web-1 from a to b; completed in 813 ms, downtime 6.5 ms',
+  ]);
+  t.end();
+});
