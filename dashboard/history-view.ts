@@ -23,9 +23,9 @@ export function historyView(context: PageContext): TemplateResult {
                   <tr>
                     <th scope="col">ended</th>
                     <th scope="col">VM</th>
-                    <th scope="col">to</th>
+                    <th scope="col" class="minor">to</th>
                     <th scope="col">outcome</th>
-                    <th scope="col" class="figures">downtime</th>
+                    <th scope="col" class="figures minor">downtime</th>
                     <th scope="col" class="figures minor">took</th>
                     <th scope="col" class="figures minor">waited</th>
                     <th scope="col" class="figures minor">rounds</th>
@@ -60,12 +60,12 @@ function entryRow({ actions }: PageContext, entry: HistoryEntry): TemplateResult
   return html`<tr>
     <td>${clockTime(endedAt)}</td>
     <th scope="row">${vm}</th>
-    <td>${to}</td>
+    <td class="minor">${to}</td>
     <td>
       ${outcomeBadge(outcome)}
       ${error && error.code !== 'cancelled' ? html`<span class="detail">${error.message}</span>` : nothing}
     </td>
-    <td class="figures">${downtimeMs > 0 ? formatDuration(downtimeMs) : '–'}</td>
+    <td class="figures minor">${downtimeMs > 0 ? formatDuration(downtimeMs) : '–'}</td>
     <td class="figures minor">${formatDuration(totalMs)}</td>
     <td class="figures minor">${formatDuration(queuedMs)}</td>
     <td class="figures minor">${rounds}</td>

@@ -11,6 +11,9 @@ const IDLE_MS = 5000;
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 10_000;
 
+/** A browser has six connections to one host, of all tabs together. A node runs one migration at a time, benchmarks aside. */
+const MOST_FOLLOWED = 2;
+
 /** Migrations that ended while the page was open and are shown still. */
 const SHOWN_ENDED = 3;
 
@@ -36,8 +39,10 @@ export class LiveState {
   readonly #onChange: () => void;
   readonly #say: (what: string) => void;
   readonly #following = new Map<string, AbortController>();
-  /** Ids of those that had ended when the history was asked for. */
+  /** Those that had ended when the history was asked for, and how. */
   #historyOf: string | null = null;
+  /** Migrations that had ended when the page was opened, or have been told of since. */
+  #endedBefore: Set<string> | null = null;
   #endPause: () => void = () => undefined;
   /** Whether somebody wants to look who came while a look was under way. */
   #wanted = false;
@@ -79,6 +84,7 @@ export class LiveState {
     this.#api.token = token;
     this.access = null;
     this.#historyOf = null;
+    this.#endedBefore = null;
     if (token === null) {
       this.#stopFollowing();
       this.cluster = null;
@@ -131,27 +137,40 @@ export class LiveState {
   }
 
   async #lookAtHistory(fromHere: readonly MigrationInfo[]): Promise<void> {
-    const ended = fromHere.filter(({ phase }) => phase === 'ended').map(({ id }) => id);
-    if (ended.join() === this.#historyOf) return;
+    const ended = fromHere.flatMap(({ id, result }) => (result ? [`${id} ${result.outcome}`] : [])).join();
+    if (ended === this.#historyOf) return;
     this.history = await this.#api.history();
-    this.#historyOf = ended.join();
+    this.#historyOf = ended;
   }
 
-  /** What ended while the page was not listening. */
+  /** What ended while the page was not listening: in less than a look takes, unnoticed, or in a way that was not known then. */
   async #settle(fromHere: readonly MigrationInfo[]): Promise<void> {
-    for (const trace of this.#traces.values()) {
-      if (trace.result || this.#following.has(trace.id)) continue;
-      const now = fromHere.find(({ id }) => id === trace.id);
-      if (now && now.phase !== 'ended') continue;
-      const known = now ?? (await this.#api.migration(trace.id).catch(notFound));
-      if (known?.result) this.#set(traceOf(known));
-      else this.#traces.delete(trace.id);
+    const ended = fromHere.filter(({ result }) => result);
+    this.#endedBefore ??= new Set(ended.map(({ id }) => id));
+    for (const migration of ended) {
+      const { id, result } = migration;
+      const outcome = this.#traces.get(id)?.result?.outcome;
+      const told = outcome === undefined ? this.#endedBefore.has(id) : outcome === result?.outcome;
+      if (!told && !this.#following.has(id)) this.#end(traceOf(migration));
     }
+    for (const { id, result } of this.#traces.values()) {
+      if (result || this.#following.has(id) || fromHere.some((migration) => migration.id === id)) continue;
+      const known = await this.#api.migration(id).catch(notFound);
+      if (known?.result) this.#end(traceOf(known));
+      else this.#traces.delete(id);
+    }
+  }
+
+  #end(trace: MigrationTrace): void {
+    this.#endedBefore?.add(trace.id);
+    this.#set(trace);
+    this.#say(endedWords(trace));
   }
 
   #follow(migration: MigrationInfo): void {
     const { id, phase } = migration;
-    if (phase === 'ended' || this.#following.has(id)) return;
+    if (phase === 'ended' || phase === 'queued' || this.#following.has(id)) return;
+    if (this.#following.size >= MOST_FOLLOWED) return;
     const leave = new AbortController();
     this.#following.set(id, leave);
     void this.#readEvents(migration, leave.signal).finally(() => {
@@ -166,8 +185,8 @@ export class LiveState {
     try {
       for await (const event of this.#api.migrationEvents(migration.id, signal)) {
         trace = withEvent(trace, event);
-        this.#set(trace);
-        if (event.event === 'ended') this.#say(endedWords(trace));
+        if (event.event === 'ended') this.#end(trace);
+        else this.#set(trace);
         if (event.event === 'phase' && event.phase === 'copying')
           this.#say(`${trace.vm} is being copied to ${trace.to}.`);
       }

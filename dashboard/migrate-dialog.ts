@@ -42,7 +42,6 @@ export function openMigrateDialog(
   };
   openDialog(`Migrate ${vm}`, (dialog) => {
     const busy = now.step === 'checking' || now.step === 'starting';
-    const ready = now.step === 'checked' && now.report.ok;
     return html`<form
       @submit=${(event: SubmitEvent) => {
         event.preventDefault();
@@ -54,12 +53,26 @@ export function openMigrateDialog(
       <div aria-live="polite">${findingsView(vm, now)}</div>
       <div class="buttons">
         <button type="submit" class="main" ?disabled=${busy || targets.length === 0}>
-          ${ready ? 'Start the migration' : busy ? 'One moment…' : 'Check first'}
+          ${submitWords(now)}
         </button>
         <button type="button" class="quiet" @click=${() => dialog.close()}>Close</button>
       </div>
     </form>`;
   });
+}
+
+function submitWords(now: Preflight): string {
+  switch (now.step) {
+    case 'choose':
+      return 'Check first';
+    case 'checking':
+    case 'starting':
+      return 'One moment…';
+    case 'checked':
+      return now.report.ok ? 'Start the migration' : 'Check again';
+    case 'failed':
+      return 'Check again';
+  }
 }
 
 function fieldsView(targets: readonly ClusterNode[]): TemplateResult {

@@ -98,7 +98,8 @@ export function ratePlot(trace: MigrationTrace): Plot {
           line('written by the VM', colours.mark, {
             data: written.map((each) => ({ x: each.round, y: each.dirtyPagesPerSecond * PAGE_SIZE })),
             pointStyle: 'triangle',
-            pointRadius: 5,
+            pointRadius: 6, // where both are one, it stands out
+            order: -1,
           }),
           ...(now.length === 0
             ? []

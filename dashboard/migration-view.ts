@@ -12,28 +12,29 @@ import { counted } from './words.js';
 
 /** Migrations that run: those from here with their rounds, the others in a line; and those from here that have just ended. */
 export function runningView(context: PageContext): TemplateResult {
-  const { state } = context;
-  const traces = [...state.traces].reverse();
-  const elsewhere = (state.cluster?.queue ?? []).filter(
-    ({ state: now, from }) => now === 'running' && from !== state.cluster?.node,
+  const { cluster, traces } = context.state;
+  const running = traces.filter(({ result }) => !result);
+  const ended = traces.filter(({ result }) => result).reverse();
+  const elsewhere = (cluster?.queue ?? []).filter(
+    ({ state, from }) => state === 'running' && from !== cluster?.node,
   );
   return html`<section aria-labelledby="running">
     <h2 id="running">Migrations</h2>
-    ${traces.length + elsewhere.length === 0 ? html`<p class="empty">No migration runs.</p>` : nothing}
+    ${running.length + elsewhere.length === 0 ? html`<p class="empty">No migration runs.</p>` : nothing}
+    ${running.map((trace) => traceCard(trace, cancelButton(context, trace)))}
+    ${elsewhere.map((entry) => elsewhereView(context, entry))}
     ${repeat(
-      traces,
+      ended,
       ({ id }) => id,
-      (trace) =>
-        html`<article class="card" data-migration=${trace.id} aria-label="Migration of ${trace.vm}">
-          ${traceView(trace, trace.result ? dismissButton(context, trace) : cancelButton(context, trace))}
-        </article>`,
-    )}
-    ${repeat(
-      elsewhere,
-      ({ migration }) => migration,
-      (entry) => elsewhereView(context, entry),
+      (trace) => traceCard(trace, dismissButton(context, trace)),
     )}
   </section>`;
+}
+
+function traceCard(trace: MigrationTrace, button: TemplateResult): TemplateResult {
+  return html`<article class="card" data-migration=${trace.id} aria-label="Migration of ${trace.vm}">
+    ${traceView(trace, button)}
+  </article>`;
 }
 
 function dismissButton({ state }: PageContext, { id, vm }: MigrationTrace): TemplateResult {
@@ -169,7 +170,11 @@ function resultView(result: MigrationResult): TemplateResult {
   return html`
     ${error && error.code !== 'cancelled' ? html`<p class="notice problem">${error.message}</p>` : nothing}
     ${
-      outcome === 'completed' || outcome === 'unknown' ? nothing : html`<p>${vm} is on ${from} as before.</p>`
+      outcome === 'completed' || outcome === 'unknown'
+        ? nothing
+        : html`<p>
+            ${vm} is on ${from} as before.${error?.retryable ? ' It may move when this is tried again.' : ''}
+          </p>`
     }
     ${
       outcome === 'unknown'
