@@ -181,7 +181,7 @@ export class LiveState {
   }
 
   async #readEvents(migration: MigrationInfo, signal: AbortSignal): Promise<void> {
-    let trace = traceOf({ ...migration, phase: 'queued', progress: null });
+    let trace = traceOf({ ...migration, phase: 'queued', progress: null, copying: null });
     try {
       for await (const event of this.#api.migrationEvents(migration.id, signal)) {
         trace = withEvent(trace, event);

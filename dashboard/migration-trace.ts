@@ -6,7 +6,7 @@ import type {
   RoundResult,
 } from '../shared/api.js';
 
-/** What is known of one migration from here, round by round. */
+/** What is known of one migration, round by round. */
 export interface MigrationTrace extends Pick<MigrationInfo, 'id' | 'vm' | 'from' | 'to' | 'progress'> {
   readonly phase: MigrationPhase;
   readonly rounds: readonly RoundResult[];
@@ -17,11 +17,42 @@ export interface MigrationTrace extends Pick<MigrationInfo, 'id' | 'vm' | 'from'
   readonly result: MigrationResult | null;
 }
 
-export function traceOf({ id, vm, from, to, phase, progress, result }: MigrationInfo): MigrationTrace {
-  const nothing = { rounds: [], thresholdBytes: null, switchoverRound: null, result: null };
-  const trace = { id, vm, from, to, phase, progress, ...nothing };
-  return result ? ended(trace, result) : trace;
+export function traceOf({
+  id,
+  vm,
+  from,
+  to,
+  phase,
+  progress,
+  copying,
+  result,
+}: MigrationInfo): MigrationTrace {
+  const { rounds, thresholdBytes } = copying ?? { rounds: [], thresholdBytes: null };
+  const trace = { id, vm, from, to, phase, progress, rounds, thresholdBytes };
+  const nothing = { switchoverRound: null, result: null };
+  return result ? ended({ ...trace, ...nothing }, result) : { ...trace, ...nothing };
 }
+
+/** Whether another node has told all that is drawn of a migration: it may be of another version, and has not been checked. */
+export function isDrawable({ copying, progress }: MigrationInfo): boolean {
+  const figures = (value: unknown, names: readonly string[]) =>
+    names.every((name) => typeof (Object(value) as Record<string, unknown>)[name] === 'number');
+  return (
+    typeof copying === 'object' &&
+    copying !== null &&
+    Array.isArray(copying.rounds) &&
+    copying.rounds.every((round) => figures(round, ROUND_FIGURES)) &&
+    (copying.thresholdBytes === null || figures(copying, ['thresholdBytes'])) &&
+    figures(copying, ['elapsedMs']) &&
+    figures(copying.limits, ['maxRounds', 'maxTotalMs', 'stallRounds']) &&
+    (progress === null || figures(progress, PROGRESS_FIGURES))
+  );
+}
+
+const ROUND_FIGURES = [
+  ...['round', 'pages', 'zeroPages', 'bytes', 'ms', 'bytesPerSecond', 'dirtyPagesPerSecond', 'residualPages'],
+];
+const PROGRESS_FIGURES = ['round', 'pagesDone', 'pagesTotal', 'bytesPerSecond'];
 
 export function withEvent(trace: MigrationTrace, event: MigrationEvent): MigrationTrace {
   switch (event.event) {

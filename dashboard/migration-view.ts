@@ -1,16 +1,23 @@
-import type { ClusterQueueEntry, ClusterReport, MigrationPhase, MigrationResult } from '../shared/api.js';
+import type {
+  ClusterQueueEntry,
+  ClusterReport,
+  MigrationInfo,
+  MigrationPhase,
+  MigrationResult,
+} from '../shared/api.js';
+import { type Forecast, forecast } from '../shared/migration-forecast.js';
 import { PAGE_SIZE } from '../shared/page.js';
 import { formatBytes, formatDuration, formatRate } from '../shared/units.js';
 import { outcomeBadge } from './history-view.js';
 import { downtimeParts, ratePlot, residualPlot, switchoverPlot } from './migration-plots.js';
-import type { MigrationTrace } from './migration-trace.js';
+import { isDrawable, type MigrationTrace, traceOf } from './migration-trace.js';
 import type { PageContext } from './page-context.js';
 import { cancelButton } from './queue-view.js';
 import { html, nothing, type TemplateResult } from './vendor/lit-html/lit-html.js';
 import { repeat } from './vendor/lit-html/directives/repeat.js';
-import { counted } from './words.js';
+import { counted, roughly } from './words.js';
 
-/** Migrations that run: those from here with their rounds, the others in a line; and those from here that have just ended. */
+/** Migrations that run, in all of the cluster, and those from here that have just ended. */
 export function runningView(context: PageContext): TemplateResult {
   const { cluster, traces } = context.state;
   const running = traces.filter(({ result }) => !result);
@@ -21,19 +28,22 @@ export function runningView(context: PageContext): TemplateResult {
   return html`<section aria-labelledby="running">
     <h2 id="running">Migrations</h2>
     ${running.length + elsewhere.length === 0 ? html`<p class="empty">No migration runs.</p>` : nothing}
-    ${running.map((trace) => traceCard(trace, cancelButton(context, trace)))}
-    ${elsewhere.map((entry) => elsewhereView(context, entry))}
+    ${running.map((trace) => {
+      const ahead = forecastOf(migrationAt(cluster, trace.from, trace.id), trace);
+      return card(trace, traceView(trace, cancelButton(context, trace), ahead));
+    })}
+    ${elsewhere.map((entry) => card({ ...entry, id: entry.migration }, elsewhereView(context, entry)))}
     ${repeat(
       ended,
       ({ id }) => id,
-      (trace) => traceCard(trace, dismissButton(context, trace)),
+      (trace) => card(trace, traceView(trace, dismissButton(context, trace))),
     )}
   </section>`;
 }
 
-function traceCard(trace: MigrationTrace, button: TemplateResult): TemplateResult {
-  return html`<article class="card" data-migration=${trace.id} aria-label="Migration of ${trace.vm}">
-    ${traceView(trace, button)}
+function card({ id, vm }: { id: string; vm: string }, content: TemplateResult): TemplateResult {
+  return html`<article class="card" data-migration=${id} aria-label="Migration of ${vm}">
+    ${content}
   </article>`;
 }
 
@@ -48,26 +58,28 @@ function dismissButton({ state }: PageContext, { id, vm }: MigrationTrace): Temp
   </button>`;
 }
 
-/** One whose rounds its own node knows: it is followed there. */
+/** One that is not from here: drawn as its own node has told it at the last look. */
 function elsewhereView(context: PageContext, entry: ClusterQueueEntry): TemplateResult {
-  const { migration, vm, from, to } = entry;
-  const phase = phaseAt(context.state.cluster, migration);
-  return html`<article class="card" data-migration=${migration} aria-label="Migration of ${vm}">
-    <div class="title">
-      <h3>${vm} <span class="way">${from} → ${to}</span></h3>
-      <span class="badge">${phase ? PHASES[phase] : 'running'}</span>
-      <span class="end note"
-        >rounds and cancelling: ${cancelButton(context, { id: migration, vm, from, to })}</span
-      >
-    </div>
-  </article>`;
+  const { migration: id, vm, from, to } = entry;
+  const button = cancelButton(context, { id, vm, from, to });
+  const told = migrationAt(context.state.cluster, from, id);
+  if (told && isDrawable(told)) return traceView(traceOf(told), button, forecastOf(told, told));
+  return titleView({ id, vm, from, to }, told?.phase, button);
 }
 
-function phaseAt(cluster: ClusterReport | null, id: string): MigrationPhase | undefined {
+/** What a node has told of a migration from there. */
+function migrationAt(cluster: ClusterReport | null, from: string, id: string): MigrationInfo | undefined {
   return cluster?.nodes
-    .flatMap(({ status }) => status?.migrations ?? [])
-    .filter((migration) => migration.id === id)
-    .sort((a, b) => Number(b.role === 'source') - Number(a.role === 'source'))[0]?.phase;
+    .find(({ node }) => node === from)
+    ?.status?.migrations.find((migration) => migration.id === id);
+}
+
+/** How it will go on; undefined where that can't be told. */
+function forecastOf(
+  told: MigrationInfo | undefined,
+  { phase, progress }: Pick<MigrationInfo, 'phase' | 'progress'>,
+): Forecast | undefined {
+  return told?.copying && phase === 'copying' ? forecast(told.copying, progress) : undefined;
 }
 
 const PHASES: Readonly<Record<MigrationPhase, string>> = {
@@ -83,17 +95,11 @@ const PHASES: Readonly<Record<MigrationPhase, string>> = {
   ended: 'ended',
 };
 
-/** A migration from here, with its plots. `button`: what can be done about it. */
-export function traceView(trace: MigrationTrace, button: TemplateResult): TemplateResult {
-  const { id, vm, from, to, phase, result, rounds, progress } = trace;
+/** A migration with its plots. `button`: what can be done about it. */
+export function traceView(trace: MigrationTrace, button: TemplateResult, ahead?: Forecast): TemplateResult {
+  const { phase, result, rounds, progress } = trace;
   return html`
-    <div class="title">
-      <h3>${vm} <span class="way">${from} → ${to}</span></h3>
-      ${result ? outcomeBadge(result.outcome) : html`<span class="badge busy">${PHASES[phase]}</span>`}
-      <code class="note">${id}</code>
-      <span class="end">${button}</span>
-    </div>
-    ${result ? resultView(result) : progressView(trace)}
+    ${titleView(trace, phase, button, result)} ${result ? resultView(result) : progressView(trace, ahead)}
     ${
       rounds.length > 0 || progress
         ? html`<div class="plots">
@@ -120,12 +126,34 @@ export function traceView(trace: MigrationTrace, button: TemplateResult): Templa
   `;
 }
 
-function progressView({
-  vm,
-  progress,
-  rounds,
-  thresholdBytes,
-}: MigrationTrace): TemplateResult | typeof nothing {
+function titleView(
+  { id, vm, from, to }: Pick<MigrationInfo, 'id' | 'vm' | 'from' | 'to'>,
+  phase: MigrationPhase | undefined,
+  button: TemplateResult,
+  result: MigrationResult | null = null,
+): TemplateResult {
+  return html`<div class="title">
+    <h3>${vm} <span class="way">${from} → ${to}</span></h3>
+    ${
+      result
+        ? outcomeBadge(result.outcome)
+        : html`<span class="badge busy">${phase ? PHASES[phase] : 'running'}</span>`
+    }
+    <code class="note">${id}</code>
+    <span class="end">${button}</span>
+  </div>`;
+}
+
+function forecastView({ state, etaMs, reason }: Forecast): TemplateResult {
+  const tone = { converging: 'good', slow: 'warning', stalled: 'problem' }[state];
+  const eta = etaMs === null ? '' : `switchover in about ${roughly(etaMs)}: `;
+  return html`<p><span class="badge ${tone}">${state}</span> ${eta}${reason}</p>`;
+}
+
+function progressView(
+  { vm, progress, rounds, thresholdBytes }: MigrationTrace,
+  ahead: Forecast | undefined,
+): TemplateResult | typeof nothing {
   const last = rounds.at(-1);
   if (!progress && !last) return nothing;
   const round = progress?.round ?? (last ? last.round + 1 : 0);
@@ -150,7 +178,8 @@ function progressView({
       max="1"
       value=${share}
     ></progress>
-    <p class="facts">${known.map((fact) => html`<span>${fact}</span>`)}</p>`;
+    <p class="facts">${known.map((fact) => html`<span>${fact}</span>`)}</p>
+    ${ahead ? forecastView(ahead) : nothing}`;
 }
 
 function resultView(result: MigrationResult): TemplateResult {

@@ -15,7 +15,7 @@ export interface DashboardFile {
 const DASHBOARD = new URL('../../dashboard/', import.meta.url);
 
 /** What its modules import of shared/. */
-const SHARED_MODULES = ['errors.js', 'page.js', 'units.js'];
+const SHARED_MODULES = ['errors.js', 'migration-forecast.js', 'page.js', 'round-figures.js', 'units.js'];
 
 /** Libraries by the names that dashboard/vendor/ gives them. */
 const LIBRARIES: readonly (readonly [name: string, file: URL])[] = [

@@ -37,7 +37,7 @@ const writer = {
 };
 await lab.boot('a', { ...writer, name: 'web' });
 await lab.boot('a', { ...writer, name: 'db' });
-await lab.boot('b', { name: 'shop' });
+await lab.boot('b', { ...writer, name: 'shop' });
 
 const dashboard = await DashboardPage.open(t, lab.agent('a').url);
 const { page } = dashboard;
@@ -145,6 +145,17 @@ await t.test('it is cancelled once that was confirmed; the one that waited moves
   await dashboard.migration('db').waitFor({ state: 'detached' });
 });
 
+await t.test('one from another node is plotted as that one tells of it, and cancelled there', async (t) => {
+  const id = await lab.request('shop', 'b', 'a', { bandwidthBytesPerSecond: 5_000_000 });
+  await dashboard.drawn('shop', 'Left to copy', 'left to copy', 2);
+  const card = dashboard.migration('shop');
+  t.equal(await card.getByRole('link', { name: 'dashboard of b' }).isVisible(), true);
+  t.equal(await card.getByRole('button').count(), 0);
+  t.equal(await card.getByText(/^(converging|slow|stalled)$/).isVisible(), true, 'with a forecast');
+  await lab.client('b').cancelMigration(id);
+  await card.waitFor({ state: 'detached' });
+});
+
 await t.test('one of the past is shown, and the focus returns to where it was', async (t) => {
   const show = page.getByRole('button', { name: /Rounds of the migration of db/ });
   await show.press('Enter');
@@ -154,6 +165,19 @@ await t.test('one of the past is shown, and the focus returns to where it was', 
   await page.keyboard.press('Escape');
   await dialog.waitFor({ state: 'detached' });
   t.match(await page.evaluate('document.activeElement.ariaLabel'), /Rounds of the migration of db/);
+});
+
+await t.test('it rests while nobody sees it', async (t) => {
+  const hide = async (hidden: boolean) =>
+    await page.evaluate(
+      `Object.defineProperty(document, 'hidden', { value: ${hidden}, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'))`,
+    );
+  await hide(true);
+  await page.locator('.connection[data-state=paused]').waitFor();
+  await hide(false);
+  await page.locator('.connection[data-state=live]').waitFor();
+  t.equal(await page.getByRole('button', { name: 'Migrate web…' }).isEnabled(), true);
 });
 
 await t.test('it says when the agent is gone, and goes on when it is back', async (t) => {
