@@ -16,7 +16,6 @@ import {
 import { type AgentConfig, isLoopback } from '../shared/config.js';
 import { MigrationError } from '../shared/errors.js';
 import { LEASE_GRACE_MS } from '../shared/lock-limits.js';
-import { secureContext } from '../shared/tls/credentials.js';
 import type { GuestDefinition } from '../shared/guest-definition.js';
 import { type PreflightFinding, PROTOCOL_VERSIONS } from '../shared/protocol/messages.js';
 import { systemTimers } from '../shared/timers.js';
@@ -300,8 +299,8 @@ export class Agent implements AgentService {
   /** Takes new certificates and tokens from the files that the configuration names. Throws invalid-request: the former ones stay. */
   reloadCredentials(): void {
     this.#credentials.read();
-    const { tls } = this.#credentials;
-    if (tls) (this.#server.server as unknown as TlsServer).setSecureContext(secureContext(tls));
+    const options = this.#credentials.serverOptions();
+    if (options) (this.#server.server as unknown as TlsServer).setSecureContext(options);
     this.#logger.info('certificates and tokens were read again');
   }
 

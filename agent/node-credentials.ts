@@ -57,7 +57,7 @@ export class NodeCredentials {
     this.#tokens = read;
   }
 
-  /** With what the port is served; null: without TLS. */
+  /** With what the port is served, from its start on or, as it is now, from here on; null: without TLS. */
   serverOptions(): ServerOptions | null {
     const { tls } = this;
     return (

@@ -5,6 +5,7 @@ import type { ApiTokens, Role } from '../../shared/api-tokens.js';
 import { MigrationError } from '../../shared/errors.js';
 import { nodeOfNames } from '../../shared/tls/certificate-names.js';
 import { checkCertified } from '../link/peer-identity.js';
+import { checkHost } from './web-origin.js';
 
 /** How a listener's callers are told apart. */
 export interface AccessRules {
@@ -31,7 +32,8 @@ const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
  * Whether a request may be served. Over TLS the caller has a certificate of the cluster's CA. Where tokens are configured each request has
  * one whose role covers it: `read` to look, `operate` for the rest. Over TLS to an address beyond this host a token is
  * needed in any case: a certificate alone, which every node has, operates nothing, and shows a peer only what SHOWN_TO_PEERS
- * names. Returns who asks, throws unauthenticated or not-allowed.
+ * names. Where nobody proves anything, the request must be meant for this host. Returns who asks; throws
+ * unauthenticated, not-allowed, invalid-request.
  */
 export function checkAccess(request: IncomingMessage, { tokens, exposed, peers }: AccessRules): AccessReport {
   const { socket, method = '', url = '' } = request;
@@ -43,6 +45,7 @@ export function checkAccess(request: IncomingMessage, { tokens, exposed, peers }
       return { role: 'read', holder: node };
   }
   if (tokens === null) {
+    if (!overTls && !exposed) checkHost(request);
     if (!overTls || !exposed) return ANYBODY;
     throw new MigrationError(
       'unauthenticated',

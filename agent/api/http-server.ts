@@ -17,7 +17,7 @@ import { migrationRoutes } from './migration-routes.js';
 import { nodeRoutes } from './node-routes.js';
 import { openApiRoutes } from './openapi-routes.js';
 import type { AgentService } from './service.js';
-import { checkWebOrigin } from './web-origin.js';
+import { checkOrigin } from './web-origin.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -94,7 +94,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       reply.header('connection', 'close');
       throw refusal;
     }
-    checkWebOrigin(request.raw);
+    checkOrigin(request.raw);
     if (request.routeOptions.config.withoutCredentials !== true) request.caller = checkAccess(request.raw);
     done();
   });

@@ -12,6 +12,7 @@ export interface Libc {
   lseek(fd: number, offset: number, whence: number): number;
   fallocate(fd: number, mode: number, offset: number, bytes: number): number;
   fcntl(fd: number, command: number, argument: number): number;
+  flock(fd: number, operation: number): number;
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   ptrace(request: number, tid: number, address: number, data: number): number;
   /** ptrace with a pointer to data. */
@@ -71,6 +72,7 @@ function load(): Libc {
     fallocate: declare<'fallocate'>('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']),
     // Variadic in C, as fcntl is. Their arguments are declared, since the calling conventions of Linux pass these alike.
     fcntl: declare<'fcntl'>('fcntl', 'int', ['int', 'int', 'int']),
+    flock: declare<'flock'>('flock', 'int', ['int', 'int']),
     ioctl: declare<'ioctl'>('ioctl', 'int', ['int', 'ulong', 'void *']),
     ptrace: declare<'ptrace'>('ptrace', 'long', ptrace('intptr_t')),
     ptraceData: declare<'ptraceData'>('ptrace', 'long', ptrace('void *')),

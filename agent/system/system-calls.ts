@@ -12,6 +12,8 @@ const MAP_NORESERVE = 0x4000;
 const SEEK_DATA = 3;
 const ENXIO = 6;
 const F_DUPFD_CLOEXEC = 1030;
+const LOCK_EXCLUSIVE_AT_ONCE = 2 | 4;
+const EWOULDBLOCK = 11;
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 // The same number on every architecture: they came after the tables were unified.
@@ -75,6 +77,14 @@ export function residentPages(address: number, bytes: number, pages: Uint8Array)
 /** Gives back the memory of part of a file, which reads as zero then. */
 export function punchHole(fd: number, offset: number, bytes: number): void {
   check('fallocate', libc().fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes));
+}
+
+/** Locks an open file or directory until its descriptor is closed, however that comes; false where another one has it locked. */
+export function lockFile(fd: number): boolean {
+  if (libc().flock(fd, LOCK_EXCLUSIVE_AT_ONCE) === 0) return true;
+  const errno = libc().errno();
+  if (errno === EWOULDBLOCK) return false;
+  throw new SystemCallError('flock', errno);
 }
 
 /** Another descriptor of the same open file, closed on exec. */

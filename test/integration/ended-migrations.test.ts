@@ -1,3 +1,5 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import t from 'tap';
@@ -24,4 +26,24 @@ void t.test('a migration that is shown after its end does not keep the guest tha
   }
   t.ok(made[0]?.deref() === undefined, 'it is gone from the source');
   t.match(cluster.whereIs('vm'), [{ node: 'b', status: 'running' }]);
+});
+
+void t.test('a guest whose copy could not be ended at first can come back', async (t) => {
+  let attempts = 0;
+  const { kinds } = arrayGuestKinds((guest) => {
+    const destroy = guest.destroy.bind(guest);
+    guest.destroy = async () => {
+      attempts += 1;
+      if (attempts === 1) throw new Error('its process hangs');
+      await destroy();
+    };
+  });
+  const cluster = await Cluster.start(['a', 'b'], {}, kinds);
+  t.teardown(() => cluster.close());
+  await cluster.boot('a', { name: 'vm' });
+  t.match(await cluster.migrate('vm', 'a', 'b'), { outcome: 'completed' });
+  const journal = join(cluster.stateDirectory('a'), 'journal');
+  while ((await readdir(journal)).length > 0) await new Promise((resolve) => setImmediate(resolve));
+  t.match(await cluster.migrate('vm', 'b', 'a'), { outcome: 'completed' });
+  t.match(cluster.whereIs('vm'), [{ node: 'a', status: 'running' }]);
 });
