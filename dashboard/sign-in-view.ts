@@ -1,5 +1,5 @@
 import type { PageContext } from './page-context.js';
-import { html, type TemplateResult } from './vendor/lit-html/lit-html.js';
+import { html, nothing, type TemplateResult } from './vendor/lit-html/lit-html.js';
 
 /** Asks for a token, where the agent wants one. `reason`: the agent's own. */
 export function signInView({ actions }: PageContext, reason: string): TemplateResult {
@@ -11,7 +11,14 @@ export function signInView({ actions }: PageContext, reason: string): TemplateRe
   };
   return html`<section class="sign-in" aria-labelledby="sign-in">
     <h2 id="sign-in">This agent asks who you are</h2>
-    <p class="notice" role="alert">${reason}.</p>
+    <p class="notice" role="alert">It answered: ${reason}.</p>
+    ${
+      location.protocol === 'https:'
+        ? html`<p class="note">
+            Over TLS the browser shows a certificate of the cluster's CA as well: import an operator's.
+          </p>`
+        : nothing
+    }
     ${
       isSecureContext
         ? html`<form @submit=${submit}>
