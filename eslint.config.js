@@ -23,6 +23,11 @@ export default tseslint.config(
     },
   },
   layer('shared/**', ['**/agent/**', '**/scripts/**'], 'shared/ imports neither agent/ nor scripts/'),
+  layer(
+    'dashboard/**',
+    ['**/agent/**', '**/client/**', '**/scripts/**'],
+    'dashboard/ runs in browsers and imports shared/ alone',
+  ),
   layer('client/**', ['**/agent/**', '**/scripts/**'], 'client/ imports shared/ alone'),
   layer('agent/**', ['**/scripts/**'], 'agent/ does not import scripts/'),
   layer('agent/source/**', ['**/scripts/**', '**/target/**'], 'source/ and target/ never import each other'),

@@ -251,7 +251,7 @@ export class Agent implements AgentService {
       tls: credentials.serverOptions(),
       checkAccess: (request) => {
         const peers = new Set(Object.keys(config.peers));
-        checkAccess(request, { tokens: credentials.tokens, exposed, peers });
+        return checkAccess(request, { tokens: credentials.tokens, exposed, peers });
       },
     });
     reportTlsFailures(this.#server.server, (error, remote, count) =>

@@ -547,6 +547,14 @@ export const PreflightReportSchema = z
   .meta({ id: 'Preflight', description: 'What speaks for and against a migration.' });
 export type PreflightReport = z.output<typeof PreflightReportSchema>;
 
+export const AccessReportSchema = z
+  .object({
+    role: z.enum(['read', 'operate']).describe('What he may do: look, or look and act.'),
+    holder: z.string().nullable().describe('Name of the token; null where none is needed.'),
+  })
+  .meta({ id: 'Access', description: 'Who the agent takes the caller for.' });
+export type AccessReport = z.output<typeof AccessReportSchema>;
+
 export const HealthReportSchema = z
   .object({ status: z.literal('ok') })
   .meta({ id: 'Health', description: 'That there is an answer says all.' });

@@ -1,10 +1,11 @@
 import type { IncomingMessage } from 'node:http';
-import { isIP } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import type { AccessReport } from '../../shared/api.js';
 import type { ApiTokens, Role } from '../../shared/api-tokens.js';
 import { MigrationError } from '../../shared/errors.js';
 import { nodeOfNames } from '../../shared/tls/certificate-names.js';
 import { checkCertified } from '../link/peer-identity.js';
+import { checkHost } from './web-origin.js';
 
 /** How a listener's callers are told apart. */
 export interface AccessRules {
@@ -21,6 +22,9 @@ const SHOWN_TO_PEERS: ReadonlySet<string> = new Set(['/v1/status', '/v1/queue'])
 
 const BEARER = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i;
 
+/** Whoever needs to prove nothing may do everything. */
+export const ANYBODY: AccessReport = { role: 'operate', holder: null };
+
 /** Methods that change nothing. */
 const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 
@@ -28,19 +32,21 @@ const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
  * Whether a request may be served. Over TLS the caller has a certificate of the cluster's CA. Where tokens are configured each request has
  * one whose role covers it: `read` to look, `operate` for the rest. Over TLS to an address beyond this host a token is
  * needed in any case: a certificate alone, which every node has, operates nothing, and shows a peer only what SHOWN_TO_PEERS
- * names. Where nobody proves anything, the request must be meant for this host. Throws unauthenticated, not-allowed, invalid-request.
+ * names. Where nobody proves anything, the request must be meant for this host. Returns who asks; throws
+ * unauthenticated, not-allowed, invalid-request.
  */
-export function checkAccess(request: IncomingMessage, { tokens, exposed, peers }: AccessRules): void {
+export function checkAccess(request: IncomingMessage, { tokens, exposed, peers }: AccessRules): AccessReport {
   const { socket, method = '', url = '' } = request;
   const overTls = socket instanceof TLSSocket;
   if (overTls) {
     const { subjectaltname } = checkCertified(socket, 'unauthenticated');
     const node = nodeOfNames(subjectaltname);
-    if (method === 'GET' && SHOWN_TO_PEERS.has(url) && node !== null && peers.has(node)) return;
+    if (method === 'GET' && SHOWN_TO_PEERS.has(url) && node !== null && peers.has(node))
+      return { role: 'read', holder: node };
   }
   if (tokens === null) {
     if (!overTls && !exposed) checkHost(request);
-    if (!overTls || !exposed) return;
+    if (!overTls || !exposed) return ANYBODY;
     throw new MigrationError(
       'unauthenticated',
       "this agent has no tokens, without which its API serves only this host's own callers: name a file of them as 'tokens' " +
@@ -68,20 +74,5 @@ export function checkAccess(request: IncomingMessage, { tokens, exposed, peers }
       `the token of ${holder.name} has the role '${holder.role}', and this needs 'operate': use another token`,
     );
   }
-}
-
-/**
- * A web site can have its own name stand for the address of loopback: to the browser the agent is a part of that site then, whose pages
- * may read what they ask for, and no header Origin tells. A name that this host alone resolves is not such a one, nor is an address.
- */
-function checkHost({ socket, headers: { host = '' } }: IncomingMessage): void {
-  // No browser asks by a unix socket.
-  if (socket.remoteAddress === undefined) return;
-  const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
-  if (isIP(name) !== 0 || /^(.+\.)?localhost$/i.test(name)) return;
-  throw new MigrationError(
-    'invalid-request',
-    `this agent is asked as ${JSON.stringify(host)}, a name that could be any web site's: ask it by its address or as localhost, or ` +
-      "give it 'tokens' in its configuration",
-  );
+  return { role: holder.role, holder: holder.name };
 }

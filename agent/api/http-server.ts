@@ -1,8 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 import type { ServerOptions } from 'node:https';
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import type { AccessReport } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
 import { Connections } from '../admission/connections.js';
+import { ANYBODY } from './api-access.js';
+import { dashboardRoutes } from './dashboard-routes.js';
 import { answerError, rawErrorResponse } from './error-answer.js';
 import { EventStreams } from './event-streams.js';
 import { guestRoutes } from './guest-routes.js';
@@ -14,6 +17,14 @@ import { migrationRoutes } from './migration-routes.js';
 import { nodeRoutes } from './node-routes.js';
 import { openApiRoutes } from './openapi-routes.js';
 import type { AgentService } from './service.js';
+import { checkOrigin } from './web-origin.js';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who asks. */
+    caller: AccessReport;
+  }
+}
 
 export interface HttpServerOptions {
   readonly service: AgentService;
@@ -24,8 +35,8 @@ export interface HttpServerOptions {
   readonly connections?: Connections;
   /** Serves over TLS. */
   readonly tls?: ServerOptions | null;
-  /** Throws why a request is not served. */
-  readonly checkAccess?: (request: IncomingMessage) => void;
+  /** Who asks; throws why a request is not served. */
+  readonly checkAccess?: (request: IncomingMessage) => AccessReport;
 }
 
 /** How long a client that sent no valid request is told so before its connection ends. ms */
@@ -36,7 +47,7 @@ const LAST_WORDS_MS = 1000;
  * 'upgrade' on its `.server`. `close()` ends event streams and idle connections, and waits for requests under way.
  */
 export function createHttpServer(options: HttpServerOptions): FastifyInstance {
-  const { service, logger, tls = null, checkAccess } = options;
+  const { service, logger, tls = null, checkAccess = () => ANYBODY } = options;
   const bounds: ApiLimits = { ...API_LIMITS, ...options.limits };
   const connections = options.connections ?? new Connections(bounds);
   const app = Fastify({
@@ -75,18 +86,16 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       `this agent serves no ${request.method} ${request.url}: see /v1/openapi.json`,
     );
   });
-  // A connection too many is told so. A browser says where a page comes from. No page is served here, so a page that asks is
-  // another site's: it must not stop guests in the name of whoever looks at it.
+  app.decorateRequest('caller');
+  // A connection too many is told so.
   app.addHook('onRequest', (request, reply, done) => {
     const refusal = connections.refusalOf(request.raw.socket);
     if (refusal) {
       reply.header('connection', 'close');
       throw refusal;
     }
-    if (request.headers.origin !== undefined) {
-      throw new MigrationError('invalid-request', 'requests from web pages (header Origin) are refused');
-    }
-    if (request.routeOptions.config.withoutCredentials !== true) checkAccess?.(request.raw);
+    checkOrigin(request.raw);
+    if (request.routeOptions.config.withoutCredentials !== true) request.caller = checkAccess(request.raw);
     done();
   });
   app.addHook('onResponse', (request, reply, done) => {
@@ -119,6 +128,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     done();
   });
   void app.register((root, _options, done) => {
+    dashboardRoutes(root);
     metricsRoutes(root, service);
     healthRoutes(root, service);
     done();

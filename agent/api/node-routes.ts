@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import {
+  type AccessReport,
   type ClusterReport,
   DrainSchema,
   type NodeInfo,
@@ -14,6 +15,7 @@ import type { AgentService } from './service.js';
 /** What the agent is and what goes on at it. */
 export function nodeRoutes(app: FastifyInstance, service: AgentService): void {
   app.get('/node', (_request, reply) => answer<NodeInfo>(reply, service.node()));
+  app.get('/access', (request, reply) => answer<AccessReport>(reply, request.caller));
   app.get('/status', (_request, reply) => answer<StatusReport>(reply, service.status()));
   app.get('/doctor', async (): Promise<DoctorReport> => await service.doctor());
   app.get('/doctor/peers', async (): Promise<PeerReports> => await service.doctorPeers());

@@ -1,13 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
-import { chromium, type Page } from 'playwright-core';
-import root, { test, type Test } from 'tap';
-
-/** Pages in a real browser: Debian's, which scripts/prepare --qemu installs. */
-const CHROMIUM = '/usr/bin/chromium';
-
-const browser = await chromium.launch({ executablePath: CHROMIUM });
-root.teardown(() => browser.close());
+import type { Page } from 'playwright-core';
+import { test, type Test } from 'tap';
+import { browser } from './browser.js';
 
 /** Tries a page out, as a test, which must neither complain nor ask for anything but its file. */
 export function tryOutPage(
@@ -57,9 +52,4 @@ export function drawn(page: Page): Promise<Drawn[]> {
         .sort(),
     };
   })`);
-}
-
-/** Resolves in the frame in which the expression holds. (waitForFunction evaluates text, which the page's policy forbids.) */
-export async function until(page: Page, expression: string): Promise<void> {
-  while (!(await page.evaluate(expression))) await page.evaluate('new Promise(requestAnimationFrame)');
 }

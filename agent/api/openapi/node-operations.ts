@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { ZodOpenApiPathsObject } from 'zod-openapi';
 import {
+  AccessReportSchema,
   ClusterReportSchema,
   DrainSchema,
   HealthReportSchema,
@@ -22,6 +23,17 @@ export const nodePaths: ZodOpenApiPathsObject = {
       summary: 'The node, its agent and its peers',
       role: 'read',
       answers: { '200': json(NodeInfoSchema, 'The node.', examples.node) },
+    }),
+  },
+  '/v1/access': {
+    get: operation({
+      operationId: 'getAccess',
+      tag: 'node',
+      summary: 'Who the agent takes the caller for',
+      role: 'read',
+      answers: {
+        '200': json(AccessReportSchema, 'The caller.', { role: 'operate', holder: 'alice' }),
+      },
     }),
   },
   '/v1/status': {

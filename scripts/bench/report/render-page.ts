@@ -4,9 +4,8 @@ import { Html, html } from './html.js';
 import type { PageData, Pick, Plot } from './page/plots.js';
 import type { Figure, Section, Table } from './section.js';
 
-/** The checkout that this program was compiled in has the style sheet. */
-const STYLE = new URL('../../../../scripts/bench/report/page/report.css', import.meta.url);
-/** Compiled beside this file, for browsers. */
+/** Built beside this file, for browsers. */
+const STYLE = new URL('./page/report.css', import.meta.url);
 const SCRIPT = new URL('./page/draw-plots.js', import.meta.url);
 /** Chart.js as one script, beside the module that its package exports. */
 const CHART_JS = new URL('./chart.umd.min.js', import.meta.resolve('chart.js'));

@@ -3,7 +3,8 @@ import type { Test } from 'tap';
 import type { BenchReport } from '../../../scripts/bench/bench-report.js';
 import { renderReport } from '../../../scripts/bench/report/render-report.js';
 import { benchSamples, compareSample, migrateSample } from '../../support/bench-samples.js';
-import { drawn, tryOutPage, until } from '../../support/report-page.js';
+import { until } from '../../support/browser.js';
+import { drawn, tryOutPage } from '../../support/report-page.js';
 
 /** A report's page, tried out: see tryOutPage. */
 function tryOut(name: string, report: BenchReport, act: (t: Test, page: Page) => Promise<void>): void {

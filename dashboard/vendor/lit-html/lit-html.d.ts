@@ -1,0 +1,2 @@
+/** The agent serves it under this name; see agent/api/dashboard-files.ts. */
+export * from 'lit-html';
