@@ -5,7 +5,7 @@ import type { RebalanceReport } from '../../scripts/cli/placement/rebalance.js';
 import { EXIT } from '../../shared/api.js';
 import { FakeTerminal } from '../support/api-terminal.js';
 import { Cluster } from '../support/cluster.js';
-import { busy, nodeOf, report, SLOW, unleash, vmferry } from '../support/cluster-commands.js';
+import { bootFull, busy, nodeOf, report, SLOW, unleash, vmferry } from '../support/cluster-commands.js';
 
 /** Nodes that are emptied by the commands for it, with real guests between real agents. */
 
@@ -13,7 +13,7 @@ await t.test('an evacuation that was interrupted is picked up', async (t) => {
   const cluster = await Cluster.start(['a', 'b', 'c']);
   t.teardown(() => cluster.close());
   const vms = ['one', 'two', 'three'];
-  for (const name of vms) await cluster.boot('a', { name });
+  for (const name of vms) await bootFull(cluster, 'a', name);
   const terminal = new FakeTerminal();
   const first = vmferry(cluster, 'b', ['evacuate', 'a', ...SLOW], terminal);
   await busy(cluster, 'a', 2);
@@ -47,7 +47,7 @@ await t.test('an evacuation that was interrupted is picked up', async (t) => {
 await t.test('what waits is cancelled, all of it, and what runs goes on', async (t) => {
   const cluster = await Cluster.start(['a', 'b']);
   t.teardown(() => cluster.close());
-  for (const name of ['one', 'two', 'three']) await cluster.boot('a', { name });
+  for (const name of ['one', 'two', 'three']) await bootFull(cluster, 'a', name);
   const asked = await vmferry(cluster, 'b', ['migrate', '--all-from', 'a', '--to', 'b', '--detach', ...SLOW]);
   t.match(asked, { exitCode: 0, stdout: /3 VMs asked to leave/, stderr: /3 of 3 go on by themselves/ });
   await busy(cluster, 'a', 2);
@@ -104,7 +104,7 @@ await t.test('a target that fails: the rest is cancelled', async (t) => {
   const cluster = await Cluster.start(['a', 'b']);
   t.teardown(() => cluster.close());
   const vms = ['one', 'two', 'three'];
-  for (const name of vms) await cluster.boot('a', { name });
+  for (const name of vms) await bootFull(cluster, 'a', name);
   const running = report<EvacuationReport>(t, cluster, 'a', ['evacuate', 'a', ...SLOW], EXIT.failed);
   await busy(cluster, 'a', 2);
   // From here on it refuses what has not begun.
@@ -126,7 +126,7 @@ await t.test('a target that dies: the others go on, and the next run takes anoth
   const cluster = await Cluster.start(['a', 'b', 'c'], { lock: { grace: '200ms' } });
   t.teardown(() => cluster.close());
   const vms = ['one', 'two', 'three', 'four'];
-  for (const name of vms) await cluster.boot('a', { name });
+  for (const name of vms) await bootFull(cluster, 'a', name);
   const line = ['drain', 'a', '--on-failure', 'continue'];
   const running = report<EvacuationReport>(t, cluster, 'a', [...line, ...SLOW], EXIT.failed);
   await busy(cluster, 'a', 3);
@@ -149,7 +149,7 @@ await t.test('a target that dies: the others go on, and the next run takes anoth
 await t.test('what is arriving as a node is drained comes, and leaves with the others', async (t) => {
   const cluster = await Cluster.start(['a', 'b', 'c']);
   t.teardown(() => cluster.close());
-  await cluster.boot('a', { name: 'comes' });
+  await bootFull(cluster, 'a', 'comes');
   await cluster.boot('b', { name: 'own' });
   const options = { bandwidthBytesPerSecond: 8000, maxRounds: 1 };
   await cluster.agent('a').startMigration({ vm: 'comes', to: 'b', options });

@@ -6,6 +6,17 @@ import type { Cluster } from './cluster.js';
 
 /** Commands over a whole cluster, and what they are to find and leave. */
 
+/** Instructions after which a guest of bootFull has written all of its working set. */
+const FULL_AFTER = 10_000;
+
+/** Boots a guest with 200 pages in use: SLOW, they take 100 s. */
+export async function bootFull(cluster: Cluster, node: string, name: string): Promise<void> {
+  const parameters = { workingSetPages: 200, pagesPerSecond: 2000 };
+  await cluster.boot(node, { name, program: 'dirty', parameters });
+  const written = () => Number(cluster.agent(node).guest(name).machine.retiredInstructions) >= FULL_AFTER;
+  while (!written()) await setImmediate();
+}
+
 /** So slow that it goes on until its limit is lifted; and then with this round as its last. */
 export const SLOW = ['--bandwidth', '64kbit', '--max-rounds', '1'];
 
