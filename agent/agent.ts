@@ -6,7 +6,6 @@ import type { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import {
-  type DoctorReport,
   type LinkTestRequest,
   type MigrationInfo,
   type MigrationRequest,
@@ -15,11 +14,11 @@ import {
   type ResolveRequest,
 } from '../shared/api.js';
 import { type AgentConfig, isLoopback } from '../shared/config.js';
+import type { DoctorReport, PeerReports } from '../shared/doctor.js';
 import { MigrationError } from '../shared/errors.js';
 import { LEASE_GRACE_MS } from '../shared/lock-limits.js';
-import { secureContext } from '../shared/tls/credentials.js';
 import type { GuestDefinition } from '../shared/guest-definition.js';
-import { type PreflightFinding, PROTOCOL_VERSIONS } from '../shared/protocol/messages.js';
+import { PROTOCOL_VERSIONS } from '../shared/protocol/messages.js';
 import { systemTimers } from '../shared/timers.js';
 import { VERSION } from '../shared/version.js';
 import { Connections } from './admission/connections.js';
@@ -29,6 +28,8 @@ import { API_LIMITS } from './api/limits.js';
 import type { AgentService } from './api/service.js';
 import { UnixListener } from './api/unix-listener.js';
 import { ClusterView } from './cluster/cluster-view.js';
+import { doctorNode, LOCK_DISABLED, WITHOUT_TLS } from './doctor/node-doctor.js';
+import { PeerChecks } from './doctor/peer-checks.js';
 import { DrainState } from './drain-state.js';
 import { DefinitionFiles } from './guest/definition-files.js';
 import { guestKinds } from './guest/guest-kinds.js';
@@ -64,22 +65,6 @@ import { LaneThreads } from './target/lane-threads.js';
 /** Threads for page streams, of each of both directions: the agent's own thread has the first stream. */
 const KEPT_THREADS = Math.min(MAX_AUTO_STREAMS, availableParallelism()) - 1;
 
-const LOCK_DISABLED: PreflightFinding = {
-  level: 'warning',
-  code: 'lock-disabled',
-  message: 'the pair lock is disabled: migrations run at the same time and slow each other down',
-  remedy:
-    "remove 'lock.disabledForBenchmark' from the configuration: only 'vmferry bench concurrent' sets it",
-};
-
-const WITHOUT_TLS: PreflightFinding = {
-  level: 'warning',
-  code: 'insecure-plaintext',
-  message:
-    'other hosts reach this agent without TLS: whoever can connect operates its VMs and reads their memory',
-  remedy: "give the agent 'tls' and remove 'insecurePlaintext' from the configuration: only labs set it",
-};
-
 /** What is read from the state directory before the agent serves. */
 interface AgentParts {
   readonly guests: GuestStore;
@@ -95,6 +80,8 @@ interface AgentParts {
 export class Agent implements AgentService {
   readonly #config: AgentConfig;
   readonly #logger: Logger;
+  /** The host's clock. Unix ms */
+  readonly #now: () => number;
   readonly #stateLock: StateDirectoryLock;
   readonly #guests: GuestStore;
   readonly #journal: OwnershipJournal;
@@ -116,13 +103,19 @@ export class Agent implements AgentService {
   readonly #outgoing: OutgoingMigrations;
   readonly #requests: MigrationRequests;
   readonly #cluster: ClusterView;
+  readonly #peerChecks: PeerChecks;
   readonly #drain: DrainState;
   /** Ends what is asked of other nodes beside migrations. */
   readonly #endQuestions = new AbortController();
   #closing: Promise<void> | null = null;
 
   /** Opens the state directory, reads what is there, and serves. */
-  static async start(config: AgentConfig, logger: Logger, kinds?: GuestKinds): Promise<Agent> {
+  static async start(
+    config: AgentConfig,
+    logger: Logger,
+    kinds?: GuestKinds,
+    now: () => number = Date.now,
+  ): Promise<Agent> {
     const credentials = new NodeCredentials(config);
     const stateLock = await lockStateDirectory(config.stateDirectory);
     try {
@@ -141,7 +134,7 @@ export class Agent implements AgentService {
       const history = await MigrationHistory.open(join(config.stateDirectory, 'history.jsonl'), logger);
       const waiting = new WaitingRequests(join(config.stateDirectory, 'waiting'), logger);
       const parts = { guests, journal, history, waiting, drain, stateLock, credentials };
-      const agent = new Agent(config, logger, parts);
+      const agent = new Agent(config, logger, parts, now);
       holdOpenQuestions(journal, guests);
       // Before anybody can be faster: they were asked for first.
       await agent.#requests.restore();
@@ -159,6 +152,7 @@ export class Agent implements AgentService {
     config: AgentConfig,
     logger: Logger,
     { guests, journal, history, waiting, drain, stateLock, credentials }: AgentParts,
+    now: () => number,
   ) {
     const { node } = config;
     const { overtakeLimit, grace, disabledForBenchmark } = config.lock;
@@ -169,6 +163,7 @@ export class Agent implements AgentService {
       ...(timeoutMs !== undefined && { timeoutMs }),
     };
     this.#config = config;
+    this.#now = now;
     this.#logger = logger;
     this.#guests = guests;
     this.#journal = journal;
@@ -176,11 +171,12 @@ export class Agent implements AgentService {
     this.#credentials = credentials;
     this.#history = history;
     this.#drain = drain;
+    const peers = () => Object.entries(config.peers).map(([name, url]) => ({ node: name, url }));
     this.#cluster = new ClusterView({
       node,
       url: () => this.url,
       own: () => ({ status: this.status(), queue: this.queue() }),
-      peers: () => Object.entries(config.peers).map(([name, url]) => ({ node: name, url })),
+      peers,
       tls: () => credentials.tls,
       signal: this.#endQuestions.signal,
     });
@@ -188,6 +184,7 @@ export class Agent implements AgentService {
       journal: journalDirectory(config),
       stateDirectory: config.stateDirectory,
       closing: () => this.#closing !== null,
+      drained: () => drain.drained,
       logger,
     });
     this.#lock = new NodeLock({
@@ -203,6 +200,10 @@ export class Agent implements AgentService {
     this.#dialer = new PeerDialer({ node, agent: name, heartbeat, features, tls: () => credentials.tls });
     // Each question has one, and many are asked at once.
     setMaxListeners(0, this.#endQuestions.signal);
+    this.#peerChecks = new PeerChecks({
+      ...{ node, peers, dialer: this.#dialer, tls: () => credentials.tls },
+      signal: this.#endQuestions.signal,
+    });
     const settling = {
       ...{ node, guests, journal, logger, dialer: this.#dialer, timers: systemTimers },
       signal: this.#endQuestions.signal,
@@ -303,8 +304,8 @@ export class Agent implements AgentService {
   /** Takes new certificates and tokens from the files that the configuration names. Throws invalid-request: the former ones stay. */
   reloadCredentials(): void {
     this.#credentials.read();
-    const { tls } = this.#credentials;
-    if (tls) (this.#server.server as unknown as TlsServer).setSecureContext(secureContext(tls));
+    const options = this.#credentials.serverOptions();
+    if (options) (this.#server.server as unknown as TlsServer).setSecureContext(options);
     this.#logger.info('certificates and tokens were read again');
   }
 
@@ -322,6 +323,7 @@ export class Agent implements AgentService {
       peers: Object.entries(peers).map(([name, url]) => ({ node: name, url })),
       process: processFigures(),
       drained: this.#drain.drained,
+      at: new Date(this.#now()).toISOString(),
     };
   }
 
@@ -392,12 +394,14 @@ export class Agent implements AgentService {
   }
 
   async doctor(): Promise<DoctorReport> {
-    const findings = await this.#guests.doctor();
-    if (this.#config.lock.disabledForBenchmark === true) findings.unshift(LOCK_DISABLED);
-    if (this.#config.insecurePlaintext) findings.unshift(WITHOUT_TLS);
-    findings.unshift(...this.#credentials.findings());
-    const ok = findings.every(({ level }) => level !== 'refusal');
-    return { node: this.#config.node, ok, findings };
+    return await doctorNode({
+      ...{ config: this.#config, guests: this.#guests, credentials: this.#credentials },
+      drained: () => this.#drain.drained,
+    });
+  }
+
+  async doctorPeers(): Promise<PeerReports> {
+    return await this.#peerChecks.report();
   }
 
   readiness(): Promise<ReadinessReport> {

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { isIP } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { ApiTokens, Role } from '../../shared/api-tokens.js';
 import { MigrationError } from '../../shared/errors.js';
@@ -27,7 +28,7 @@ const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
  * Whether a request may be served. Over TLS the caller has a certificate of the cluster's CA. Where tokens are configured each request has
  * one whose role covers it: `read` to look, `operate` for the rest. Over TLS to an address beyond this host a token is
  * needed in any case: a certificate alone, which every node has, operates nothing, and shows a peer only what SHOWN_TO_PEERS
- * names. Throws unauthenticated or not-allowed.
+ * names. Where nobody proves anything, the request must be meant for this host. Throws unauthenticated, not-allowed, invalid-request.
  */
 export function checkAccess(request: IncomingMessage, { tokens, exposed, peers }: AccessRules): void {
   const { socket, method = '', url = '' } = request;
@@ -38,6 +39,7 @@ export function checkAccess(request: IncomingMessage, { tokens, exposed, peers }
     if (method === 'GET' && SHOWN_TO_PEERS.has(url) && node !== null && peers.has(node)) return;
   }
   if (tokens === null) {
+    if (!overTls && !exposed) checkHost(request);
     if (!overTls || !exposed) return;
     throw new MigrationError(
       'unauthenticated',
@@ -66,4 +68,20 @@ export function checkAccess(request: IncomingMessage, { tokens, exposed, peers }
       `the token of ${holder.name} has the role '${holder.role}', and this needs 'operate': use another token`,
     );
   }
+}
+
+/**
+ * A web site can have its own name stand for the address of loopback: to the browser the agent is a part of that site then, whose pages
+ * may read what they ask for, and no header Origin tells. A name that this host alone resolves is not such a one, nor is an address.
+ */
+function checkHost({ socket, headers: { host = '' } }: IncomingMessage): void {
+  // No browser asks by a unix socket.
+  if (socket.remoteAddress === undefined) return;
+  const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
+  if (isIP(name) !== 0 || /^(.+\.)?localhost$/i.test(name)) return;
+  throw new MigrationError(
+    'invalid-request',
+    `this agent is asked as ${JSON.stringify(host)}, a name that could be any web site's: ask it by its address or as localhost, or ` +
+      "give it 'tokens' in its configuration",
+  );
 }

@@ -1,6 +1,7 @@
 import type { ClusterNode, ClusterReport, QueueEntry, StatusReport } from '../../shared/api.js';
 import { toMigrationError } from '../../shared/errors.js';
 import type { Credentials } from '../../shared/tls/credentials.js';
+import { Slots } from '../admission/slots.js';
 import type { NodeAddress } from '../guest/guest-store.js';
 import { clusterQueue } from './cluster-queue.js';
 import { peerStatus } from './peer-status.js';
@@ -27,6 +28,7 @@ export interface ClusterViewOptions {
 export class ClusterView {
   readonly #options: ClusterViewOptions;
   readonly #now: () => number;
+  readonly #slots = new Slots(AT_ONCE, AT_ONCE);
   #last: { readonly at: number; readonly report: Promise<ClusterReport> } | null = null;
 
   constructor(options: ClusterViewOptions) {
@@ -43,12 +45,7 @@ export class ClusterView {
 
   async #look(at: number): Promise<ClusterReport> {
     const { node, url, own, peers } = this.#options;
-    const waiting = [...peers()];
-    const found: (ClusterNode & { queue: QueueEntry[] })[] = [];
-    const ask = async () => {
-      for (let peer = waiting.shift(); peer; peer = waiting.shift()) found.push(await this.#ask(peer));
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, ask));
+    const found = await Promise.all(peers().map((peer) => this.#ask(peer)));
     found.push({ node, url: url(), ...own(), error: null });
     found.sort((a, b) => (a.node < b.node ? -1 : 1));
     const views = found.flatMap(({ node: name, status, queue }) =>
@@ -63,8 +60,10 @@ export class ClusterView {
   }
 
   async #ask(peer: NodeAddress): Promise<ClusterNode & { queue: QueueEntry[] }> {
+    const { tls, signal } = this.#options;
     try {
-      return { ...peer, ...(await peerStatus(peer, this.#options.tls(), this.#options.signal)), error: null };
+      const answer = await this.#slots.run(peer.node, signal, () => peerStatus(peer, tls(), signal));
+      return { ...peer, ...answer, error: null };
     } catch (error) {
       return { ...peer, status: null, queue: [], error: toMigrationError(error, 'peer-failed').toJSON() };
     }

@@ -1,9 +1,9 @@
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MigrationError } from '../../shared/errors.js';
 import { type GuestDefinition, GuestDefinitionSchema } from '../../shared/guest-definition.js';
 import { validate } from '../../shared/validate.js';
-import { SyncedDirectory } from '../system/synced-directory.js';
+import { makeSyncedDirectory, syncDirectory, SyncedDirectory } from '../system/synced-directory.js';
 import { hasCode } from '../system/system-call-error.js';
 import { writeAtomic } from '../system/write-synced.js';
 
@@ -27,7 +27,8 @@ export class DefinitionFiles {
 
   /** Reads all. Throws invalid-definition, naming the file, for one that is not readable. */
   async load(): Promise<StoredDefinition[]> {
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    await makeSyncedDirectory(this.#directory);
+    this.#synced.open();
     const files = await readdir(this.#directory);
     const stored: StoredDefinition[] = [];
     for (const file of files.filter((name) => name.endsWith('.json')).sort()) {
@@ -41,26 +42,36 @@ export class DefinitionFiles {
     return stored;
   }
 
+  /** Resolves once it lasts. */
   async save({ definition, image }: StoredDefinition): Promise<void> {
-    if (image) await writeImage(this.#directory, definition.name, image);
+    const { name } = definition;
+    if (image) await writeImage(this.#directory, name, image);
+    // One that is left of another VM of that name would be taken for this one's.
+    else await rm(join(this.#directory, `${name}.elf`), { force: true });
     await writeDefinition(this.#directory, definition);
+    await this.#synced.sync();
   }
 
+  /** Resolves once they are gone for good: a VM that has moved must not be there again after a power cut. */
   async remove(name: string): Promise<void> {
     const path = join(this.#directory, name);
     await rm(`${path}.json`, { force: true });
     await rm(`${path}.elf`, { force: true });
+    await this.#synced.sync();
   }
 
   /** Writes what promote() needs, durably: at the commit nothing is left that takes room on the disk, or a descriptor. */
   async stage(migration: string, definition: GuestDefinition): Promise<void> {
-    await mkdir(this.#arrival(migration), { recursive: true, mode: 0o700 });
-    await writeDefinition(this.#arrival(migration), definition);
-    this.#synced.open();
+    const arrival = this.#arrival(migration);
+    await makeSyncedDirectory(arrival);
+    await writeDefinition(arrival, definition);
+    await syncDirectory(arrival);
   }
 
   async stageImage(migration: string, name: string, image: Uint8Array): Promise<void> {
-    await writeImage(this.#arrival(migration), name, image);
+    const arrival = this.#arrival(migration);
+    await writeImage(arrival, name, image);
+    await syncDirectory(arrival);
   }
 
   /** The guest of that migration is the node's. Harmless when repeated. */

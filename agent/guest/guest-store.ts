@@ -7,7 +7,7 @@ import { formatBytes } from '../../shared/units.js';
 import type { OwnershipJournal } from '../journal/ownership-journal.js';
 import type { DefinitionFiles } from './definition-files.js';
 import type { Guest, IncomingGuest } from './guest.js';
-import type { GuestKind, GuestKinds, HostedGuest, MoveReport, Survivor } from './hosted-guest.js';
+import type { GuestKind, GuestKinds, HostedGuest, KindHealth, MoveReport, Survivor } from './hosted-guest.js';
 import { HostedVm } from './hosted-vm.js';
 
 /** Guests that one node may have defined; bounds what clients and peers can make an agent keep. */
@@ -29,6 +29,7 @@ export class GuestStore {
   readonly #kinds: GuestKinds;
   readonly #files: DefinitionFiles;
   readonly #logger: Logger;
+  readonly #journal: Decisions;
   readonly #refuseArrivals: () => void;
   readonly #vms = new Map<string, HostedVm>();
   /** Writes of definitions under way, by name, one after the other. */
@@ -43,6 +44,7 @@ export class GuestStore {
     this.#kinds = options.kinds;
     this.#files = options.files;
     this.#logger = options.logger;
+    this.#journal = options.journal;
     this.#refuseArrivals = options.refuseArrivals ?? (() => undefined);
   }
 
@@ -57,7 +59,7 @@ export class GuestStore {
     }
     for (const kind of Object.values(options.kinds)) {
       for (const survivor of (await kind.survivors?.()) ?? []) {
-        await store.#takeUp(survivor, options.journal);
+        await store.#takeUp(survivor);
       }
     }
     return store;
@@ -147,7 +149,7 @@ export class GuestStore {
     await this.#operate(name, async (vm) => {
       await vm.drop();
       // What was left of one that has moved was all that kept it here.
-      if (vm.movedTo) await this.#forget(vm);
+      if (vm.movedTo) await this.#forget(name);
     });
   }
 
@@ -244,10 +246,16 @@ export class GuestStore {
   }
 
   /** How fit this host is for the kinds of guests that need something of it. */
-  async doctor(): Promise<PreflightFinding[]> {
+  async doctor(): Promise<KindHealth> {
     const findings: PreflightFinding[] = [];
-    for (const kind of Object.values(this.#kinds)) findings.push(...((await kind.doctor?.()) ?? []));
-    return findings;
+    let qemu: KindHealth['qemu'] = null;
+    for (const kind of Object.values(this.#kinds)) {
+      const health = await kind.doctor?.();
+      if (!health) continue;
+      findings.push(...health.findings);
+      qemu ??= health.qemu;
+    }
+    return { findings, qemu };
   }
 
   /** The VM may be running at the target: nobody but the outcome of `migration` may touch it. */
@@ -265,12 +273,12 @@ export class GuestStore {
   async endOutgoing(name: string, movedTo: NodeAddress | null): Promise<boolean> {
     const vm = this.#vms.get(name);
     // Another one of that name may be here by now.
-    if (!vm || vm.migration === null) return true;
-    if (movedTo) vm.movedTo = movedTo;
+    if (vm?.migration === null) return true;
+    if (vm && movedTo) vm.movedTo = movedTo;
     try {
       if (movedTo) {
-        await vm.drop();
-        await this.#forget(vm);
+        await vm?.drop();
+        await this.#forget(name);
       }
       return true;
     } catch (error) {
@@ -280,14 +288,16 @@ export class GuestStore {
       );
       return false;
     } finally {
-      vm.migration = null;
-      vm.hold = null;
+      if (vm) {
+        vm.migration = null;
+        vm.hold = null;
+      }
     }
   }
 
-  async #forget(vm: HostedVm): Promise<void> {
-    this.#vms.delete(vm.name);
-    await this.#remove(vm.name);
+  async #forget(name: string): Promise<void> {
+    this.#vms.delete(name);
+    await this.#remove(name);
   }
 
   /** What its operator should know of it; null takes that back. */
@@ -456,7 +466,8 @@ export class GuestStore {
    * A guest that an earlier run left behind. One that was coming here is this node's own if and only if the journal has its
    * commit; one whose commit was sent to another node stays as it is until the outcome is known.
    */
-  async #takeUp(survivor: Survivor, journal: Decisions): Promise<void> {
+  async #takeUp(survivor: Survivor): Promise<void> {
+    const journal = this.#journal;
     const { definition, incoming } = survivor;
     const { name } = definition;
     const logger = this.#logger.child({ vm: name });
@@ -533,12 +544,26 @@ export class GuestStore {
       const text = `node ${this.#node} has a VM named ${name} already (${known.status}): undefine or rename one of them`;
       throw new MigrationError(code, text);
     }
+    this.#refuseOpen(name, code);
     if (this.#vms.size >= MAX_GUESTS) {
       throw new MigrationError(
         'limit-exceeded',
         `node ${this.#node} has ${MAX_GUESTS} VMs, which is the most it keeps`,
       );
     }
+  }
+
+  /** The next run of the agent would end whatever has that name, when it is told that the VM has moved. */
+  #refuseOpen(name: string, code: 'name-taken' | 'target-has-guest'): void {
+    const open = this.#journal
+      .entries()
+      .find(({ decision, vm }) => decision === 'commit-sent' && vm === name);
+    if (!open) return;
+    throw new MigrationError(
+      code,
+      `node ${this.#node} has not settled yet what became of VM ${name}, which migration ${open.migration} took to node ` +
+        `${open.peer}: 'vmferry vm resolve ${name}' there says what can be done`,
+    );
   }
 
   #refuseTooLarge({ name, memory }: GuestDefinition): void {

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { MigrationError } from '../../shared/errors.js';
 import { MigrationIdSchema, NameSchema } from '../../shared/names.js';
 import { validate } from '../../shared/validate.js';
-import { SyncedDirectory } from '../system/synced-directory.js';
+import { makeSyncedDirectory, SyncedDirectory } from '../system/synced-directory.js';
 import { unwritable, writeSynced } from '../system/write-synced.js';
 
 /**
@@ -72,7 +72,7 @@ export class OwnershipJournal {
 
   /** Reads all entries. Throws internal, naming the file, if one is not readable: it must not be guessed at. */
   static async open(directory: string): Promise<OwnershipJournal> {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await makeSyncedDirectory(directory);
     const found: JournalEntry[] = [];
     for (const file of await readdir(directory)) {
       const path = join(directory, file);

@@ -317,7 +317,17 @@ export class OutgoingMigration {
 
   async #handOver(result: MigrationResult): Promise<void> {
     const { target } = this.#request;
-    await this.#context.guests.endOutgoing(this.vm, result.outcome === 'completed' ? target : null);
+    const { guests, journal } = this.#context;
+    const moved = result.outcome === 'completed';
+    const cleared = await guests.endOutgoing(this.vm, moved ? target : null);
+    // What could not be cleared away or recorded at first: an open question would keep the VM from coming back.
+    if (moved && cleared && journal.get(this.id)?.decision === 'commit-sent') {
+      await journal
+        .supersede(this.id, 'released')
+        .catch((error: unknown) =>
+          this.#logger.error({ err: error }, 'the end of the migration is not recorded'),
+        );
+    }
     this.#context.questions.close(this.vm);
     this.#context.farewells.start();
   }

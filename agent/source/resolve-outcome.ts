@@ -88,7 +88,7 @@ async function settle(
   owner: string,
   force: boolean,
 ): Promise<void> {
-  const { node, journal, questions, logger } = context;
+  const { node, guests, journal, questions, farewells, logger } = context;
   const { migration, vm, peer } = open;
   const wanted = owner === node ? 'aborted' : 'committed';
   const question = questions.of(vm);
@@ -104,6 +104,11 @@ async function settle(
     const { outcome } = answer as { outcome: Outcome };
     question?.answered(outcome);
     await closed;
+    // Nobody asks any more, and nothing of it is left here: what was to be recorded then could not be.
+    if (!question && outcome === 'committed' && !guests.list().some(({ name }) => name === vm)) {
+      await journal.supersede(migration, 'released');
+      farewells.start();
+    }
     if (outcome === wanted) return;
     throw new MigrationError('wrong-state', `${said(peer, outcome)}: VM ${vm} was given to it accordingly`);
   }
@@ -150,11 +155,12 @@ async function confirmTakenBack(
 }
 
 function openOutcome({ journal }: ResolveContext, vm: string): JournalEntry | undefined {
-  return journal
-    .entries()
-    .find(
-      (entry) => entry.vm === vm && (entry.decision === 'commit-sent' || entry.decision === 'taken-back'),
-    );
+  const entries = journal.entries().filter((entry) => entry.vm === vm);
+  // One that was taken back may have been migrated again: what it is held for comes first.
+  return (
+    entries.find(({ decision }) => decision === 'commit-sent') ??
+    entries.find(({ decision }) => decision === 'taken-back')
+  );
 }
 
 async function askNow(

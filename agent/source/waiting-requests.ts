@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { z } from 'zod';
@@ -7,7 +7,8 @@ import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { MigrationIdSchema, NameSchema } from '../../shared/names.js';
 import { PrioritySchema } from '../../shared/protocol/messages.js';
 import { validate } from '../../shared/validate.js';
-import { writeAtomic } from '../system/write-synced.js';
+import { makeSyncedDirectory, syncDirectory } from '../system/synced-directory.js';
+import { unwritable, writeAtomic } from '../system/write-synced.js';
 
 /** A migration that waits for its nodes, as the next run of the agent is to know it. */
 const WaitingRequestSchema = z.strictObject({
@@ -33,7 +34,7 @@ export class WaitingRequests {
 
   /** In the order in which they were asked for. A file that can't be read is told in the log and left as it is. */
   async load(): Promise<WaitingRequest[]> {
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    await makeSyncedDirectory(this.#directory);
     const requests: WaitingRequest[] = [];
     for (const file of await readdir(this.#directory)) {
       if (!file.endsWith('.json')) continue;
@@ -50,10 +51,19 @@ export class WaitingRequests {
 
   /** Resolves once it is on disk. Throws internal or limit-exceeded, naming the file. */
   async add(request: WaitingRequest): Promise<void> {
-    await writeAtomic(this.#path(request.id), `${JSON.stringify(request)}\n`);
+    const path = this.#path(request.id);
+    await writeAtomic(path, `${JSON.stringify(request)}\n`);
+    try {
+      await syncDirectory(this.#directory);
+    } catch (error) {
+      throw unwritable(path, error);
+    }
   }
 
-  /** Harmless where it is not there. One that can't be removed is started anew with the agent. */
+  /**
+   * Harmless where it is not there. One that can't be removed is started anew with the agent; so is one whose removal a power cut
+   * undoes, which finds its VM stopped.
+   */
   async remove(id: string): Promise<void> {
     try {
       await rm(this.#path(id), { force: true });

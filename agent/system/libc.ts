@@ -12,12 +12,15 @@ export interface Libc {
   lseek(fd: number, offset: number, whence: number): number;
   fallocate(fd: number, mode: number, offset: number, bytes: number): number;
   fcntl(fd: number, command: number, argument: number): number;
+  flock(fd: number, operation: number): number;
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   ptrace(request: number, tid: number, address: number, data: number): number;
   /** ptrace with a pointer to data. */
   ptraceData(request: number, tid: number, address: number, data: Uint8Array): number;
   prctl(option: number, second: number, third: number, fourth: number, fifth: number): number;
   waitid(idType: number, id: number, info: Uint8Array, options: number): number;
+  getsockopt(fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array): number;
+  adjtimex(times: Uint8Array): number;
   socket(domain: number, type: number, protocol: number): number;
   sendto(
     fd: number,
@@ -71,11 +74,14 @@ function load(): Libc {
     fallocate: declare<'fallocate'>('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']),
     // Variadic in C, as fcntl is. Their arguments are declared, since the calling conventions of Linux pass these alike.
     fcntl: declare<'fcntl'>('fcntl', 'int', ['int', 'int', 'int']),
+    flock: declare<'flock'>('flock', 'int', ['int', 'int']),
     ioctl: declare<'ioctl'>('ioctl', 'int', ['int', 'ulong', 'void *']),
     ptrace: declare<'ptrace'>('ptrace', 'long', ptrace('intptr_t')),
     ptraceData: declare<'ptraceData'>('ptrace', 'long', ptrace('void *')),
     prctl: declare<'prctl'>('prctl', 'int', ['int', 'ulong', 'ulong', 'ulong', 'ulong']),
     waitid: declare<'waitid'>('waitid', 'int', ['int', 'int', 'void *', 'int']),
+    getsockopt: declare<'getsockopt'>('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']),
+    adjtimex: declare<'adjtimex'>('adjtimex', 'int', ['void *']),
     socket: declare<'socket'>('socket', 'int', ['int', 'int', 'int']),
     sendto: declare<'sendto'>('sendto', 'intptr_t', ['int', 'void *', 'size_t', 'int', 'void *', 'uint']),
     mallopt: (parameter, value) => declare<'mallopt'>('mallopt', 'int', ['int', 'int'])(parameter, value),

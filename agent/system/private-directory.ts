@@ -1,5 +1,6 @@
-import { mkdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { MigrationError } from '../../shared/errors.js';
+import { makeSyncedDirectory } from './synced-directory.js';
 
 const WRITABLE_BY_OTHERS = 0o022;
 
@@ -10,7 +11,7 @@ const WRITABLE_BY_OTHERS = 0o022;
 export async function makePrivateDirectory(path: string, what: string): Promise<void> {
   let found;
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeSyncedDirectory(path);
     found = await stat(path);
   } catch (error) {
     const text = `the ${what} ${path} can't be made: ${(error as Error).message}; name another one`;

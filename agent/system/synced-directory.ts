@@ -1,4 +1,6 @@
-import { constants, fsync, openSync } from 'node:fs';
+import { closeSync, constants, fsync, openSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { promisify } from 'node:util';
 
 /**
@@ -21,5 +23,27 @@ export class SyncedDirectory {
   async sync(): Promise<void> {
     this.open();
     await promisify(fsync)(this.#fd!);
+  }
+}
+
+/** The same once, for a directory that need not stay open. */
+export async function syncDirectory(path: string): Promise<void> {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await promisify(fsync)(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Makes a directory for this process's user alone, with those above it, so that it lasts itself. Harmless if it is there. */
+export async function makeSyncedDirectory(path: string): Promise<void> {
+  const whole = resolve(path);
+  const first = await mkdir(whole, { recursive: true, mode: 0o700 });
+  // An earlier run may have ended between the two.
+  const top = dirname(first ?? whole);
+  for (let parent = dirname(whole); ; parent = dirname(parent)) {
+    await syncDirectory(parent);
+    if (parent === top) return;
   }
 }

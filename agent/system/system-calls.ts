@@ -11,7 +11,18 @@ const MAP_ANONYMOUS = 0x20;
 const MAP_NORESERVE = 0x4000;
 const SEEK_DATA = 3;
 const ENXIO = 6;
+// Of linux/tcp.h: the option, and where its structure has what is read of it.
+const IPPROTO_TCP = 6;
+const TCP_INFO = 11;
+const TCP_INFO_BYTES = 512;
+const TCPI_PMTU = 60;
+const TCPI_MIN_RTT = 148;
+/** struct timex has fewer on every architecture. bytes */
+const TIMEX_BYTES = 256;
+const TIME_ERROR = 5;
 const F_DUPFD_CLOEXEC = 1030;
+const LOCK_EXCLUSIVE_AT_ONCE = 2 | 4;
+const EWOULDBLOCK = 11;
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 // The same number on every architecture: they came after the tables were unified.
@@ -77,6 +88,14 @@ export function punchHole(fd: number, offset: number, bytes: number): void {
   check('fallocate', libc().fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes));
 }
 
+/** Locks an open file or directory until its descriptor is closed, however that comes; false where another one has it locked. */
+export function lockFile(fd: number): boolean {
+  if (libc().flock(fd, LOCK_EXCLUSIVE_AT_ONCE) === 0) return true;
+  const errno = libc().errno();
+  if (errno === EWOULDBLOCK) return false;
+  throw new SystemCallError('flock', errno);
+}
+
 /** Another descriptor of the same open file, closed on exec. */
 export function duplicateDescriptor(fd: number): number {
   return check('fcntl', libc().fcntl(fd, F_DUPFD_CLOEXEC, 0));
@@ -111,4 +130,22 @@ export function pidfdOpen(pid: number): number {
 /** A duplicate of descriptor `foreignFd` of that process, closed on exec. Linux 5.6 or newer, CAP_SYS_PTRACE. */
 export function pidfdGetfd(pidfd: number, foreignFd: number): number {
   return systemCall('pidfd_getfd', SYS_PIDFD_GETFD, pidfd, foreignFd);
+}
+
+/** What TCP knows of the way to the other end of a connected socket: longest packet that gets through (bytes), shortest round trip (ms). */
+export function tcpPath(fd: number): { pathMtu: number; roundTripMs: number | null } {
+  const info = Buffer.alloc(TCP_INFO_BYTES);
+  const length = Buffer.alloc(4);
+  length.writeInt32LE(info.length);
+  check('getsockopt TCP_INFO', libc().getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, length));
+  const known = length.readInt32LE() >= TCPI_MIN_RTT + 4;
+  return {
+    pathMtu: info.readUInt32LE(TCPI_PMTU),
+    roundTripMs: known ? info.readUInt32LE(TCPI_MIN_RTT) / 1000 : null,
+  };
+}
+
+/** Whether the kernel's clock is kept in time by a program that does that, as chrony. Changes nothing. */
+export function clockIsKept(): boolean {
+  return check('adjtimex', libc().adjtimex(new Uint8Array(TIMEX_BYTES))) !== TIME_ERROR;
 }

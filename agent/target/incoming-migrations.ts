@@ -128,6 +128,8 @@ export class IncomingMigrations {
     const { session, pages } = incoming;
     const test = new LinkTestSession({ control, pages, memory: this.#context.scratchMemory, refuse });
     let said = 0;
+    /** One at a time: what waits for the end of a migration would grow for as long as that takes. */
+    let settling = false;
     const stopWatching = watchSource(
       {
         progress: () => said + session.pageBytes + test.pageBytes,
@@ -155,7 +157,15 @@ export class IncomingMigrations {
           return;
         }
         if (message.type === 'settled') {
-          void this.#settled(id, from).then((answer) => control.send(answer).catch(() => undefined));
+          if (settling) {
+            const text = `'settled' came before the one before it was answered`;
+            throw new MigrationError('unexpected-message', text);
+          }
+          settling = true;
+          void this.#settled(id, from).then((answer) => {
+            settling = false;
+            control.send(answer).catch(() => undefined);
+          });
           return;
         }
         if (message.type === 'link-test') {

@@ -4,6 +4,9 @@ import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { AgentClient } from '../../client/agent-client.js';
 import { agentCommand } from './agent-command.js';
 import { benchCommand } from './bench-command.js';
+import { cancelCommand } from './cancel-command.js';
+import { clusterCommands } from './cluster-commands.js';
+import { drainCommands } from './drain-commands.js';
 import { type ExitCode, exitCodeOfError } from './exit-code.js';
 import { historyCommands } from './history-commands.js';
 import { migrateCommand } from './migrate-command.js';
@@ -22,11 +25,16 @@ const COMMANDS = [
   'vm',
   'migrate',
   'status',
+  'nodes',
   'history',
   'show',
   'queue',
   'limit',
   'cancel',
+  'drain',
+  'undrain',
+  'evacuate',
+  'rebalance',
   'doctor',
   'token',
   'bench',
@@ -84,7 +92,7 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
   const globals = yargs([...args])
     .scriptName('vmferry')
     .usage('$0 COMMAND\n\nMoves running virtual machines from one host to another.')
-    .example('$0 doctor', 'what this host lacks, with a remedy for each')
+    .example('$0 doctor', 'what all hosts lack, with a remedy for each')
     .example('$0 vm define web.yaml && $0 vm start web', 'a first VM')
     .example('$0 migrate web --to b --dry-run', 'what would speak against a move')
     .example('$0 migrate web --to b', 'move it')
@@ -126,6 +134,9 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
     vmCommands,
     migrateCommand,
     statusCommands,
+    clusterCommands,
+    cancelCommand,
+    drainCommands,
     historyCommands,
     doctorCommand,
     tokenCommand,

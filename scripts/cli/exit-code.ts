@@ -10,6 +10,7 @@ const USAGE = new Set<ErrorCode>(['invalid-request', 'invalid-definition', 'inva
 const REFUSALS = new Set<ErrorCode>([
   'unknown-node',
   'same-node',
+  'node-drained',
   'target-has-guest',
   'target-out-of-memory',
   'unsupported-guest',

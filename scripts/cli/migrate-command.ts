@@ -1,75 +1,34 @@
 import type { Argv } from 'yargs';
-import { EXIT, type MigrationRequest, OnLimitSchema, StartMigrationSchema } from '../../shared/api.js';
-import { toMigrationError } from '../../shared/errors.js';
-import { VerifyModeSchema } from '../../shared/protocol/messages.js';
-import { parseDuration, parseRate } from '../../shared/units.js';
+import { EXIT, type MigrationRequest, StartMigrationSchema } from '../../shared/api.js';
+import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { validate } from '../../shared/validate.js';
-
-import { type ExitCode, exitCodeOfPreflight, exitCodeOfRefusedStart, exitCodeOfResult } from './exit-code.js';
 import { followMigration } from '../../client/follow-migration.js';
+import { type ExitCode, exitCodeOfPreflight, exitCodeOfRefusedStart, exitCodeOfResult } from './exit-code.js';
+import { givenMigrationOptions, migrationOptions } from './migration-options.js';
 import { ProgressBar, ProgressLines } from './migration-progress.js';
 import { migrationSummary, preflightSummary } from './migration-summary.js';
+import { evacuate } from './placement/evacuate.js';
+import { eitherOr, onFailureOption } from './placement/move-session.js';
 import type { GlobalOptions, Run, Session } from './session.js';
-import { inUnits } from './units-option.js';
 
 /** `vmferry migrate`: one migration, from the request to its end. */
 export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalOptions> {
   return yargs.command(
-    'migrate <vm>',
-    'move a running VM to another node',
+    'migrate [vm]',
+    'move a running VM, or all of a node, to another node',
     (command) =>
-      command
-        .positional('vm', { type: 'string', demandOption: true, describe: 'its name' })
+      migrationOptions(command)
+        .positional('vm', { type: 'string', describe: 'its name' })
+        .option('all-from', {
+          type: 'string',
+          requiresArg: true,
+          describe: 'instead of one VM: all that are started on this node',
+        })
         .option('to', {
           type: 'string',
           demandOption: true,
           requiresArg: true,
           describe: 'the node to move it to',
-        })
-        .option('max-downtime', {
-          type: 'string',
-          requiresArg: true,
-          describe: 'aim for a switchover no longer than this, like 30ms',
-        })
-        .option('bandwidth', {
-          type: 'string',
-          requiresArg: true,
-          describe: 'send no faster than this, like 1gbit or 100MB; 64kbit or more',
-        })
-        .option('verify', {
-          choices: VerifyModeSchema.options,
-          requiresArg: true,
-          describe: "compare the memory on both sides: 'after' it runs on the target, or 'strict', before",
-        })
-        .option('on-limit', {
-          choices: OnLimitSchema.options,
-          requiresArg: true,
-          describe: 'what to do when the rounds reach a limit and the downtime would be longer',
-        })
-        .option('max-rounds', {
-          type: 'number',
-          requiresArg: true,
-          describe: 'rounds before --on-limit applies',
-        })
-        .option('max-time', {
-          type: 'string',
-          requiresArg: true,
-          describe: 'time of copying before --on-limit applies, like 10min',
-        })
-        .option('stall-rounds', {
-          type: 'number',
-          requiresArg: true,
-          describe: 'rounds without progress before --on-limit applies',
-        })
-        .option('streams', {
-          type: 'string',
-          requiresArg: true,
-          describe: "page streams, or 'auto': as many as the first round shows to pay",
-        })
-        .option('priority', {
-          type: 'number',
-          requiresArg: true,
-          describe: 'hours of head start in the queue, -10 to 10; below 0 it stands back',
         })
         .option('queue', {
           type: 'boolean',
@@ -77,12 +36,8 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
           describe: 'wait while the nodes have other migrations; --no-queue fails at once then',
         })
         .option('dry-run', { type: 'boolean', describe: 'only check whether it could move' })
+        .option('on-failure', onFailureOption)
         .option('detach', { type: 'boolean', describe: 'start it and do not wait for its end' })
-        .group(
-          ['max-rounds', 'max-time', 'stall-rounds', 'on-limit'],
-          'Guests that write faster than the link carries:',
-        )
-        .group(['bandwidth', 'streams'], 'The link:')
         .conflicts('dry-run', 'detach')
         .example('$0 migrate web-1 --to b', 'move web-1 to node b and follow it')
         .example('$0 migrate web-1 --to b --dry-run', 'check it, change nothing')
@@ -93,44 +48,39 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
         .example('$0 migrate db-1 --to b --priority 2', 'before what waits already')
         .example('$0 migrate web-1 --to b --no-queue || echo later', 'now or not at all')
         .example('$0 migrate web-1 --to b --bandwidth 1gbit --verify after', 'leave room on the link; verify')
-        .example('$0 migrate web-1 --to b --detach --json', 'print the id; see status and cancel'),
+        .example('$0 migrate web-1 --to b --detach --json', 'print the id; see status and cancel')
+        .example('$0 migrate --all-from a --to b', 'all VMs that are started on node a'),
     async (args) => {
       await run(args, async (session) => {
+        const given = givenMigrationOptions(args);
+        const { vm, allFrom: node, to, dryRun = false, detach = false, onFailure } = args;
+        eitherOr(vm, node, 'migrate web-1 --to b', 'migrate --all-from a --to b');
+        if (node !== undefined) {
+          if (!args.queue) {
+            const text = '--no-queue is for one VM: those of --all-from wait for each other';
+            throw new MigrationError('invalid-request', text);
+          }
+          if (node === to) {
+            throw new MigrationError('invalid-request', `source and target are both ${to}: name two nodes`);
+          }
+          const command = `vmferry migrate --all-from ${node} --to ${to}`;
+          return await evacuate(session, {
+            ...{ to, dryRun, detach, onFailure, command, request: given },
+            nodes: [node],
+            drain: false,
+          });
+        }
         const request = validate(
           StartMigrationSchema,
-          {
-            vm: args.vm,
-            to: args.to,
-            ...given('priority', args.priority),
-            ...(!args.queue && { wait: false }),
-            options: {
-              ...given('maxDowntimeMs', inUnits('max-downtime', args.maxDowntime, parseDuration)),
-              ...given('bandwidthBytesPerSecond', inUnits('bandwidth', args.bandwidth, parseRate)),
-              ...given('verify', args.verify),
-              ...given('onLimit', args.onLimit),
-              ...given('maxRounds', args.maxRounds),
-              ...given('maxTotalMs', inUnits('max-time', args.maxTime, parseDuration)),
-              ...given('stallRounds', args.stallRounds),
-              ...given('streams', streams(args.streams)),
-            },
-          },
+          { vm, to, ...given, ...(!args.queue && { wait: false }) },
           'invalid-request',
           'the migration request',
         );
-        if (args.dryRun === true) return await check(session, request);
-        return await migrate(session, request, args.detach === true);
+        if (dryRun) return await check(session, request);
+        return await migrate(session, request, detach);
       });
     },
   );
-}
-
-function given<Value>(name: string, value: Value | undefined): Record<string, Value> {
-  return value === undefined ? {} : { [name]: value };
-}
-
-/** A number, or what validation is to see. */
-function streams(text: string | undefined): string | number | undefined {
-  return text !== undefined && /^\d+$/.test(text) ? Number(text) : text;
 }
 
 async function check({ client, output }: Session, request: MigrationRequest): Promise<ExitCode> {

@@ -1,5 +1,5 @@
 import type { Argv } from 'yargs';
-import { EXIT, type MigrationInfo, type QueueEntry, type StatusReport } from '../../shared/api.js';
+import { EXIT, type MigrationInfo, type StatusReport } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
 import { formatBytes, formatDuration, formatRate, parseDuration, parseRate } from '../../shared/units.js';
 import type { ExitCode } from './exit-code.js';
@@ -11,7 +11,7 @@ import { watchStatus } from './status-watch.js';
 import { formatTable } from './table.js';
 import { inUnits } from './units-option.js';
 
-/** What goes on, how to slow it down and how to end it: `status`, `queue`, `limit`, `cancel`. */
+/** What goes on at a node and how to slow it down: `status`, `limit`. */
 export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalOptions> {
   return yargs
     .command(
@@ -45,18 +45,6 @@ export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
       },
     )
     .command(
-      'queue',
-      'show the migrations that run and wait at this node',
-      (command) => command.example('$0 queue --json', 'places and what each waits for, for scripts'),
-      async (args) => {
-        await run(args, async ({ client, output }) => {
-          const entries = await client.queue();
-          output.result(entries, () => queueText(entries));
-          return EXIT.done;
-        });
-      },
-    )
-    .command(
       'limit <id>',
       'let a migration send faster or slower, also while it runs',
       (command) =>
@@ -76,24 +64,6 @@ export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
           const migration = await client.limitMigration(args.id, bandwidth);
           const limit = bandwidth === 0 ? 'has no limit' : `is limited to ${formatRate(bandwidth)}`;
           output.result(migration, () => `migration ${migration.id} ${limit}`);
-          return EXIT.done;
-        });
-      },
-    )
-    .command(
-      'cancel <id>',
-      'cancel a migration: its VM runs on where it is',
-      (command) =>
-        command
-          .positional('id', { type: 'string', demandOption: true, describe: "the migration's id" })
-          .example('$0 cancel a-1a2b3c4d', 'ids are shown by status and queue'),
-      async (args) => {
-        await run(args, async ({ client, output }) => {
-          const migration = await client.cancelMigration(args.id);
-          output.result(
-            migration,
-            () => `migration ${migration.id} is cancelled: ${migration.vm} is on ${migration.from} as before`,
-          );
           return EXIT.done;
         });
       },
@@ -170,32 +140,4 @@ function phaseText({ phase, progress, queue, result }: MigrationInfo): string {
   if (phase === 'queued' && queue !== null) return `queued, place ${queue.position}`;
   if (progress === null) return phase;
   return `${phase}, round ${progress.round}: ${progress.pagesDone} of ${progress.pagesTotal} pages`;
-}
-
-function queueText(entries: readonly QueueEntry[]): string {
-  if (entries.length === 0) return 'no migration runs or waits at this node';
-  return formatTable(
-    [
-      { heading: 'place', figures: true },
-      { heading: 'migration' },
-      { heading: 'vm' },
-      { heading: 'from' },
-      { heading: 'to' },
-      { heading: 'waits for' },
-      { heading: 'overtaken', figures: true },
-    ],
-    entries.map((entry) => [
-      String(entry.position),
-      entry.migration,
-      entry.vm,
-      entry.from,
-      entry.to,
-      entry.state === 'running'
-        ? '(running)'
-        : entry.waitsFor
-            .map(({ node, holder }) => (holder === null ? node : `${node} (${holder})`))
-            .join(', '),
-      `${entry.overtaken} of ${entry.overtakeLimit}`,
-    ]),
-  );
 }

@@ -26,6 +26,7 @@ await t.test('errors of a command', (t) => {
     'preflight-refused',
     'refused-by-policy',
     'unsupported-option',
+    'node-drained',
   ]);
   t.same(withExit(exit, EXIT.cancelled), ['cancelled']);
   t.same(withExit(exit, EXIT.unknown), ['outcome-unknown']);
@@ -42,6 +43,7 @@ await t.test('a refused start of a migration', (t) => {
       'wrong-state',
       'unknown-node',
       'same-node',
+      'node-drained',
       'target-has-guest',
       'target-out-of-memory',
       'unsupported-guest',

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { runCampaign } from './campaign.js';
+import { FaultPair } from './fault-pair.js';
 
 /** A short part of the campaign; all of it is `npm run test:faults`. */
 
@@ -12,5 +13,15 @@ for (const [guest, runs] of [
     const wrong = reports.filter(({ violations }) => violations.length > 0);
     t.equal(reports.length, runs);
     t.same(wrong, []);
+    const faulty = reports.filter(({ injected }) => injected.length > 0);
+    t.ok(faulty.length > runs / 2, 'something did go wrong');
   });
 }
+
+await t.test('what an agent itself logs as a defect counts', async (t) => {
+  const pair = await FaultPair.start('embedded', 'auto');
+  t.teardown(() => pair.close());
+  t.same(pair.defects, []);
+  pair.agent('a').log.push({ level: 50, msg: 'unhandled rejection: please report it' });
+  t.match(pair.defects, [/^the agent of node a has logged .*unhandled rejection/]);
+});

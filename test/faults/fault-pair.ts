@@ -117,6 +117,15 @@ export class FaultPair {
     });
   }
 
+  /** What the agents themselves have logged as a defect since begin(). */
+  get defects(): string[] {
+    return this.#agents.flatMap(({ node, log }) =>
+      log
+        .filter(({ msg }) => String(msg).startsWith('unhandled rejection'))
+        .map((line) => `the agent of node ${node} has logged ${JSON.stringify(line)}`),
+    );
+  }
+
   /** From now on an agent may hold as much as it does now, and no more. To be called when nothing is under way. */
   async takeBaseline(): Promise<void> {
     const held = await Promise.all(NODES.map((node) => heldFiles(this.agent(node).process.pid!)));

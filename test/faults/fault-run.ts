@@ -68,6 +68,7 @@ class FaultRun {
       settleMs = performance.now() - mendedAt;
       this.#violations.push(...this.#pair.ended);
       if (this.#violations.length === 0) outcome = await this.#judge(result, injection);
+      this.#violations.push(...this.#pair.defects);
     } catch (error) {
       this.#violations.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
     } finally {

@@ -1,10 +1,11 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { DefinitionFiles } from '../../agent/guest/definition-files.js';
 import { GuestStore } from '../../agent/guest/guest-store.js';
+import type { JournalEntry } from '../../agent/journal/ownership-journal.js';
 import type { ConsoleChunk } from '../../shared/api.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { definitionOf } from '../support/array-guest.js';
@@ -12,7 +13,12 @@ import { arrayGuestKinds, type HostedArrayGuest } from '../support/hosted-array-
 
 const MIB = 2 ** 20;
 
-async function openStore(t: Test, memoryLimitBytes = 4 * MIB, onMake?: (guest: HostedArrayGuest) => void) {
+async function openStore(
+  t: Test,
+  memoryLimitBytes = 4 * MIB,
+  onMake?: (guest: HostedArrayGuest) => void,
+  decisions: JournalEntry[] = [],
+) {
   const directory = await mkdtemp(join(tmpdir(), 'vmferry-guests-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   const fakes = arrayGuestKinds(onMake);
@@ -21,7 +27,7 @@ async function openStore(t: Test, memoryLimitBytes = 4 * MIB, onMake?: (guest: H
       node: 'a',
       kinds: fakes.kinds,
       files: new DefinitionFiles(directory),
-      journal: { get: () => undefined, entries: () => [] },
+      journal: { get: () => undefined, entries: () => decisions },
       memoryLimitBytes,
       logger: pino({ level: 'silent' }),
     });
@@ -160,9 +166,30 @@ void t.test('a VM that has moved is forgotten, also where its files can not be r
   store.beginOutgoing('web', 'm-00000001');
   await rm(directory, { recursive: true });
   await writeFile(directory, 'in the way');
-  await store.endOutgoing('web', { node: 'b', url: 'http://b' });
+  const there = { node: 'b', url: 'http://b' };
+  t.notOk(await store.endOutgoing('web', there));
   t.throws(() => store.get('web'), { code: 'not-found' });
-  await store.endOutgoing('web', null);
+  t.notOk(await store.endOutgoing('web', there), 'they are still there');
+  await rm(directory);
+  await mkdir(directory);
+  t.ok(await store.endOutgoing('web', there));
+  t.ok(await store.endOutgoing('web', null));
+});
+
+void t.test('no other guest gets the name of one whose outcome is open', async (t) => {
+  const decisions: JournalEntry[] = [];
+  const { store } = await openStore(t, 4 * MIB, undefined, decisions);
+  const definition = definitionOf('web');
+  const entry = { migration: 'm-00000001', vm: 'web', peer: 'b', at: new Date().toISOString() };
+  decisions.push({ ...entry, decision: 'commit-sent' });
+  // It would be ended by the answer, which is about the one before it.
+  const refusal = { message: /m-00000001 took to node b: 'vmferry vm resolve web'/ };
+  await t.rejects(store.define(definition, undefined), { code: 'name-taken', ...refusal });
+  const incoming = store.createIncoming(definition, regionsOf(definition), 'm-00000002');
+  await t.rejects(incoming, { code: 'target-has-guest', ...refusal });
+  await store.define(definitionOf('other'), undefined);
+  decisions[0] = { ...entry, decision: 'released' };
+  await store.define(definition, undefined);
 });
 
 void t.test('input is refused where the guest would not be the one that reads it', async (t) => {

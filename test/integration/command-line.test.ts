@@ -144,7 +144,7 @@ await t.test('detach, status, queue, a cancel from elsewhere: 0 and 4', async (t
     status.migrations.find((migration) => migration.id === id),
     { vm: 'slow', from: 'a', to: 'b', role: 'source', phase: 'copying', result: null },
   );
-  const queue = JSON.parse((await run('queue', '--json')).stdout) as QueueEntry[];
+  const queue = JSON.parse((await run('queue', '--local', '--json')).stdout) as QueueEntry[];
   t.match(queue, [{ migration: id, position: 0, state: 'running', waitsFor: [] }]);
   t.match((await run('status')).stdout, new RegExp(`${id} +slow +a +b +copying`));
   const again = await run('migrate', 'slow', '--to', 'b');

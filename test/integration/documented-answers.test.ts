@@ -189,6 +189,7 @@ await t.test('migrations', async (t) => {
 await t.test('the node and the cluster', async (t) => {
   t.equal((await a.node()).node, 'a');
   t.type((await a.doctor()).findings, Array);
+  t.match(await b.doctorPeers(), { peers: [{ node: 'a', error: null }, { node: 'mute' }] });
   t.match(await a.readiness(), { ready: true });
   const { nodes } = await a.cluster();
   t.match(

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, statSync } from 'node:fs';
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { get, type IncomingMessage, type RequestOptions } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -104,6 +105,24 @@ await t.test('a port with TLS and a unix socket; tokens hold for both', async (t
   await once(bare, 'connect');
   await agent.close();
   t.notOk(existsSync(socket));
+});
+
+await t.test('on loopback nobody is asked by a name that a web site could have', async (t) => {
+  const agent = await start({ listen: ['127.0.0.1:0', `unix:${socket}`] });
+  const { port } = new URL(agent.url);
+  const statusOf = async (Host: string, at: RequestOptions) => {
+    const request = get({ ...at, path: '/v1/status', headers: { Host } });
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    response.resume();
+    return response.statusCode;
+  };
+  const tcp = { host: '127.0.0.1', port };
+  for (const name of ['evil.example', `evil.example:${port}`, 'localhost.evil.example', '127.0.0.1.nip.io'])
+    t.equal(await statusOf(name, tcp), 400, name);
+  for (const name of [`127.0.0.1:${port}`, '[::1]:1', 'localhost', `LOCALHOST:${port}`, 'a.localhost'])
+    t.equal(await statusOf(name, tcp), 200, name);
+  t.equal(await statusOf('whatever', { socketPath: socket }), 200, 'no browser asks by a unix socket');
+  await agent.close();
 });
 
 await t.test('what the configuration refuses', (t) => {

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { AgentConfigSchema } from '../../shared/config.js';
+import { GuestDefinitionSchema } from '../../shared/guest-definition.js';
 import { pino } from 'pino';
 import { journalText } from '../../agent/journal/ownership-journal.js';
 import { Agent } from '../../agent/agent.js';
@@ -17,7 +18,7 @@ async function restarted(
 ): Promise<{ agent: Agent; logged: (message: RegExp) => Promise<void> }> {
   const stateDirectory = join(t.testdirName, 'a');
   await mkdir(join(stateDirectory, 'guests'), { recursive: true });
-  await mkdir(join(stateDirectory, 'journal'));
+  await mkdir(join(stateDirectory, 'journal'), { recursive: true });
   const definition = { name: 'web', kind: 'embedded', memory: 2 ** 20, program: 'idle' };
   await writeFile(join(stateDirectory, 'guests', 'web.json'), JSON.stringify(definition));
   const entry = {
@@ -203,6 +204,42 @@ void t.test('an operator settles it where the target is gone', async (t) => {
     await t.rejects(resolved, { code: /wrong-state|not-found/ });
     t.strictSame(agent.guests(), []);
   });
+});
+
+void t.test('what could not be recorded of an outcome is settled by its operator', async (t) => {
+  t.testdir({});
+  const port = await freePort();
+  const { agent, logged } = await restarted(t, `http://127.0.0.1:${port}`);
+  await logged(/could not be asked/);
+  const inTheWay = join(t.testdirName, 'a', 'journal', `${ID}.json.staged`);
+  await mkdir(inTheWay);
+  const there = await target(t, 'committed', port);
+  await logged(/could not be settled/);
+  t.strictSame(agent.guests(), []);
+  const definition = GuestDefinitionSchema.parse({
+    ...{ name: 'web', kind: 'embedded', memory: 2 ** 20, program: 'idle' },
+  });
+  await t.rejects(agent.defineGuest(definition, undefined), {
+    code: 'name-taken',
+    message: /vm resolve web/,
+  });
+  await rmdir(inTheWay);
+  t.match(await agent.resolveGuest('web', { owner: 'b', force: false }), { owner: 'b', guest: null });
+  await there.forgotten();
+  await agent.defineGuest(definition, undefined);
+});
+
+void t.test('what a VM is held for comes before what was taken back of it', async (t) => {
+  t.testdir({});
+  const journal = join(t.testdirName, 'a', 'journal');
+  await mkdir(journal, { recursive: true });
+  const earlier = { migration: 'm-00000000', vm: 'web', peer: 'c', at: '2026-01-01T00:00:00.000Z' };
+  await writeFile(
+    join(journal, `${earlier.migration}.json`),
+    journalText({ ...earlier, decision: 'taken-back' }),
+  );
+  const { agent } = await restarted(t, `http://127.0.0.1:${await freePort()}`);
+  t.match(await agent.guestOutcome('web'), { open: { migration: ID, takenBack: false } });
 });
 
 async function journalOf(t: Test): Promise<unknown[]> {

@@ -189,26 +189,28 @@ await t.test('who answers is whom the certificate names', async (t) => {
   }
 });
 
-await t.test('no session is taken up again', async (t) => {
+/** Asks over TLS, with a session of an earlier connection; whether it was taken up, and those that came. */
+async function askAgain(to: number, session?: Buffer) {
   const own = { ...secureContext(credentialsOf(pki, 'op')), rejectUnauthorized: false };
-  const ask = async (to: number, session?: Buffer) => {
-    const sessions: Buffer[] = [];
-    const socket = connect({ host: HOST, port: to, ...own, ...(session && { session }) });
-    socket.on('session', (ticket) => sessions.push(ticket));
-    await once(socket, 'secureConnect');
-    const reused = socket.isSessionReused();
-    socket.end(`${GET}\r\n`);
-    await text(socket);
-    return { reused, sessions };
-  };
+  const sessions: Buffer[] = [];
+  const socket = connect({ host: HOST, port: to, ...own, ...(session && { session }) });
+  socket.on('session', (ticket) => sessions.push(ticket));
+  await once(socket, 'secureConnect');
+  const reused = socket.isSessionReused();
+  socket.end(`${GET}\r\n`);
+  await text(socket);
+  return { reused, sessions };
+}
+
+await t.test('no session is taken up again', async (t) => {
   // What a server would give that does not mind.
   const other = await startEndpoint({}, credentialsOf(pki, 'a'));
   const otherPort = Number(new URL(other.url).port);
-  const [ticket] = (await ask(otherPort)).sessions;
-  t.ok((await ask(otherPort, ticket)).reused, 'the client would');
+  const [ticket] = (await askAgain(otherPort)).sessions;
+  t.ok((await askAgain(otherPort, ticket)).reused, 'the client would');
   await other.stop();
-  const { sessions } = await ask(port);
-  for (const session of [...sessions, ticket]) t.notOk((await ask(port, session)).reused);
+  const { sessions } = await askAgain(port);
+  for (const session of [...sessions, ticket]) t.notOk((await askAgain(port, session)).reused);
 });
 
 await t.test('page streams: no certificate but that of the node of the migration', async (t) => {
@@ -313,6 +315,8 @@ await t.test('certificates and tokens are read again on SIGHUP', async (t) => {
   await makeCertificates(pki, '--node', `b,${HOST}`, '--days', '3');
   agent.process.kill('SIGHUP');
   await agent.logged(({ msg }) => msg === 'certificates and tokens were read again');
+  const again = Number(new URL(agent.url).port);
+  for (const session of (await askAgain(again)).sessions) t.notOk((await askAgain(again, session)).reused);
   const { findings } = await lab.client('b').doctor();
   t.ok(findings.some(({ code }) => code === 'certificate-expires'));
   t.match(await lab.migrate('web', 'a', 'b'), { outcome: 'completed' });

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { chmod, chown, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,6 +20,18 @@ void t.test('a state directory belongs to one agent at a time', async (t) => {
   await again.release();
   await writeFile(join(base, 'file'), '');
   await t.rejects(lockStateDirectory(join(base, 'file')), { code: 'invalid-request', message: /file/ });
+});
+
+void t.test('it is kept from agents of other network namespaces, too', async (t) => {
+  const base = await mkdtemp(join(tmpdir(), 'vmferry-state-'));
+  t.teardown(() => rm(base, { recursive: true, force: true }));
+  // What such an agent does, whose abstract sockets are others.
+  const takes = () => spawnSync('flock', ['--nonblock', '--exclusive', base, 'true']).status === 0;
+  t.ok(takes());
+  const lock = await lockStateDirectory(base);
+  t.notOk(takes());
+  await lock.release();
+  t.ok(takes());
 });
 
 void t.test("it is its agent's user's alone", async (t) => {

@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import t from 'tap';
 import { type WaitingRequest, WaitingRequests } from '../../agent/source/waiting-requests.js';
 import { MigrationOptionsSchema } from '../../shared/api.js';
+import { recordSyncedDirectories } from '../support/synced-directories.js';
 
 const request = (id: string, requestedAt: number): WaitingRequest => ({
   ...{ id, requestedAt },
@@ -18,9 +19,11 @@ await t.test('what waits is there in the next run, in the order in which it was 
   const logger = pino({ level: 'silent' });
   const waiting = new WaitingRequests(directory, logger);
   t.same(await waiting.load(), []);
+  const synced = recordSyncedDirectories(t);
   const [first, second] = [request('m-99999999', 1), request('m-00000000', 2)];
   await waiting.add(second);
   await waiting.add(first);
+  t.strictSame(synced.at(-1), { path: directory, entries: ['m-00000000.json', 'm-99999999.json'] });
   const next = new WaitingRequests(directory, logger);
   t.same(await next.load(), [first, second]);
   await next.remove(first.id);

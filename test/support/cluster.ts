@@ -18,8 +18,16 @@ export interface LogLine {
 
 export interface Node {
   readonly name: string;
-  readonly agent: Agent;
+  agent: Agent;
   readonly log: LogLine[];
+  readonly config: AgentConfig;
+  readonly kinds: GuestKinds | undefined;
+  readonly clock: (() => number) | undefined;
+}
+
+async function startNode({ config, kinds, clock, log }: Omit<Node, 'agent'>): Promise<Agent> {
+  const write = (line: string) => void log.push(JSON.parse(line) as LogLine);
+  return await Agent.start(config, pino({ level: 'debug' }, { write }), kinds, clock);
 }
 
 /** Some agents in this process, on ports of loopback of their own, that know each other. */
@@ -27,27 +35,29 @@ export class Cluster {
   readonly nodes: Node[] = [];
   readonly #directory: string;
 
-  /** `settings` go into each agent's configuration; `kinds` are the guests that they can host. */
-  static async start(names: readonly string[], settings: object = {}, kinds?: GuestKinds): Promise<Cluster> {
+  /**
+   * `settings` go into the configuration of each agent, or are what it says for each node; `kinds` are the guests that they can host;
+   * `clocks`: those of nodes that have another than the others, in Unix ms.
+   */
+  static async start(
+    names: readonly string[],
+    settings: object | ((node: string) => object) = {},
+    kinds?: GuestKinds,
+    clocks: Readonly<Record<string, () => number>> = {},
+  ): Promise<Cluster> {
     const cluster = new Cluster(await mkdtemp(join(tmpdir(), 'vmferry-cluster-')));
-    const configs: AgentConfig[] = [];
     for (const name of names) {
       const config = AgentConfigSchema.parse({
         node: name,
         listen: '127.0.0.1:0',
         stateDirectory: join(cluster.#directory, name),
-        ...settings,
+        ...(typeof settings === 'function' ? (settings as (node: string) => object)(name) : settings),
       });
-      const log: LogLine[] = [];
-      const logger = pino(
-        { level: 'debug' },
-        { write: (line: string) => void log.push(JSON.parse(line) as LogLine) },
-      );
-      configs.push(config);
-      cluster.nodes.push({ name, agent: await Agent.start(config, logger, kinds), log });
+      const parts = { name, config, kinds, clock: clocks[name], log: [] };
+      cluster.nodes.push({ ...parts, agent: await startNode(parts) });
     }
     // Only now are the ports known.
-    for (const config of configs) {
+    for (const { config } of cluster.nodes) {
       for (const { name, agent } of cluster.nodes) if (name !== config.node) config.peers[name] = agent.url;
     }
     return cluster;
@@ -57,10 +67,24 @@ export class Cluster {
     this.#directory = directory;
   }
 
+  /** Takes a node out of the configuration of another. */
+  forget(node: string, peer: string): void {
+    delete this.nodes.find(({ name }) => name === node)?.config.peers[peer];
+  }
+
   agent(name: string): Agent {
     const node = this.nodes.find((candidate) => candidate.name === name);
     if (!node) throw new Error(`the test has no node ${name}`);
     return node.agent;
+  }
+
+  /** Ends the agent of a node and starts it again: at the same address, with the same state. */
+  async restart(name: string): Promise<void> {
+    const node = this.nodes.find((candidate) => candidate.name === name)!;
+    const url = new URL(node.agent.url);
+    await node.agent.close();
+    node.config.listen.tcp = { host: url.hostname, port: Number(url.port) };
+    node.agent = await startNode(node);
   }
 
   /** Where the agent of a node keeps what must outlive it. */

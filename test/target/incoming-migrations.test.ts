@@ -246,6 +246,22 @@ void t.test('no pages for a migration that is being given up', async (t) => {
   await source.closed;
 });
 
+void t.test('a goodbye waits for the end of its migration, one at a time', async (t) => {
+  const b = await node(t);
+  const rightful = b.connect('m-1');
+  await prepared(rightful);
+  const other = b.connect('m-1');
+  other.say({ type: 'settled' }, { type: 'settled' });
+  t.match(await other.hear('error'), { code: 'unexpected-message', message: /before the one before it/ });
+  await other.closed;
+  const patient = b.connect('m-1');
+  patient.say({ type: 'settled' });
+  rightful.say(ABORT);
+  await patient.hear('forgotten');
+  patient.say({ type: 'settled' });
+  await patient.hear('forgotten');
+});
+
 void t.test('a source whose turn it is must not be silent', async (t) => {
   const b = await node(t);
   const silence = () => b.timers.advance(2 * SILENT_SOURCE_MS);

@@ -180,6 +180,7 @@ export const migrationPaths: ZodOpenApiPathsObject = {
         'target-out-of-memory',
         'unsupported-option',
         'limit-exceeded',
+        'pair-busy',
         'lock-lost',
         ...CONVERSATION_FAILURES,
       ],

@@ -22,13 +22,15 @@ export interface SurvivorSearch {
 export async function findSurvivors(search: SurvivorSearch): Promise<Survivor[]> {
   const survivors: Survivor[] = [];
   for (const vm of await guestDirectories(search.runDirectory)) {
+    const directory = new RunDirectory(search.runDirectory, vm);
     try {
-      const survivor = await survivorIn(new RunDirectory(search.runDirectory, vm), vm, search);
+      const survivor = await survivorIn(directory, vm, search);
       if (survivor) survivors.push(survivor);
     } catch (error) {
       search.logger.error(
         { vm, err: error },
-        `what an earlier agent left of VM ${vm} can't be used: look at it by hand`,
+        `what an earlier agent left of VM ${vm} can't be used, and the VM can't be started: end its QEMU if that runs (its ` +
+          `arguments name ${directory.path}), remove that directory, and restart the agent`,
       );
     }
   }

@@ -2,10 +2,12 @@ import { arriving, savedState } from '../../support/array-guest.js';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'tap';
 import type { GuestRecord } from '../../../agent/guest/qemu/process/guest-record.js';
 import { identifyProcess, isAlive } from '../../../agent/guest/qemu/process/process-identity.js';
+import { clearRemains } from '../../../agent/guest/qemu/process/remains.js';
+import { RunDirectory } from '../../../agent/guest/qemu/process/run-directory.js';
 import type { Survivor } from '../../../agent/guest/hosted-guest.js';
 import { firstBreak, move, printsMore, QemuPair, transcript } from './qemu-pair.js';
 
@@ -180,5 +182,7 @@ void test('directories that are none of ours', async (t) => {
   t.ok(existsSync(damaged), 'is for a person to look at');
   writeFileSync(join(damaged, 'guest.json'), 'no JSON');
   t.same(await survivorsOf(pair), []);
+  const beside = clearRemains(new RunDirectory(dirname(damaged), 'damaged'), 'a');
+  await t.rejects(beside, { code: 'guest-failed' }, 'no QEMU is started beside what it may be about');
   rmSync(damaged, { recursive: true });
 });

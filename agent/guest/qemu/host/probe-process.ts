@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -32,7 +33,9 @@ interface Probe {
 
 /** Runs QEMU to its end, at most PROBE_MS. Throws unsupported-guest if it can't be started at all. */
 export async function runQemu(binary: string, parameters: readonly string[]): Promise<ProbeEnd> {
-  return await start(binary, parameters).end;
+  return await (
+    await start(binary, parameters)
+  ).end;
 }
 
 /**
@@ -47,7 +50,7 @@ export async function askQemu<Answer>(
   const directory = await mkdtemp(join(tmpdir(), 'vmferry-probe-'));
   const path = join(directory, 'qmp');
   const fixed = ['-S', '-nodefaults', '-no-user-config', '-display', 'none'];
-  const probe = start(binary, [...fixed, ...monitorArguments(path), ...parameters]);
+  const probe = await start(binary, [...fixed, ...monitorArguments(path), ...parameters]);
   const ended = probe.end.then(({ words }): never => {
     throw new MigrationError('unsupported-guest', `${binary} ${words}`);
   });
@@ -68,9 +71,27 @@ export async function askQemu<Answer>(
   }
 }
 
-function start(binary: string, parameters: readonly string[]): Probe {
+/** Has the kernel end the program behind it with this process, however that ends; see PR_SET_PDEATHSIG in prctl(2). */
+const MORTAL = ['setpriv', '--pdeathsig', 'KILL'] as const;
+
+let mortal: Promise<readonly string[]> | null = null;
+
+/** That, where this host's setpriv can do it: util-linux's can, busybox's can't. */
+function mortality(): Promise<readonly string[]> {
+  mortal ??= (async () => {
+    const [program, ...options] = MORTAL;
+    const child = spawn(program, [...options, 'true'], { stdio: 'ignore' });
+    const [exitCode] = (await once(child, 'exit').catch(() => [null])) as [number | null];
+    return exitCode === 0 ? MORTAL : [];
+  })();
+  return mortal;
+}
+
+/** Nobody else knows of it: it must not outlive this process. */
+async function start(binary: string, parameters: readonly string[]): Promise<Probe> {
+  const [program = binary, ...rest] = [...(await mortality()), binary, ...parameters];
   keepCapabilities();
-  const child = spawn(binary, parameters, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(program, rest, { stdio: ['ignore', 'ignore', 'pipe'] });
   const kill = () => child.kill('SIGKILL');
   let said = '';
   child.stderr.on('data', (text: Buffer) => {

@@ -136,7 +136,11 @@ async function failureToStart(
 ): Promise<MigrationError> {
   await process.watch(0);
   const words = directory.lastWords() || 'it said nothing';
-  const text = `QEMU of VM ${vm} ${await process.ended} before it was ready: ${words}`;
+  // QEMU does not know the option where it is built without seccomp, or under a filter that denies seccomp(2).
+  const remedy = words.includes("option group 'sandbox'")
+    ? "; this QEMU can't be in a sandbox: set 'qemu.sandbox' to false, or see that seccomp(2) is allowed to it"
+    : '';
+  const text = `QEMU of VM ${vm} ${await process.ended} before it was ready: ${words}${remedy}`;
   return new MigrationError('guest-failed', text, { cause });
 }
 

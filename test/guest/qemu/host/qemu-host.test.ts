@@ -1,8 +1,13 @@
-import { chmod, readdir, utimes, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { chmod, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { askQemu } from '../../../../agent/guest/qemu/host/probe-process.js';
 import { QemuHostProbe } from '../../../../agent/guest/qemu/host/qemu-host.js';
+import { identifyProcess, isAlive } from '../../../../agent/guest/qemu/process/process-identity.js';
+import { commandLine } from '../../../../agent/system/process-status.js';
 import { tryAccelerator } from '../../../../agent/guest/qemu/host/try-accelerator.js';
 
 const QEMU = 'qemu-system-x86_64';
@@ -63,7 +68,7 @@ void t.test('no QEMU, or none that works', async (t) => {
   await writeFile(script, '#!/no/such/interpreter\n');
   await t.rejects(new QemuHostProbe(script).host(), {
     code: 'unsupported-guest',
-    message: /can't be started/,
+    message: /failed to execute .*No such file/,
   });
 });
 
@@ -78,6 +83,33 @@ void t.test('a question that fails ends the QEMU too', async (t) => {
   await t.rejects(killed, { code: 'unsupported-guest', message: /qemu-system-x86_64 ended with code 0/ });
 });
 
+void t.test('a QEMU that is asked ends with the agent, however that ends', async (t) => {
+  const probes = new URL('../../../../agent/guest/qemu/host/probe-process.js', import.meta.url);
+  // What is left of an agent that is killed are the directories of its probes. A socket's path must be short.
+  const directory = await mkdtemp(join('/tmp', 'vmferry-'));
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  const agent = spawn(
+    process.execPath,
+    [
+      ...['--input-type=module', '-e'],
+      `const { askQemu } = await import(${JSON.stringify(probes.href)});
+       await askQemu('${QEMU}', ['-machine', 'none'], async () => {
+         console.log('asked');
+         await new Promise((resolve) => setTimeout(resolve, 60_000));
+       });`,
+    ],
+    { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, TMPDIR: directory } },
+  );
+  await once(agent.stdout, 'data');
+  const [qemu] = childrenOf(agent.pid!);
+  t.ok(commandLine(qemu!)[0]?.includes('qemu'), 'there is one');
+  const identity = identifyProcess(qemu!)!;
+  t.teardown(() => void (isAlive(identity) && process.kill(identity.pid, 'SIGKILL')));
+  agent.kill('SIGKILL');
+  await once(agent, 'exit');
+  while (isAlive(identity)) await new Promise((resolve) => setImmediate(resolve));
+});
+
 void t.test('an accelerator is one that executes instructions', async (t) => {
   t.same(await tryAccelerator(QEMU, 'tcg', 'max'), {
     usable: true,
@@ -88,3 +120,8 @@ void t.test('an accelerator is one that executes instructions', async (t) => {
     reason: /^QEMU with -accel tcg -machine q35 -cpu no-such-model ended with code 1: .*no-such-model/,
   });
 });
+
+function childrenOf(pid: number): number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1');
+  return text.trim().split(' ').map(Number);
+}

@@ -1,0 +1,104 @@
+import type { Argv } from 'yargs';
+import { type MigrationRequest, OnLimitSchema, StartMigrationSchema } from '../../shared/api.js';
+import { VerifyModeSchema } from '../../shared/protocol/messages.js';
+import { parseDuration, parseRate } from '../../shared/units.js';
+import { validate } from '../../shared/validate.js';
+import { inUnits } from './units-option.js';
+
+/** Adds what can be said of how to migrate, to a command that asks for migrations. */
+export function migrationOptions<Args>(command: Argv<Args>) {
+  return command
+    .option('max-downtime', {
+      type: 'string',
+      requiresArg: true,
+      describe: 'aim for a switchover no longer than this, like 30ms',
+    })
+    .option('bandwidth', {
+      type: 'string',
+      requiresArg: true,
+      describe: 'send no faster than this, like 1gbit or 100MB; 64kbit or more',
+    })
+    .option('verify', {
+      choices: VerifyModeSchema.options,
+      requiresArg: true,
+      describe: "compare the memory on both sides: 'after' it runs on the target, or 'strict', before",
+    })
+    .option('on-limit', {
+      choices: OnLimitSchema.options,
+      requiresArg: true,
+      describe: 'what to do when the rounds reach a limit and the downtime would be longer',
+    })
+    .option('max-rounds', {
+      type: 'number',
+      requiresArg: true,
+      describe: 'rounds before --on-limit applies',
+    })
+    .option('max-time', {
+      type: 'string',
+      requiresArg: true,
+      describe: 'time of copying before --on-limit applies, like 10min',
+    })
+    .option('stall-rounds', {
+      type: 'number',
+      requiresArg: true,
+      describe: 'rounds without progress before --on-limit applies',
+    })
+    .option('streams', {
+      type: 'string',
+      requiresArg: true,
+      describe: "page streams, or 'auto': as many as the first round shows to pay",
+    })
+    .option('priority', {
+      type: 'number',
+      requiresArg: true,
+      describe: 'hours of head start in the queue, -10 to 10; below 0 it stands back',
+    })
+    .group(
+      ['max-rounds', 'max-time', 'stall-rounds', 'on-limit'],
+      'Guests that write faster than the link carries:',
+    )
+    .group(['bandwidth', 'streams'], 'The link:');
+}
+
+export interface MigrationArguments {
+  maxDowntime?: string | undefined;
+  bandwidth?: string | undefined;
+  verify?: string | undefined;
+  onLimit?: string | undefined;
+  maxRounds?: number | undefined;
+  maxTime?: string | undefined;
+  stallRounds?: number | undefined;
+  streams?: string | undefined;
+  priority?: number | undefined;
+}
+
+/** What `args` say of how to migrate, checked; nothing stands in for what they do not say. Throws invalid-request. */
+export function givenMigrationOptions(
+  args: MigrationArguments,
+): Pick<MigrationRequest, 'options' | 'priority'> {
+  const options = {
+    ...given('maxDowntimeMs', inUnits('max-downtime', args.maxDowntime, parseDuration)),
+    ...given('bandwidthBytesPerSecond', inUnits('bandwidth', args.bandwidth, parseRate)),
+    ...given('verify', args.verify),
+    ...given('onLimit', args.onLimit),
+    ...given('maxRounds', args.maxRounds),
+    ...given('maxTotalMs', inUnits('max-time', args.maxTime, parseDuration)),
+    ...given('stallRounds', args.stallRounds),
+    ...given('streams', streams(args.streams)),
+  };
+  return validate(
+    StartMigrationSchema.pick({ options: true, priority: true }),
+    { options, ...given('priority', args.priority) },
+    'invalid-request',
+    'the migration request',
+  );
+}
+
+function given<Value>(name: string, value: Value | undefined): Record<string, Value> {
+  return value === undefined ? {} : { [name]: value };
+}
+
+/** A number, or what validation is to see. */
+function streams(text: string | undefined): string | number | undefined {
+  return text !== undefined && /^\d+$/.test(text) ? Number(text) : text;
+}
