@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { join } from 'node:path';
 import type { AddressInfo } from 'node:net';
 import { availableParallelism } from 'node:os';
@@ -197,6 +198,8 @@ export class Agent implements AgentService {
     if (config.insecurePlaintext) logger.warn(WITHOUT_TLS.message);
     const features = config.link.pages === 'auto' ? [TCP_PAGES_FEATURE] : [];
     this.#dialer = new PeerDialer({ node, agent: name, heartbeat, features, tls: () => credentials.tls });
+    // Each question has one, and many are asked at once.
+    setMaxListeners(0, this.#endQuestions.signal);
     this.#peerChecks = new PeerChecks({
       ...{ node, peers, dialer: this.#dialer, tls: () => credentials.tls },
       signal: this.#endQuestions.signal,

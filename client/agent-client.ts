@@ -13,6 +13,7 @@ import type {
   OutcomeReport,
   PreflightReport,
   QueueEntry,
+  ReadinessReport,
   Resolution,
   ResolveRequest,
   StatusReport,
@@ -41,8 +42,12 @@ const NOT_CONNECTED = new Map([
 ]);
 
 /**
- * One agent's HTTP API, typed. Every failure is a MigrationError: the agent's own; peer-unreachable if no connection
+ * One agent's HTTP API, typed: a method for each operation of the OpenAPI document, but for what is not made for programs like this one
+ * (`/metrics`, `/healthz`, the document itself). Every failure is a MigrationError: the agent's own; peer-unreachable if no connection
  * could be made (nothing was asked of it then); link-lost if the connection broke, with what it was asked left open.
+ *
+ * Answers are not held against their schemas: a later agent may have more fields, phases and codes than this client knows (OPERATIONS.md,
+ * "From scripts"), and each caller knows best what it can do without. Tests hold agents to them.
  */
 export class AgentClient {
   /** Without a slash at the end. */
@@ -64,6 +69,14 @@ export class AgentClient {
 
   async status(signal?: AbortSignal): Promise<StatusReport> {
     return await this.#json<StatusReport>('GET', '/v1/status', undefined, signal);
+  }
+
+  /** Whether the node can take part in migrations now. */
+  async readiness(): Promise<ReadinessReport> {
+    const response = await this.#send('/readyz', {});
+    const answer = (await this.#parsed(response)) as Partial<ReadinessReport & ErrorAnswer> | null;
+    if (typeof answer?.ready === 'boolean') return answer as ReadinessReport;
+    throw errorFromBody(answer?.error);
   }
 
   async queue(): Promise<QueueEntry[]> {
@@ -174,6 +187,11 @@ export class AgentClient {
     return await this.#json<PreflightReport>('POST', '/v1/preflight', request);
   }
 
+  /** Those that run or wait, and those that ended lately, the latest first. */
+  async migrations(): Promise<MigrationInfo[]> {
+    return await this.#json<MigrationInfo[]>('GET', '/v1/migrations');
+  }
+
   /** Also of one that ended long ago. */
   async migration(id: string): Promise<MigrationInfo> {
     return await this.#json<MigrationInfo>('GET', `/v1/migrations/${encodeURIComponent(id)}`);
@@ -229,30 +247,31 @@ export class AgentClient {
         ? {}
         : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
     const response = await this.#fetch(path, { method, ...content, ...(signal && { signal }) });
-    if (response.status === 204) return undefined;
+    return response.status === 204 ? undefined : await this.#parsed(response);
+  }
+
+  /** The answer of a request that went well. Throws the agent's error where it did not. */
+  async #fetch(path: string, init: RequestInit): Promise<Response> {
+    const response = await this.#send(path, init);
+    if (response.ok) return response;
+    throw errorFromBody(((await this.#parsed(response)) as Partial<ErrorAnswer> | null)?.error);
+  }
+
+  async #send(path: string, init: RequestInit): Promise<Response> {
+    try {
+      return await this.#connection.fetch(this.#connection.base + path, init);
+    } catch (thrown) {
+      throw this.#connectionError(thrown);
+    }
+  }
+
+  async #parsed(response: Response): Promise<unknown> {
     try {
       return await response.json();
     } catch (thrown) {
       if (thrown instanceof SyntaxError) throw this.#notAnAgent(response, thrown);
       throw this.#connectionError(thrown);
     }
-  }
-
-  async #fetch(path: string, init: RequestInit): Promise<Response> {
-    let response: Response;
-    try {
-      response = await this.#connection.fetch(this.#connection.base + path, init);
-    } catch (thrown) {
-      throw this.#connectionError(thrown);
-    }
-    if (response.ok) return response;
-    let answer: unknown;
-    try {
-      answer = await response.json();
-    } catch (thrown) {
-      throw this.#notAnAgent(response, thrown);
-    }
-    throw errorFromBody((answer as Partial<ErrorAnswer> | null)?.error);
   }
 
   #connectionError(thrown: unknown): MigrationError {

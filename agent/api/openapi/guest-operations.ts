@@ -13,6 +13,7 @@ import {
   ResolutionSchema,
   ResolveSchema,
 } from '../../../shared/api.js';
+import type { ErrorCode } from '../../../shared/errors.js';
 import { GuestPathSchema, LastEventIdSchema } from '../request-fields.js';
 import { eventStream } from './event-stream-answer.js';
 import * as examples from './examples.js';
@@ -24,7 +25,7 @@ const path = GuestPathSchema;
 const chunk = { position: 0, end: 9, text: '| filled\n' };
 
 /** A route that changes a VM's state. */
-function change(operationId: string, summary: string, status: string) {
+function change(operationId: string, summary: string, status: string, fails: readonly ErrorCode[] = []) {
   return {
     post: operation({
       operationId,
@@ -33,7 +34,7 @@ function change(operationId: string, summary: string, status: string) {
       role: 'operate',
       path,
       answers: { '200': json(GuestInfoSchema, `The VM, ${status}.`, examples.guest) },
-      fails: ['invalid-request', 'not-found', 'wrong-state', 'guest-failed'],
+      fails: ['invalid-request', 'not-found', 'wrong-state', 'guest-failed', ...fails],
     }),
   };
 }
@@ -80,7 +81,11 @@ export const guestPaths: ZodOpenApiPathsObject = {
       fails: ['invalid-request', 'not-found', 'wrong-state'],
     }),
   },
-  '/v1/guests/{name}/start': change('startGuest', 'Boot a VM', 'running'),
+  '/v1/guests/{name}/start': change('startGuest', 'Boot a VM', 'running', [
+    'target-out-of-memory',
+    'tracking-failed',
+    'shutting-down',
+  ]),
   '/v1/guests/{name}/stop': change('stopGuest', 'End the execution of a VM; its definition stays', 'stopped'),
   '/v1/guests/{name}/pause': change('pauseGuest', 'Halt a VM', 'paused'),
   '/v1/guests/{name}/resume': change('resumeGuest', 'Let a paused VM go on', 'running'),
@@ -93,7 +98,16 @@ export const guestPaths: ZodOpenApiPathsObject = {
       path,
       body: jsonBody(AdoptGuestSchema, { qmp: '/run/qemu/web.qmp' }),
       answers: { '201': json(GuestInfoSchema, 'The VM.') },
-      fails: ['invalid-request', 'name-taken', 'unsupported-guest', 'guest-failed'],
+      fails: [
+        'invalid-request',
+        'name-taken',
+        'limit-exceeded',
+        'unsupported-guest',
+        'target-out-of-memory',
+        'guest-failed',
+        'tracking-failed',
+        'shutting-down',
+      ],
     }),
   },
   '/v1/guests/{name}/outcome': {
@@ -155,7 +169,7 @@ export const guestPaths: ZodOpenApiPathsObject = {
       path,
       body: jsonBody(ConsoleInputSchema, { data: 'bHMK' }),
       answers: { '204': { description: 'It was passed on.' } },
-      fails: ['invalid-request', 'not-found', 'wrong-state'],
+      fails: ['invalid-request', 'not-found', 'wrong-state', 'limit-exceeded', 'guest-failed'],
     }),
   },
 };

@@ -11,6 +11,7 @@ import {
   PreflightReportSchema,
   StartMigrationSchema,
 } from '../../../shared/api.js';
+import type { ErrorCode } from '../../../shared/errors.js';
 import { LastEventIdSchema, MigrationPathSchema } from '../request-fields.js';
 import { eventStream } from './event-stream-answer.js';
 import * as examples from './examples.js';
@@ -20,6 +21,31 @@ const tag = 'migrations';
 const path = MigrationPathSchema;
 
 const request = { vm: 'web', to: 'b', options: { maxDowntimeMs: 50, verify: 'after' }, priority: 1 };
+
+/** Why preflight of either node refuses a migration. */
+const REFUSALS: readonly ErrorCode[] = [
+  'target-has-guest',
+  'target-out-of-memory',
+  'unsupported-guest',
+  'unsupported-option',
+  'preflight-refused',
+  'refused-by-policy',
+  'node-drained',
+];
+
+/** How asking the other node something fails. */
+const CONVERSATION_FAILURES: readonly ErrorCode[] = [
+  'peer-unreachable',
+  'peer-untrusted',
+  'wrong-node',
+  'version-unsupported',
+  'link-lost',
+  'bad-message',
+  'unexpected-message',
+  'peer-failed',
+  'timeout',
+  'shutting-down',
+];
 
 /** Migrations from the node: preflight, start, look, follow, limit, cancel; and tests of the link. */
 export const migrationPaths: ZodOpenApiPathsObject = {
@@ -35,7 +61,9 @@ export const migrationPaths: ZodOpenApiPathsObject = {
       operationId: 'startMigration',
       tag,
       summary: 'Ask for a migration from this node',
-      description: 'It is answered at once: follow its events, or look at it, until its phase is `ended`.',
+      description:
+        'It is answered once both nodes have nothing against it: follow its events, or look at it, until its phase is `ended`. What goes ' +
+        'wrong from then on is in its result: `pair-busy` among it, where `wait` is false.',
       role: 'operate',
       body: jsonBody(StartMigrationSchema, request),
       answers: { '202': json(MigrationInfoSchema, 'It waits for its turn.', examples.queuedMigration) },
@@ -47,7 +75,9 @@ export const migrationPaths: ZodOpenApiPathsObject = {
         'wrong-state',
         'duplicate-migration',
         'limit-exceeded',
-        'shutting-down',
+        'guest-failed',
+        ...REFUSALS,
+        ...CONVERSATION_FAILURES,
       ],
     }),
   },
@@ -126,17 +156,12 @@ export const migrationPaths: ZodOpenApiPathsObject = {
       operationId: 'preflight',
       tag,
       summary: 'What speaks for and against a migration; changes nothing',
+      description:
+        'What would be refused is a finding, also where a node is not known or does not answer, or there is no such VM.',
       role: 'operate',
       body: jsonBody(StartMigrationSchema, request),
       answers: { '200': json(PreflightReportSchema, 'The findings of both nodes.', examples.preflight) },
-      fails: [
-        'invalid-request',
-        'unknown-node',
-        'same-node',
-        'not-found',
-        'limit-exceeded',
-        'peer-unreachable',
-      ],
+      fails: ['invalid-request', 'limit-exceeded'],
     }),
   },
   '/v1/link-tests': {
@@ -148,7 +173,17 @@ export const migrationPaths: ZodOpenApiPathsObject = {
       role: 'operate',
       body: jsonBody(LinkTestSchema, { to: 'b', bytes: 268_435_456, rounds: 4 }),
       answers: { '200': json(LinkTestResultSchema, 'What the link carries.') },
-      fails: ['invalid-request', 'unknown-node', 'same-node', 'peer-unreachable', 'link-lost', 'timeout'],
+      fails: [
+        'invalid-request',
+        'unknown-node',
+        'same-node',
+        'target-out-of-memory',
+        'unsupported-option',
+        'limit-exceeded',
+        'pair-busy',
+        'lock-lost',
+        ...CONVERSATION_FAILURES,
+      ],
     }),
   },
 };
