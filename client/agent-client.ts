@@ -1,5 +1,6 @@
 import type { EventSourceMessage } from 'eventsource-parser';
 import type {
+  AccessReport,
   ClusterReport,
   ConsoleChunk,
   ConsoleEnd,
@@ -69,6 +70,11 @@ export class AgentClient {
 
   async status(signal?: AbortSignal): Promise<StatusReport> {
     return await this.#json<StatusReport>('GET', '/v1/status', undefined, signal);
+  }
+
+  /** Whom the agent takes this client for. */
+  async access(): Promise<AccessReport> {
+    return await this.#json<AccessReport>('GET', '/v1/access');
   }
 
   /** Whether the node can take part in migrations now. */

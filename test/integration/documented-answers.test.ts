@@ -188,6 +188,7 @@ await t.test('migrations', async (t) => {
 
 await t.test('the node and the cluster', async (t) => {
   t.equal((await a.node()).node, 'a');
+  t.same(await a.access(), { role: 'operate', holder: null });
   t.type((await a.doctor()).findings, Array);
   t.match(await b.doctorPeers(), { peers: [{ node: 'a', error: null }, { node: 'mute' }] });
   t.match(await a.readiness(), { ready: true });
@@ -241,6 +242,7 @@ await t.test('callers without a token, and with one that does not do', async (t)
   const closed = await agentOf(t, { node: 'closed', stateDirectory: join(directory, 'state'), tokens });
   const reader = new AgentClient(closed.url, { tokenFile });
   t.equal((await reader.node()).node, 'closed');
+  t.match(await reader.access(), { role: 'read' });
   await t.rejects(closed.node(), { code: 'unauthenticated' });
   await t.rejects(closed.setDrained(true), { code: 'unauthenticated' });
   await t.rejects(reader.setDrained(true), { code: 'not-allowed' });
