@@ -5,7 +5,6 @@ import type { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import {
-  type DoctorReport,
   type LinkTestRequest,
   type MigrationInfo,
   type MigrationRequest,
@@ -14,10 +13,11 @@ import {
   type ResolveRequest,
 } from '../shared/api.js';
 import { type AgentConfig, isLoopback } from '../shared/config.js';
+import type { DoctorReport, PeerReports } from '../shared/doctor.js';
 import { MigrationError } from '../shared/errors.js';
 import { LEASE_GRACE_MS } from '../shared/lock-limits.js';
 import type { GuestDefinition } from '../shared/guest-definition.js';
-import { type PreflightFinding, PROTOCOL_VERSIONS } from '../shared/protocol/messages.js';
+import { PROTOCOL_VERSIONS } from '../shared/protocol/messages.js';
 import { systemTimers } from '../shared/timers.js';
 import { VERSION } from '../shared/version.js';
 import { Connections } from './admission/connections.js';
@@ -27,6 +27,8 @@ import { API_LIMITS } from './api/limits.js';
 import type { AgentService } from './api/service.js';
 import { UnixListener } from './api/unix-listener.js';
 import { ClusterView } from './cluster/cluster-view.js';
+import { doctorNode, LOCK_DISABLED, WITHOUT_TLS } from './doctor/node-doctor.js';
+import { PeerChecks } from './doctor/peer-checks.js';
 import { DrainState } from './drain-state.js';
 import { DefinitionFiles } from './guest/definition-files.js';
 import { guestKinds } from './guest/guest-kinds.js';
@@ -62,22 +64,6 @@ import { LaneThreads } from './target/lane-threads.js';
 /** Threads for page streams, of each of both directions: the agent's own thread has the first stream. */
 const KEPT_THREADS = Math.min(MAX_AUTO_STREAMS, availableParallelism()) - 1;
 
-const LOCK_DISABLED: PreflightFinding = {
-  level: 'warning',
-  code: 'lock-disabled',
-  message: 'the pair lock is disabled: migrations run at the same time and slow each other down',
-  remedy:
-    "remove 'lock.disabledForBenchmark' from the configuration: only 'vmferry bench concurrent' sets it",
-};
-
-const WITHOUT_TLS: PreflightFinding = {
-  level: 'warning',
-  code: 'insecure-plaintext',
-  message:
-    'other hosts reach this agent without TLS: whoever can connect operates its VMs and reads their memory',
-  remedy: "give the agent 'tls' and remove 'insecurePlaintext' from the configuration: only labs set it",
-};
-
 /** What is read from the state directory before the agent serves. */
 interface AgentParts {
   readonly guests: GuestStore;
@@ -93,6 +79,8 @@ interface AgentParts {
 export class Agent implements AgentService {
   readonly #config: AgentConfig;
   readonly #logger: Logger;
+  /** The host's clock. Unix ms */
+  readonly #now: () => number;
   readonly #stateLock: StateDirectoryLock;
   readonly #guests: GuestStore;
   readonly #journal: OwnershipJournal;
@@ -114,13 +102,19 @@ export class Agent implements AgentService {
   readonly #outgoing: OutgoingMigrations;
   readonly #requests: MigrationRequests;
   readonly #cluster: ClusterView;
+  readonly #peerChecks: PeerChecks;
   readonly #drain: DrainState;
   /** Ends what is asked of other nodes beside migrations. */
   readonly #endQuestions = new AbortController();
   #closing: Promise<void> | null = null;
 
   /** Opens the state directory, reads what is there, and serves. */
-  static async start(config: AgentConfig, logger: Logger, kinds?: GuestKinds): Promise<Agent> {
+  static async start(
+    config: AgentConfig,
+    logger: Logger,
+    kinds?: GuestKinds,
+    now: () => number = Date.now,
+  ): Promise<Agent> {
     const credentials = new NodeCredentials(config);
     const stateLock = await lockStateDirectory(config.stateDirectory);
     try {
@@ -139,7 +133,7 @@ export class Agent implements AgentService {
       const history = await MigrationHistory.open(join(config.stateDirectory, 'history.jsonl'), logger);
       const waiting = new WaitingRequests(join(config.stateDirectory, 'waiting'), logger);
       const parts = { guests, journal, history, waiting, drain, stateLock, credentials };
-      const agent = new Agent(config, logger, parts);
+      const agent = new Agent(config, logger, parts, now);
       holdOpenQuestions(journal, guests);
       // Before anybody can be faster: they were asked for first.
       await agent.#requests.restore();
@@ -157,6 +151,7 @@ export class Agent implements AgentService {
     config: AgentConfig,
     logger: Logger,
     { guests, journal, history, waiting, drain, stateLock, credentials }: AgentParts,
+    now: () => number,
   ) {
     const { node } = config;
     const { overtakeLimit, grace, disabledForBenchmark } = config.lock;
@@ -167,6 +162,7 @@ export class Agent implements AgentService {
       ...(timeoutMs !== undefined && { timeoutMs }),
     };
     this.#config = config;
+    this.#now = now;
     this.#logger = logger;
     this.#guests = guests;
     this.#journal = journal;
@@ -174,11 +170,12 @@ export class Agent implements AgentService {
     this.#credentials = credentials;
     this.#history = history;
     this.#drain = drain;
+    const peers = () => Object.entries(config.peers).map(([name, url]) => ({ node: name, url }));
     this.#cluster = new ClusterView({
       node,
       url: () => this.url,
       own: () => ({ status: this.status(), queue: this.queue() }),
-      peers: () => Object.entries(config.peers).map(([name, url]) => ({ node: name, url })),
+      peers,
       tls: () => credentials.tls,
       signal: this.#endQuestions.signal,
     });
@@ -186,6 +183,7 @@ export class Agent implements AgentService {
       journal: journalDirectory(config),
       stateDirectory: config.stateDirectory,
       closing: () => this.#closing !== null,
+      drained: () => drain.drained,
       logger,
     });
     this.#lock = new NodeLock({
@@ -199,6 +197,10 @@ export class Agent implements AgentService {
     if (config.insecurePlaintext) logger.warn(WITHOUT_TLS.message);
     const features = config.link.pages === 'auto' ? [TCP_PAGES_FEATURE] : [];
     this.#dialer = new PeerDialer({ node, agent: name, heartbeat, features, tls: () => credentials.tls });
+    this.#peerChecks = new PeerChecks({
+      ...{ node, peers, dialer: this.#dialer, tls: () => credentials.tls },
+      signal: this.#endQuestions.signal,
+    });
     const settling = {
       ...{ node, guests, journal, logger, dialer: this.#dialer, timers: systemTimers },
       signal: this.#endQuestions.signal,
@@ -318,6 +320,7 @@ export class Agent implements AgentService {
       peers: Object.entries(peers).map(([name, url]) => ({ node: name, url })),
       process: processFigures(),
       drained: this.#drain.drained,
+      at: new Date(this.#now()).toISOString(),
     };
   }
 
@@ -388,12 +391,14 @@ export class Agent implements AgentService {
   }
 
   async doctor(): Promise<DoctorReport> {
-    const findings = await this.#guests.doctor();
-    if (this.#config.lock.disabledForBenchmark === true) findings.unshift(LOCK_DISABLED);
-    if (this.#config.insecurePlaintext) findings.unshift(WITHOUT_TLS);
-    findings.unshift(...this.#credentials.findings());
-    const ok = findings.every(({ level }) => level !== 'refusal');
-    return { node: this.#config.node, ok, findings };
+    return await doctorNode({
+      ...{ config: this.#config, guests: this.#guests, credentials: this.#credentials },
+      drained: () => this.#drain.drained,
+    });
+  }
+
+  async doctorPeers(): Promise<PeerReports> {
+    return await this.#peerChecks.report();
   }
 
   readiness(): Promise<ReadinessReport> {

@@ -4,6 +4,7 @@ import { constants } from 'node:crypto';
 import { ApiTokens } from '../shared/api-tokens.js';
 import type { AgentConfig } from '../shared/config.js';
 import type { PreflightFinding } from '../shared/protocol/messages.js';
+import { CA_EXPIRY_NOTICE_DAYS, expiryFinding } from '../shared/tls/certificate-expiry.js';
 import {
   type Credentials,
   checkNodeCertificate,
@@ -14,13 +15,10 @@ import {
 /** Time for a TLS handshake; bounds what somebody who shows no certificate can hold. ms */
 export const TLS_HANDSHAKE_TIMEOUT_MS = 5000;
 
-/** A certificate that ends sooner is to be renewed. ms */
-const EXPIRY_NOTICE_MS = 30 * 86_400_000;
-
 /** What a node proves itself with and knows callers by: read at the start, and again on SIGHUP. Never to be logged as it is. */
 export class NodeCredentials {
   readonly #config: Pick<AgentConfig, 'node' | 'tls' | 'tokens'>;
-  #tls: (Credentials & { readonly leaf: X509Certificate }) | null = null;
+  #tls: ReturnType<typeof readCredentials> | null = null;
   #tokens: ApiTokens | null = null;
 
   /** Throws invalid-request, naming the file, the reason and the remedy. */
@@ -75,16 +73,24 @@ export class NodeCredentials {
 
   /** For `doctor`. */
   findings(now: Date = new Date()): PreflightFinding[] {
-    const { node } = this.#config;
-    if (!this.#tls || !this.expiresAt) return [];
-    const { validTo } = this.#tls.leaf;
-    const left = this.expiresAt.getTime() - now.getTime();
-    if (left > EXPIRY_NOTICE_MS) return [];
-    const message =
-      left > 0
-        ? `the certificate of node ${node} expires on ${validTo}`
-        : `the certificate of node ${node} expired on ${validTo}: no peer accepts it`;
+    if (!this.#tls) return [];
+    const { leaf, authorities } = this.#tls;
+    const whose = `the certificate of node ${this.#config.node}`;
     const remedy = 'renew it, and send the agent SIGHUP';
-    return [{ level: left > 0 ? 'warning' : 'refusal', code: 'certificate-expires', message, remedy }];
+    const ofCa =
+      "put a new CA beside it in 'tls.ca' of all nodes, then give each a certificate of the new one, then take the old one out";
+    return [
+      expiryFinding(whose, new Date(leaf.validTo), remedy, { now }),
+      ...authorities.map((each) =>
+        expiryFinding(`the CA ${subjectOf(each)}`, new Date(each.validTo), ofCa, {
+          now,
+          noticeDays: CA_EXPIRY_NOTICE_DAYS,
+        }),
+      ),
+    ];
   }
+}
+
+function subjectOf({ subject }: X509Certificate): string {
+  return `'${subject.replaceAll('\n', ', ').slice(0, 100)}'`;
 }

@@ -18,6 +18,8 @@ export interface ReadinessOptions {
   readonly journal: string;
   readonly stateDirectory: string;
   readonly closing: () => boolean;
+  /** Which does not make it unready: who watches would take it for a fault, and VMs could not leave by it. */
+  readonly drained: () => boolean;
   readonly logger: Pick<Logger, 'info' | 'error'>;
   readonly timers?: Timers;
 }
@@ -44,7 +46,8 @@ export class Readiness {
     if (stateDirectory !== null) failing.push('state-directory');
     if (this.#options.closing()) failing.push('shutting-down');
     this.#log(failing, { journal, stateDirectory });
-    return { ready: failing.length === 0, failing };
+    const remarks: ReadinessReport['remarks'] = this.#options.drained() ? ['drained'] : [];
+    return { ready: failing.length === 0, failing, remarks };
   }
 
   #log(failing: ReadinessReport['failing'], reasons: object): void {

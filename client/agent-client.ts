@@ -3,7 +3,6 @@ import type {
   ClusterReport,
   ConsoleChunk,
   ConsoleEnd,
-  DoctorReport,
   ErrorAnswer,
   GuestInfo,
   HistoryEntry,
@@ -20,6 +19,7 @@ import type {
   MigrationRequest,
   NodeInfo,
 } from '../shared/api.js';
+import type { DoctorReport, PeerReports } from '../shared/doctor.js';
 import { errorFromBody, MigrationError } from '../shared/errors.js';
 import type { GuestDefinition } from '../shared/guest-definition.js';
 import type { z } from 'zod';
@@ -80,8 +80,17 @@ export class AgentClient {
     return await this.#json<NodeInfo>('PUT', '/v1/drained', { drained });
   }
 
-  async doctor(): Promise<DoctorReport> {
-    return await this.#json<DoctorReport>('GET', '/v1/doctor');
+  async node(signal?: AbortSignal): Promise<NodeInfo> {
+    return await this.#json<NodeInfo>('GET', '/v1/node', undefined, signal);
+  }
+
+  async doctor(signal?: AbortSignal): Promise<DoctorReport> {
+    return await this.#json<DoctorReport>('GET', '/v1/doctor', undefined, signal);
+  }
+
+  /** What the agent finds of the other nodes. */
+  async doctorPeers(signal?: AbortSignal): Promise<PeerReports> {
+    return await this.#json<PeerReports>('GET', '/v1/doctor/peers', undefined, signal);
   }
 
   async adoptGuest(name: string, qmp: string): Promise<GuestInfo> {

@@ -144,6 +144,20 @@ export const LinkTestSchema = z
       .default(4),
     bandwidthBytesPerSecond: option.bandwidthBytesPerSecond,
     streams: option.streams,
+    wait: z
+      .boolean()
+      .exactOptional()
+      .describe(
+        'False: where one of the two nodes is not free it fails at once, with pair-busy. True if not given.',
+      ),
+    maxMs: z
+      .int()
+      .min(1)
+      .max(3_600_000)
+      .exactOptional()
+      .describe(
+        'Rounds that have not begun by then are left out, and one that has not ended is given up, with timeout. ms',
+      ),
   })
   .meta({
     id: 'LinkTest',
@@ -461,6 +475,7 @@ export const NodeInfoSchema = z
     peers: z.array(NodeAddress),
     process: ProcessFiguresSchema,
     drained: z.boolean().describe('Whether it takes no VMs, by the word of its operator.'),
+    at: Timestamp.describe("When it says so, by its host's clock."),
   })
   .meta({ id: 'Node', description: 'A node and its agent.' });
 export type NodeInfo = z.output<typeof NodeInfoSchema>;
@@ -471,7 +486,9 @@ export const StatusReportSchema = z
     guests: z.array(GuestInfoSchema),
     migrations: z
       .array(MigrationInfoSchema)
-      .describe('Running ones and those that ended lately, the latest first.'),
+      .describe(
+        'Running ones and those that ended lately, the latest first. Results are without their rounds: GET /v1/migrations/ID has these.',
+      ),
   })
   .meta({ id: 'Status' });
 export type StatusReport = z.output<typeof StatusReportSchema>;
@@ -530,11 +547,6 @@ export const PreflightReportSchema = z
   .meta({ id: 'Preflight', description: 'What speaks for and against a migration.' });
 export type PreflightReport = z.output<typeof PreflightReportSchema>;
 
-export const DoctorReportSchema = z
-  .object({ node: NameSchema, ok: Ok, findings: z.array(PreflightFindingSchema) })
-  .meta({ id: 'Doctor', description: 'How fit a node is: what `vmferry doctor --json` prints of one node.' });
-export type DoctorReport = z.output<typeof DoctorReportSchema>;
-
 export const AccessReportSchema = z
   .object({
     role: z.enum(['read', 'operate']).describe('What he may do: look, or look and act.'),
@@ -555,6 +567,11 @@ export const ReadinessReportSchema = z
       .array(z.enum(['journal', 'state-directory', 'shutting-down']))
       .describe(
         "What is in the way: a directory can't be written or read, or the agent is ending. The agent's log has the reasons.",
+      ),
+    remarks: z
+      .array(z.enum(['drained']))
+      .describe(
+        'What is no failure and should be seen: a drained node takes no VMs, and those that it has can leave.',
       ),
   })
   .meta({ id: 'Readiness', description: 'Whether the node can take part in migrations now.' });

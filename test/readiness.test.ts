@@ -14,20 +14,26 @@ async function node(t: Test, stateDirectory?: string) {
   const timers = new VirtualTimers();
   const logged: unknown[] = [];
   let closing = false;
+  let drained = false;
   const readiness = new Readiness({
     ...{ journal, stateDirectory: directory, timers },
     closing: () => closing,
+    drained: () => drained,
     logger: {
       info: (message: unknown) => logged.push(message),
       error: (fields: unknown) => logged.push(fields),
     } as never,
   });
-  return { directory, journal, readiness, timers, logged, close: () => (closing = true) };
+  return {
+    ...{ directory, journal, readiness, timers, logged },
+    close: () => (closing = true),
+    drain: () => (drained = true),
+  };
 }
 
 await t.test('is ready, and leaves nothing behind', async (t) => {
   const { readiness, directory, journal, logged } = await node(t);
-  t.same(await readiness.report(), { ready: true, failing: [] });
+  t.same(await readiness.report(), { ready: true, failing: [], remarks: [] });
   t.same([await readdir(directory), await readdir(journal)], [['journal'], []]);
   t.same(logged, []);
 });
@@ -35,18 +41,25 @@ await t.test('is ready, and leaves nothing behind', async (t) => {
 await t.test('says that it is ending', async (t) => {
   const { readiness, close } = await node(t);
   close();
-  t.same(await readiness.report(), { ready: false, failing: ['shutting-down'] });
+  t.same(await readiness.report(), { ready: false, failing: ['shutting-down'], remarks: [] });
+});
+
+await t.test('is ready while it is drained, and says so', async (t) => {
+  const { readiness, drain, logged } = await node(t);
+  drain();
+  t.same(await readiness.report(), { ready: true, failing: [], remarks: ['drained'] });
+  t.same(logged, []);
 });
 
 await t.test('notices a journal that is gone, and that it is back', async (t) => {
   const { readiness, journal, logged, timers } = await node(t);
   await rm(journal, { recursive: true });
-  t.same(await readiness.report(), { ready: false, failing: ['journal'] });
+  t.same(await readiness.report(), { ready: false, failing: ['journal'], remarks: [] });
   t.match(logged, [{ failing: ['journal'], journal: /ENOENT.*journal/, stateDirectory: null }]);
   await mkdir(journal);
   t.same((await readiness.report()).failing, ['journal'], 'who asks at once is told what was found');
   await timers.advance(PROBE_INTERVAL_MS);
-  t.same(await readiness.report(), { ready: true, failing: [] });
+  t.same(await readiness.report(), { ready: true, failing: [], remarks: [] });
   t.match(logged, [{}, 'the agent is ready again']);
 });
 

@@ -2,12 +2,12 @@ import type { FastifyInstance } from 'fastify';
 import {
   type AccessReport,
   type ClusterReport,
-  type DoctorReport,
   DrainSchema,
   type NodeInfo,
   type QueueEntry,
   type StatusReport,
 } from '../../shared/api.js';
+import type { DoctorReport, PeerReports } from '../../shared/doctor.js';
 import { validate } from '../../shared/validate.js';
 import { answer } from './answer.js';
 import type { AgentService } from './service.js';
@@ -18,6 +18,7 @@ export function nodeRoutes(app: FastifyInstance, service: AgentService): void {
   app.get('/access', (request, reply) => answer<AccessReport>(reply, request.caller));
   app.get('/status', (_request, reply) => answer<StatusReport>(reply, service.status()));
   app.get('/doctor', async (): Promise<DoctorReport> => await service.doctor());
+  app.get('/doctor/peers', async (): Promise<PeerReports> => await service.doctorPeers());
   app.get('/cluster', async (): Promise<ClusterReport> => await service.cluster());
   app.put('/drained', async (request): Promise<NodeInfo> => {
     const { drained } = validate(DrainSchema, request.body, 'invalid-request', 'the request');

@@ -2,7 +2,6 @@ import type {
   ClusterReport,
   ConsoleChunk,
   ConsoleEnd,
-  DoctorReport,
   GuestInfo,
   HistoryEntry,
   LinkTestRequest,
@@ -19,6 +18,7 @@ import type {
   ResolveRequest,
   StatusReport,
 } from '../../shared/api.js';
+import type { DoctorReport, PeerReports } from '../../shared/doctor.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 
 /** What the HTTP API offers, without HTTP: the agent implements it. All failures are MigrationErrors. */
@@ -32,6 +32,8 @@ export interface AgentService {
   setDrained(drained: boolean): Promise<NodeInfo>;
   /** How fit this node is for guests and for migrations. */
   doctor(): Promise<DoctorReport>;
+  /** How each of the other nodes can be reached from here, as migrations reach them. */
+  doctorPeers(): Promise<PeerReports>;
   /** Whether it can take part in migrations now. */
   readiness(): Promise<ReadinessReport>;
   /** What is counted and measured, in Prometheus' text format. */

@@ -7,7 +7,7 @@ import { formatBytes } from '../../shared/units.js';
 import type { OwnershipJournal } from '../journal/ownership-journal.js';
 import type { DefinitionFiles } from './definition-files.js';
 import type { Guest, IncomingGuest } from './guest.js';
-import type { GuestKind, GuestKinds, HostedGuest, MoveReport, Survivor } from './hosted-guest.js';
+import type { GuestKind, GuestKinds, HostedGuest, KindHealth, MoveReport, Survivor } from './hosted-guest.js';
 import { HostedVm } from './hosted-vm.js';
 
 /** Guests that one node may have defined; bounds what clients and peers can make an agent keep. */
@@ -246,10 +246,16 @@ export class GuestStore {
   }
 
   /** How fit this host is for the kinds of guests that need something of it. */
-  async doctor(): Promise<PreflightFinding[]> {
+  async doctor(): Promise<KindHealth> {
     const findings: PreflightFinding[] = [];
-    for (const kind of Object.values(this.#kinds)) findings.push(...((await kind.doctor?.()) ?? []));
-    return findings;
+    let qemu: KindHealth['qemu'] = null;
+    for (const kind of Object.values(this.#kinds)) {
+      const health = await kind.doctor?.();
+      if (!health) continue;
+      findings.push(...health.findings);
+      qemu ??= health.qemu;
+    }
+    return { findings, qemu };
   }
 
   /** The VM may be running at the target: nobody but the outcome of `migration` may touch it. */

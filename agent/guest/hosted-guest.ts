@@ -1,3 +1,4 @@
+import type { NodeFacts } from '../../shared/doctor.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import type { PreflightFinding } from '../../shared/protocol/messages.js';
 import type { Guest, IncomingGuest } from './guest.js';
@@ -75,7 +76,13 @@ export interface GuestKind<Definition extends GuestDefinition = GuestDefinition>
   /** Takes up a running machine by its control socket. Throws unsupported-guest, saying why, where that can't be. */
   adopt?(name: string, socket: string): Promise<HostedGuest>;
   /** How fit this host is for guests of the kind. */
-  doctor?(): Promise<PreflightFinding[]>;
+  doctor?(): Promise<KindHealth>;
+}
+
+export interface KindHealth {
+  readonly findings: PreflightFinding[];
+  /** What is compared between nodes; null where nothing executes such guests here. */
+  readonly qemu: NodeFacts['qemu'];
 }
 
 export type GuestKinds = {

@@ -33,8 +33,8 @@ class Sending {
       this.#shared = openRegions(regions);
     } catch (thrown) {
       // Only with the socket in hand: nobody else would close it.
-      const { message } = toMigrationError(thrown);
-      this.#connection.close(errorToCloseCode('internal'), `the guest's memory can't be read: ${message}`);
+      const { code, message } = toMigrationError(thrown);
+      this.#connection.close(errorToCloseCode(code), `the guest's memory can't be read: ${message}`);
     }
   }
 

@@ -5,6 +5,7 @@ import { CLOSE_BROKEN, CLOSE_DONE, closeReason } from '../../shared/protocol/clo
 import { duplicateDescriptor } from '../system/system-calls.js';
 import { connectionError } from './connection-end.js';
 import type { Connection, ConnectionEnd } from './connection.js';
+import { descriptorOf } from './socket-descriptor.js';
 import { CLOSE_TIMEOUT_MS } from './ws-connection.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
 
@@ -133,14 +134,10 @@ export class TcpConnection implements Connection {
   }
 }
 
-/**
- * Another descriptor of a socket; null for one over TLS, and where there is none to be had. Which one a socket has is no documented
- * property.
- */
+/** Another descriptor of a socket; null for one over TLS, and where there is none to be had. */
 function duplicateOf(socket: Socket): number | null {
-  const { _handle } = socket as Socket & { readonly _handle?: { readonly fd?: number } | null };
-  const fd = _handle?.fd;
-  if (socket instanceof TLSSocket || fd === undefined || fd < 0) return null;
+  const fd = socket instanceof TLSSocket ? null : descriptorOf(socket);
+  if (fd === null) return null;
   try {
     return duplicateDescriptor(fd);
   } catch {

@@ -34,6 +34,7 @@ export class NodeGauges {
   readonly #info;
   readonly #protocol;
   readonly #ready;
+  readonly #drained;
   readonly #guests;
   readonly #failedGuests;
   readonly #writeLogs;
@@ -58,6 +59,10 @@ export class NodeGauges {
     this.#ready = new Gauge({
       ...{ name: 'vmferry_ready', registers },
       help: '1 if the agent takes part in migrations, as /readyz says, else 0.',
+    });
+    this.#drained = new Gauge({
+      ...{ name: 'vmferry_drained', registers },
+      help: '1 if the node takes no VMs, by the word of its operator, else 0.',
     });
     this.#guests = new Gauge({
       ...{ name: 'vmferry_guests', registers, labelNames: ['kind', 'status'] },
@@ -110,6 +115,7 @@ export class NodeGauges {
     this.#protocol.set({ bound: 'min' }, node.protocol.min);
     this.#protocol.set({ bound: 'max' }, node.protocol.max);
     this.#ready.set(Number(ready));
+    this.#drained.set(Number(node.drained));
     for (const kind of KINDS) {
       const ofKind = guests.filter((guest) => guest.kind === kind);
       for (const status of STATUSES) {

@@ -3,6 +3,7 @@ import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { CLOSE_DONE } from '../../shared/protocol/close-codes.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import { systemTimers } from '../../shared/timers.js';
+import { formatBytes } from '../../shared/units.js';
 import type { WriteLog } from '../guest/guest.js';
 import { fillRandom, type ScratchMemory } from '../guest/scratch-memory.js';
 import type { SourceControl } from '../link/link.js';
@@ -47,6 +48,19 @@ export async function testLink(
     stop.abort(error);
     conversation.end(error);
   };
+  const { maxMs } = request;
+  const endsAt = performance.now() + (maxMs ?? Infinity);
+  const cancelLimit =
+    maxMs === undefined
+      ? () => undefined
+      : systemTimers.after(maxMs, () =>
+          fail(
+            new MigrationError(
+              'timeout',
+              `${formatBytes(request.bytes)} did not get to node ${to.node} within ${maxMs} ms`,
+            ),
+          ),
+        );
   const onAbort = () => fail(toMigrationError(signal.reason, 'cancelled'));
   signal.addEventListener('abort', onAbort, { once: true });
   let scratch: ScratchMemory | null = null;
@@ -90,6 +104,7 @@ export async function testLink(
     const bytesPerSecond: number[] = [];
     for (let round = 0; round < request.rounds; round += 1) {
       const startedAt = performance.now();
+      if (round > 0 && startedAt > endsAt) break;
       await sending.runs(round, runs);
       await sending.barrier(round);
       bytesPerSecond.push((request.bytes / (performance.now() - startedAt)) * 1000);
@@ -99,6 +114,7 @@ export async function testLink(
     const { memory, bytes } = request;
     return { from, to: to.node, memory, bytes, bytesPerSecond, wireBytes, streams };
   } finally {
+    cancelLimit();
     signal.removeEventListener('abort', onAbort);
     conversation.end(null);
     pages?.withdraw();

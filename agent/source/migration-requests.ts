@@ -134,6 +134,7 @@ export class MigrationRequests {
       vm: 'link-test',
       to,
       requestedAt: Date.now(),
+      ...(request.wait !== undefined && { wait: request.wait }),
       signal,
     });
     return await testLink(

@@ -87,9 +87,12 @@ export class OutgoingMigrations {
     );
   }
 
-  /** Newest first. */
+  /** Newest first. Results are without their rounds, of which there may be thousands: who lists does not need them. */
   list(): MigrationInfo[] {
-    return [...this.#all.values()].reverse().map((migration) => migration.info());
+    return [...this.#all.values()].reverse().map((migration) => {
+      const { result, ...info } = migration.info();
+      return { ...info, result: result && { ...result, rounds: [] } };
+    });
   }
 
   /** Leaves those that wait to the next run, finishes (for so long at most) or cancels those that run, and says of each what became of it. */

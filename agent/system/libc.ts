@@ -19,6 +19,8 @@ export interface Libc {
   ptraceData(request: number, tid: number, address: number, data: Uint8Array): number;
   prctl(option: number, second: number, third: number, fourth: number, fifth: number): number;
   waitid(idType: number, id: number, info: Uint8Array, options: number): number;
+  getsockopt(fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array): number;
+  adjtimex(times: Uint8Array): number;
   socket(domain: number, type: number, protocol: number): number;
   sendto(
     fd: number,
@@ -78,6 +80,8 @@ function load(): Libc {
     ptraceData: declare<'ptraceData'>('ptrace', 'long', ptrace('void *')),
     prctl: declare<'prctl'>('prctl', 'int', ['int', 'ulong', 'ulong', 'ulong', 'ulong']),
     waitid: declare<'waitid'>('waitid', 'int', ['int', 'int', 'void *', 'int']),
+    getsockopt: declare<'getsockopt'>('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']),
+    adjtimex: declare<'adjtimex'>('adjtimex', 'int', ['void *']),
     socket: declare<'socket'>('socket', 'int', ['int', 'int', 'int']),
     sendto: declare<'sendto'>('sendto', 'intptr_t', ['int', 'void *', 'size_t', 'int', 'void *', 'uint']),
     mallopt: (parameter, value) => declare<'mallopt'>('mallopt', 'int', ['int', 'int'])(parameter, value),

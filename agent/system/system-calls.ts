@@ -11,6 +11,15 @@ const MAP_ANONYMOUS = 0x20;
 const MAP_NORESERVE = 0x4000;
 const SEEK_DATA = 3;
 const ENXIO = 6;
+// Of linux/tcp.h: the option, and where its structure has what is read of it.
+const IPPROTO_TCP = 6;
+const TCP_INFO = 11;
+const TCP_INFO_BYTES = 512;
+const TCPI_PMTU = 60;
+const TCPI_MIN_RTT = 148;
+/** struct timex has fewer on every architecture. bytes */
+const TIMEX_BYTES = 256;
+const TIME_ERROR = 5;
 const F_DUPFD_CLOEXEC = 1030;
 const LOCK_EXCLUSIVE_AT_ONCE = 2 | 4;
 const EWOULDBLOCK = 11;
@@ -121,4 +130,22 @@ export function pidfdOpen(pid: number): number {
 /** A duplicate of descriptor `foreignFd` of that process, closed on exec. Linux 5.6 or newer, CAP_SYS_PTRACE. */
 export function pidfdGetfd(pidfd: number, foreignFd: number): number {
   return systemCall('pidfd_getfd', SYS_PIDFD_GETFD, pidfd, foreignFd);
+}
+
+/** What TCP knows of the way to the other end of a connected socket: longest packet that gets through (bytes), shortest round trip (ms). */
+export function tcpPath(fd: number): { pathMtu: number; roundTripMs: number | null } {
+  const info = Buffer.alloc(TCP_INFO_BYTES);
+  const length = Buffer.alloc(4);
+  length.writeInt32LE(info.length);
+  check('getsockopt TCP_INFO', libc().getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, length));
+  const known = length.readInt32LE() >= TCPI_MIN_RTT + 4;
+  return {
+    pathMtu: info.readUInt32LE(TCPI_PMTU),
+    roundTripMs: known ? info.readUInt32LE(TCPI_MIN_RTT) / 1000 : null,
+  };
+}
+
+/** Whether the kernel's clock is kept in time by a program that does that, as chrony. Changes nothing. */
+export function clockIsKept(): boolean {
+  return check('adjtimex', libc().adjtimex(new Uint8Array(TIMEX_BYTES))) !== TIME_ERROR;
 }

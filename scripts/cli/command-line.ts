@@ -84,7 +84,7 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
   const globals = yargs([...args])
     .scriptName('vmferry')
     .usage('$0 COMMAND\n\nMoves running virtual machines from one host to another.')
-    .example('$0 doctor', 'what this host lacks, with a remedy for each')
+    .example('$0 doctor', 'what all hosts lack, with a remedy for each')
     .example('$0 vm define web.yaml && $0 vm start web', 'a first VM')
     .example('$0 migrate web --to b --dry-run', 'what would speak against a move')
     .example('$0 migrate web --to b', 'move it')

@@ -1,49 +1,62 @@
+import { X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import type { Argv } from 'yargs';
-import { type DoctorReport, EXIT } from '../../shared/api.js';
-import { MigrationError } from '../../shared/errors.js';
-import type { AgentClient } from '../../client/agent-client.js';
-import { findingLines } from './finding-lines.js';
+import { EXIT } from '../../shared/api.js';
+import type { PreflightFinding } from '../../shared/protocol/messages.js';
+import { expiryFinding } from '../../shared/tls/certificate-expiry.js';
+import { items } from '../bench/bench-options.js';
+import { doctorReport } from '../doctor/doctor-report.js';
+import { doctorText } from '../doctor/doctor-text.js';
+import { examineCluster } from '../doctor/examine-cluster.js';
+import { measureLinks } from '../doctor/measure-links.js';
 import type { GlobalOptions, Run } from './session.js';
 
-/** `vmferry doctor`: how fit a node is, or two of them for migrations between them. */
+/** `vmferry doctor`: how fit the nodes of a cluster are, each by itself and in pairs. */
 export function doctorCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalOptions> {
   return yargs.command(
-    'doctor',
-    'check a node: QEMU, kernel, memory, privileges; a remedy for each finding',
+    'doctor [nodes]',
+    'check all nodes and the ways between them; a remedy for each finding',
     (command) =>
       command
-        .option('to', {
+        .positional('nodes', {
           type: 'string',
-          requiresArg: true,
-          describe: 'another node, which is checked as well',
+          describe:
+            'these alone, with commas between, and the pairs of them; all that the agent knows if none is named',
         })
-        .example('$0 doctor', 'this node')
-        .example('$0 doctor --to b --json', 'this node and node b, for scripts'),
+        .option('link', {
+          type: 'boolean',
+          default: false,
+          describe:
+            'measure how fast pages get from each to each: up to 96 MiB and 5 s each, one after the other; pairs of which a node is not free are left alone',
+        })
+        .option('verbose', { type: 'boolean', default: false, describe: 'show what is well, too' })
+        .example('$0 doctor', 'all nodes; sends next to nothing and changes nothing')
+        .example('$0 doctor a,b --link', 'two nodes, and how fast the link between them is')
+        .example("$0 doctor --json | jq '.nodes[] | select(.ok | not).node'", 'nodes that are not fit'),
     async (args) => {
       await run(args, async ({ client, output }) => {
-        const reports = [await client.doctor()];
-        if (args.to !== undefined) reports.push(await client.other(await peerUrl(client, args.to)).doctor());
-        output.result(reports, () => reports.map(reportText).join('\n\n'));
-        return reports.every(({ ok }) => ok) ? EXIT.done : EXIT.refused;
+        const examined = await examineCluster(
+          client,
+          args.nodes === undefined ? [] : items('nodes', args.nodes),
+        );
+        const links = args.link ? await measureLinks(examined.nodes, (line) => output.progress(line)) : null;
+        const report = doctorReport({ ...examined, links }, new Date(), ownFindings(args.certificate));
+        output.result(report, () => doctorText(report, args.verbose));
+        return report.ok ? EXIT.done : EXIT.refused;
       });
     },
   );
 }
 
-async function peerUrl(client: AgentClient, name: string): Promise<string> {
-  const { node } = await client.status();
-  const peer = node.peers.find((candidate) => candidate.node === name);
-  if (peer) return peer.url;
-  const known = node.peers.map((candidate) => candidate.node).join(', ');
-  throw new MigrationError(
-    'unknown-node',
-    `node ${name} is not known to node ${node.node}: add it to 'peers' there (known: ${known === '' ? 'none' : known})`,
-  );
-}
-
-function reportText({ node, ok, findings }: DoctorReport): string {
-  const verdict = ok
-    ? `node ${node} can run and move VMs`
-    : `node ${node} is not fit for VMs: see the refusals`;
-  return [`node ${node}`, ...findingLines(findings), verdict].join('\n');
+/** About the certificate of whoever asks, which has let him in just now. */
+function ownFindings(file: string | undefined): PreflightFinding[] {
+  if (file === undefined) return [];
+  try {
+    const { validTo } = new X509Certificate(readFileSync(file));
+    const finding = expiryFinding(`your certificate ${file}`, new Date(validTo), 'have it renewed');
+    return finding.level === 'ok' ? [] : [finding];
+  } catch {
+    // Where it is not needed, nobody has looked at it yet.
+    return [];
+  }
 }

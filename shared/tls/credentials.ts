@@ -45,7 +45,7 @@ export function readCredentials(
   files: TlsFiles,
   options: Record<keyof TlsFiles, string>,
   now: Date = new Date(),
-): Credentials & { readonly leaf: X509Certificate } {
+): Credentials & { readonly leaf: X509Certificate; readonly authorities: readonly X509Certificate[] } {
   const named = (kind: keyof TlsFiles, what: string) => ({
     what: `the ${what} ${files[kind]} (${options[kind]})`,
     path: files[kind],
@@ -69,7 +69,7 @@ export function readCredentials(
       'take those that were made together, as ./scripts/make-certificates does',
     );
   }
-  return { ca, certificate, key, leaf };
+  return { ca, certificate, key, leaf, authorities };
 }
 
 /** Throws invalid-request unless the certificate is that of `node`. */

@@ -36,11 +36,11 @@ await t.test('health is for all, and says nothing else', async (t) => {
     t.equal((await app.inject({ url: '/readyz', method })).statusCode, 200);
   }
   t.same((await app.inject({ url: '/healthz' })).json(), { status: 'ok' });
-  t.same((await app.inject({ url: '/readyz' })).json(), { ready: true, failing: [] });
-  service.readinessReport = { ready: false, failing: ['journal'] };
+  t.same((await app.inject({ url: '/readyz' })).json(), { ready: true, failing: [], remarks: [] });
+  service.readinessReport = { ready: false, failing: ['journal'], remarks: [] };
   const failing = await app.inject({ url: '/readyz' });
   t.equal(failing.statusCode, 503);
-  t.same(failing.json(), { ready: false, failing: ['journal'] });
+  t.same(failing.json(), { ready: false, failing: ['journal'], remarks: [] });
   t.equal((await app.inject({ url: '/healthz' })).statusCode, 200, 'it lives nevertheless');
 });
 

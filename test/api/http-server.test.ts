@@ -86,6 +86,8 @@ await t.test('adopts a machine, and says how fit the node is', async (t) => {
   t.match(wrong.json(), { error: { code: 'invalid-request', message: /qmp/ } });
   const health = await app.inject({ method: 'GET', url: '/v1/doctor' });
   t.same(health.json(), service.health);
+  const peers = await app.inject({ method: 'GET', url: '/v1/doctor/peers' });
+  t.same(peers.json(), service.peerReports);
 });
 
 await t.test('starts, checks and cancels migrations', async (t) => {

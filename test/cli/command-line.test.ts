@@ -129,24 +129,30 @@ await t.test('whose a VM is', async (t) => {
 });
 
 await t.test('doctor', async (t) => {
-  const here = await agent(t);
-  const there = await agent(t);
-  here.service.info = { ...here.service.info, peers: [{ node: 'b', url: there.url }] };
-  here.service.health.findings.push({ level: 'ok', code: 'qemu', message: 'QEMU 7.2.0' });
-  t.match(await here.vmferry('doctor'), {
-    exitCode: 0,
-    stdout: /node a\nok: QEMU 7\.2\.0 \(qemu\)\nnode a can run and move VMs/,
+  const { service, vmferry } = await agent(t);
+  service.health.findings.push({ level: 'ok', code: 'qemu', message: 'QEMU 7.2.0' });
+  t.match(await vmferry('doctor'), {
+    exitCode: EXIT.done,
+    stdout:
+      /^1 node and 0 pairs, named by node a\n\nnode a: ok, .*\n\nVMs can run and move \(0 refusals, 0 warn/s,
   });
+  t.match((await vmferry('doctor --verbose')).stdout, /node a\n {2}ok: QEMU 7\.2\.0 \(qemu\)\n/);
   const refusal = { level: 'refusal', code: 'kvm', message: 'no kvm', remedy: 'load kvm' } as const;
-  there.service.health = { node: 'b', ok: false, findings: [refusal] };
-  const both = await here.vmferry('doctor --to b');
-  t.match(both, {
+  service.health = { ...service.health, ok: false, findings: [refusal] };
+  t.match(await vmferry('doctor a'), {
     exitCode: EXIT.refused,
-    stdout: /node b\nrefusal: no kvm \(kvm\)\n {2}load kvm\nnode b is not fit/,
+    stdout: /node a\n {2}refusal: no kvm \(kvm\)\n {4}load kvm\n.*not all VMs can run and move/s,
   });
-  const json = JSON.parse((await here.vmferry('doctor --to b --json')).stdout) as unknown;
-  t.same(json, [here.service.health, there.service.health]);
-  t.match(await here.vmferry('doctor --to c'), { exitCode: EXIT.refused, stderr: /known: b/ });
+  const json = JSON.parse((await vmferry('doctor --json')).stdout) as unknown;
+  t.match(json, { ok: false, refusals: 1, node: 'a', nodes: [{ node: 'a', facts: service.health.facts }] });
+  t.match(await vmferry('doctor c'), { exitCode: EXIT.refused, stderr: /known: a/ });
+  service.failures.set('doctorPeers', new MigrationError('not-found', 'there is no such path'));
+  t.match((await vmferry('doctor')).stdout, /warning: a part of the checks of node a was not to be had/);
+  service.failures.set('node', new MigrationError('unauthenticated', 'the request has no token'));
+  t.match(await vmferry('doctor'), {
+    exitCode: EXIT.refused,
+    stdout: /refusal: the agent of node a refuses to answer you: the request has no token/,
+  });
 });
 
 await t.test('a migration that is followed', async (t) => {

@@ -56,7 +56,7 @@ async function probe(path: string, node = 'a'): Promise<{ status: number | undef
 
 await t.test('probes need nothing, a scrape a certificate and a token', async (t) => {
   t.same(await probe('/healthz'), { status: 200, body: { status: 'ok' } });
-  t.same(await probe('/readyz'), { status: 200, body: { ready: true, failing: [] } });
+  t.same(await probe('/readyz'), { status: 200, body: { ready: true, failing: [], remarks: [] } });
   t.match(await probe('/metrics'), { status: 401, body: { error: { code: 'unauthenticated' } } });
   const withoutToken = await askForMetrics('a', { ...lab.access, tokenFile: undefined });
   t.equal(withoutToken.status, 401, 'nor is the certificate enough');
@@ -122,7 +122,10 @@ await t.test('an agent that is ending lives and is not ready', async (t) => {
   await lab.copying('a', id);
   const ended = lab.agent('a').stop();
   await lab.agent('a').logged(({ msg }) => msg === 'shutting down');
-  t.same(await probe('/readyz'), { status: 503, body: { ready: false, failing: ['shutting-down'] } });
+  t.same(await probe('/readyz'), {
+    status: 503,
+    body: { ready: false, failing: ['shutting-down'], remarks: [] },
+  });
   t.equal((await probe('/healthz')).status, 200);
   t.equal(valueOf(await scrape('a'), 'vmferry_ready'), 0);
   await lab.client('a').limitMigration(id, 0);

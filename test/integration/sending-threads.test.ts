@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import type { Region } from '../../agent/guest/guest.js';
@@ -232,19 +232,28 @@ void t.test(
     await gone;
     first.target.destroy();
 
-    rmSync(region.path!);
-    const second = await source.open();
-    const blind = await threads.adopt(second.connection, [region], 'node-b');
-    const sender = new StreamedPageSender([blind], { peer: 'node-b' });
-    const sending = sender.sendPages(
-      { region: 0, firstPage: 0, pageCount: 256 },
-      region.memory.subarray(0, 2 ** 20),
-    );
-    const told = sending.then(() => sender.sendRoundEnd(0));
-    await t.rejects(told, { code: 'internal', message: /memory can't be read: ENOENT/ });
-    t.match(await ended(blind), { code: CLOSE_CODES.internal });
-    second.target.resume();
-    if (!second.target.closed) await once(second.target, 'close');
+    for (const [spoil, code, reason] of [
+      [() => rmSync(region.path!), 'internal', /memory can't be read: ENOENT/],
+      [
+        () => writeFileSync(region.path!, ''),
+        'guest-failed',
+        /memory can't be read: RAM file .* has 0 bytes/,
+      ],
+    ] as const) {
+      spoil();
+      const second = await source.open();
+      const blind = await threads.adopt(second.connection, [region], 'node-b');
+      const sender = new StreamedPageSender([blind], { peer: 'node-b' });
+      const sending = sender.sendPages(
+        { region: 0, firstPage: 0, pageCount: 256 },
+        region.memory.subarray(0, 2 ** 20),
+      );
+      const told = sending.then(() => sender.sendRoundEnd(0));
+      await t.rejects(told, { code, message: reason });
+      t.match(await ended(blind), { code: CLOSE_CODES[code] });
+      second.target.resume();
+      if (!second.target.closed) await once(second.target, 'close');
+    }
     t.equal(workers.length, 2, 'the thread goes on');
 
     const third = await source.open();

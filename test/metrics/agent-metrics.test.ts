@@ -167,6 +167,7 @@ await t.test('nonsense of a peer upsets no counter and makes no label', async (t
   t.equal(valueOf(told, 'vmferry_migrations_total', { role: 'target', ...failed }), 4);
   t.equal(valueOf(told, 'vmferry_migrations_refused_total', { code: 'peer-failed' }), 4);
   t.equal(valueOf(told, 'vmferry_ready'), 1);
+  t.equal(valueOf(told, 'vmferry_drained'), 0);
   metrics.migrations.update([]);
   t.equal(await series(), before, 'no series has come');
   // What is configured may be odd: the format has to hold it.
@@ -214,8 +215,9 @@ await t.test('tells what the node is', async (t) => {
       value: 1,
     },
   ]);
-  const later = await scrape(metrics, { ready: false });
+  const later = await scrape(metrics, { ready: false, node: { ...nodeInfo, drained: true } });
   t.equal(valueOf(later, 'vmferry_ready'), 0);
+  t.equal(valueOf(later, 'vmferry_drained'), 1);
   t.equal(valueOf(later, 'vmferry_guests', { kind: 'qemu', status: 'running' }), 0);
   t.same(later.get('vmferry_guest_write_logs')?.samples, [], 'what is in use no more is gone');
   const withoutTls = await scrape(new AgentMetrics());

@@ -3,7 +3,6 @@ import type {
   ClusterReport,
   ConsoleChunk,
   ConsoleEnd,
-  DoctorReport,
   GuestInfo,
   HistoryEntry,
   LinkTestRequest,
@@ -20,10 +19,18 @@ import type {
   ResolveRequest,
   StatusReport,
 } from '../../shared/api.js';
+import type { DoctorReport, PeerReports } from '../../shared/doctor.js';
 import { MigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { EventLog } from './api-event-log.js';
-import { consoleChunk, guestInfo, linkTestResult, migrationInfo, nodeInfo } from './api-samples.js';
+import {
+  consoleChunk,
+  guestInfo,
+  linkTestResult,
+  migrationInfo,
+  nodeFacts,
+  nodeInfo,
+} from './api-samples.js';
 
 /** An agent that moves nothing: it answers what a test has scripted and records what it was asked. */
 export class FakeAgentService implements AgentService {
@@ -39,8 +46,9 @@ export class FakeAgentService implements AgentService {
   outcome: OutcomeReport = { vm: 'web-1', open: null };
   queueEntries: QueueEntry[] = [];
   past: HistoryEntry[] = [];
-  health: DoctorReport = { node: 'a', ok: true, findings: [] };
-  readinessReport: ReadinessReport = { ready: true, failing: [] };
+  health: DoctorReport = { node: 'a', ok: true, findings: [], facts: nodeFacts };
+  peerReports: PeerReports = { node: 'a', peers: [] };
+  readinessReport: ReadinessReport = { ready: true, failing: [], remarks: [] };
   report: PreflightReport = { vm: 'web-1', from: 'a', to: 'b', ok: true, findings: [] };
   current: MigrationInfo = migrationInfo();
   info: NodeInfo = nodeInfo;
@@ -132,6 +140,11 @@ export class FakeAgentService implements AgentService {
   async doctor(): Promise<DoctorReport> {
     await this.#called('doctor');
     return this.health;
+  }
+
+  async doctorPeers(): Promise<PeerReports> {
+    await this.#called('doctorPeers');
+    return this.peerReports;
   }
 
   readiness(): Promise<ReadinessReport> {

@@ -9,6 +9,7 @@ import type {
   NodeInfo,
   RoundResult,
 } from '../../shared/api.js';
+import type { NodeFacts } from '../../shared/doctor.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 
@@ -32,6 +33,19 @@ export const nodeInfo: NodeInfo = {
   memoryLimitBytes: 4_294_967_296,
   peers: [{ node: 'b', url: 'http://127.0.0.1:7801' }],
   drained: false,
+  at: '2026-11-22T22:00:00.000Z',
+};
+
+export const nodeFacts: NodeFacts = {
+  version: '0.1.0',
+  protocol: { min: 1, max: 1 },
+  nodejs: 'v20.19.0',
+  kernel: '6.12.1',
+  drained: false,
+  memoryLimitBytes: 4_294_967_296,
+  memoryUsedBytes: 67_108_864,
+  qemu: { version: '7.2.22', machines: ['pc-q35-7.1', 'pc-q35-7.2'] },
+  certificateExpiresAt: null,
 };
 
 export function guestInfo(changes: Partial<GuestInfo> = {}): GuestInfo {

@@ -26,28 +26,36 @@ export interface Node {
 export class Cluster {
   readonly nodes: Node[] = [];
   readonly #directory: string;
+  readonly #configs = new Map<string, AgentConfig>();
 
-  /** `settings` go into each agent's configuration; `kinds` are the guests that they can host. */
-  static async start(names: readonly string[], settings: object = {}, kinds?: GuestKinds): Promise<Cluster> {
+  /**
+   * `settings` go into the configuration of each agent, or are what it says for each node; `kinds` are the guests that they can host;
+   * `clocks`: those of nodes that have another than the others, in Unix ms.
+   */
+  static async start(
+    names: readonly string[],
+    settings: object | ((node: string) => object) = {},
+    kinds?: GuestKinds,
+    clocks: Readonly<Record<string, () => number>> = {},
+  ): Promise<Cluster> {
     const cluster = new Cluster(await mkdtemp(join(tmpdir(), 'vmferry-cluster-')));
-    const configs: AgentConfig[] = [];
     for (const name of names) {
       const config = AgentConfigSchema.parse({
         node: name,
         listen: '127.0.0.1:0',
         stateDirectory: join(cluster.#directory, name),
-        ...settings,
+        ...(typeof settings === 'function' ? (settings as (node: string) => object)(name) : settings),
       });
       const log: LogLine[] = [];
       const logger = pino(
         { level: 'debug' },
         { write: (line: string) => void log.push(JSON.parse(line) as LogLine) },
       );
-      configs.push(config);
-      cluster.nodes.push({ name, agent: await Agent.start(config, logger, kinds), log });
+      cluster.#configs.set(name, config);
+      cluster.nodes.push({ name, agent: await Agent.start(config, logger, kinds, clocks[name]), log });
     }
     // Only now are the ports known.
-    for (const config of configs) {
+    for (const config of cluster.#configs.values()) {
       for (const { name, agent } of cluster.nodes) if (name !== config.node) config.peers[name] = agent.url;
     }
     return cluster;
@@ -55,6 +63,11 @@ export class Cluster {
 
   private constructor(directory: string) {
     this.#directory = directory;
+  }
+
+  /** Takes a node out of the configuration of another. */
+  forget(node: string, peer: string): void {
+    delete this.#configs.get(node)?.peers[peer];
   }
 
   agent(name: string): Agent {

@@ -9,6 +9,7 @@ import type {
   PreflightReport,
   QueueEntry,
 } from '../../../shared/api.js';
+import type { DoctorReport, PeerReports } from '../../../shared/doctor.js';
 
 /** What answers look like in practice: the examples of the OpenAPI document. Tests hold them against its schemas. */
 
@@ -49,6 +50,53 @@ export const node: NodeInfo = {
   peers: [{ node: 'b', url: 'https://10.0.0.2:7800' }],
   process: { cpuMs: 5120, residentBytes: 181_403_648 },
   drained: false,
+  at: '2026-01-01T12:00:00.000Z',
+};
+
+export const doctor: DoctorReport = {
+  node: 'a',
+  ok: true,
+  findings: [
+    {
+      level: 'warning',
+      code: 'node-drained',
+      message: 'node a is drained and takes no VMs',
+      remedy: 'once it is to be used again: vmferry undrain a',
+    },
+  ],
+  facts: {
+    version: '0.1.0',
+    protocol: { min: 1, max: 1 },
+    nodejs: 'v20.19.0',
+    kernel: '6.12.48',
+    drained: true,
+    memoryLimitBytes: 4_294_967_296,
+    memoryUsedBytes: 268_435_456,
+    qemu: { version: '7.2.22', machines: ['pc-q35-7.1', 'pc-q35-7.2'] },
+    certificateExpiresAt: '2028-04-05T12:00:00.000Z',
+  },
+};
+
+export const peers: PeerReports = {
+  node: 'a',
+  peers: [
+    {
+      node: 'b',
+      url: 'https://10.0.0.2:7800',
+      error: null,
+      protocol: 1,
+      path: {
+        localAddress: '10.0.0.1',
+        interface: 'eth0',
+        interfaceMtu: 1500,
+        interfaceSpeed: 1e10,
+        pathMtu: 1500,
+        roundTripMs: 0.2,
+        largePackets: 'pass',
+      },
+      certificateExpiresAt: '2028-04-05T12:00:00.000Z',
+    },
+  ],
 };
 
 export const queueEntry: QueueEntry = {

@@ -3,7 +3,6 @@ import type { ZodOpenApiPathsObject } from 'zod-openapi';
 import {
   AccessReportSchema,
   ClusterReportSchema,
-  DoctorReportSchema,
   DrainSchema,
   HealthReportSchema,
   NodeInfoSchema,
@@ -11,6 +10,7 @@ import {
   ReadinessReportSchema,
   StatusReportSchema,
 } from '../../../shared/api.js';
+import { DoctorReportSchema, PeerReportsSchema } from '../../../shared/doctor.js';
 import * as examples from './examples.js';
 import { json, jsonBody, operation } from './operation.js';
 
@@ -58,8 +58,18 @@ export const nodePaths: ZodOpenApiPathsObject = {
       summary: 'How fit the node is for VMs and migrations, with a remedy for each finding',
       role: 'read',
       answers: {
-        '200': json(DoctorReportSchema, 'The findings.', { node: 'a', ok: true, findings: [] }),
+        '200': json(DoctorReportSchema, 'The findings.', examples.doctor),
       },
+    }),
+  },
+  '/v1/doctor/peers': {
+    get: operation({
+      operationId: 'getDoctorOfPeers',
+      tag: 'node',
+      summary: 'How each of the other nodes can be reached from this one, as migrations reach them',
+      description: 'It asks all of them just now. One that can not be reached has an error in its entry.',
+      role: 'read',
+      answers: { '200': json(PeerReportsSchema, 'The peers.', examples.peers) },
     }),
   },
   '/v1/queue': {
@@ -141,8 +151,12 @@ export const monitoringPaths: ZodOpenApiPathsObject = {
       summary: 'Whether the node can take part in migrations now',
       role: null,
       answers: {
-        '200': json(ReadinessReportSchema, 'It can.', { ready: true, failing: [] }),
-        '503': json(ReadinessReportSchema, "It can't.", { ready: false, failing: ['journal'] }),
+        '200': json(ReadinessReportSchema, 'It can.', { ready: true, failing: [], remarks: [] }),
+        '503': json(ReadinessReportSchema, "It can't.", {
+          ready: false,
+          failing: ['journal'],
+          remarks: ['drained'],
+        }),
       },
     }),
   },

@@ -9,7 +9,7 @@ import { awaitState } from './loading-state.js';
 import { openGuest, openMemory, reopenGuest } from './open-guest.js';
 import { pinDefinition } from './pin-definition.js';
 import { checkPolicy } from './policy/check-policy.js';
-import { doctorHost } from './preflight/doctor.js';
+import { comparedFacts, doctorHost } from './preflight/doctor.js';
 import { toPreflightFindings } from './preflight/findings.js';
 import { gatherTargetFacts } from './preflight/gather-target-facts.js';
 import { checkTarget } from './preflight/target-rules.js';
@@ -129,7 +129,11 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
     async doctor() {
       const { memoryDirectory } = qemu;
       const writeLog = writeLogOfHost(qemu.writeLog);
-      return toPreflightFindings(await doctorHost({ probe, memoryDirectory, runDirectory, writeLog }));
+      const { guestMemory } = config;
+      const { findings, qemu: host } = await doctorHost({
+        ...{ probe, memoryDirectory, runDirectory, writeLog, guestMemory },
+      });
+      return { findings: toPreflightFindings(findings), qemu: host && comparedFacts(host) };
     },
     async survivors() {
       const survivors = await findSurvivors({

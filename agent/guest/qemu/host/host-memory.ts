@@ -9,6 +9,8 @@ export interface FileSystem {
   readonly local: boolean;
   /** Free for programs. bytes */
   readonly freeBytes: number;
+  /** All of it. bytes */
+  readonly totalBytes: number;
 }
 
 /** Huge pages of one size. */
@@ -48,9 +50,9 @@ const HUGEPAGES = '/sys/kernel/mm/hugepages';
 
 /** The file system of a file or directory. Throws the system's error if there is none of that path. */
 export async function fileSystemOf(path: string): Promise<FileSystem> {
-  const { type, bavail, bsize } = await statfs(path);
+  const { type, bavail, blocks, bsize } = await statfs(path);
   const known = FILE_SYSTEMS.get(type >>> 0) ?? { type: `0x${(type >>> 0).toString(16)}`, local: false };
-  return { ...known, freeBytes: bavail * bsize };
+  return { ...known, freeBytes: bavail * bsize, totalBytes: blocks * bsize };
 }
 
 /** What programs can still take without the host swapping, as the kernel estimates it. bytes */

@@ -2,7 +2,7 @@ import { access, constants } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { toMigrationError } from '../../../../shared/errors.js';
 import { formatBytes } from '../../../../shared/units.js';
-import type { QemuHostProbe } from '../host/qemu-host.js';
+import type { QemuHost, QemuHostProbe } from '../host/qemu-host.js';
 import { type Finding, note, refusal, warning } from './findings.js';
 import { gatherHostFacts, type HostFacts } from './gather-target-facts.js';
 import { missingCapabilities } from './migration-capabilities.js';
@@ -14,17 +14,31 @@ export interface DoctorInput {
   readonly runDirectory: string;
   /** The one that guests of this host would get. */
   readonly writeLog: WriteLogFacts;
+  /** Most memory of all guests together. bytes */
+  readonly guestMemory: number;
 }
 
 /** How fit this host is for QEMU guests, whichever. */
-export async function doctorHost(input: DoctorInput): Promise<Finding[]> {
+export async function doctorHost(
+  input: DoctorInput,
+): Promise<{ findings: Finding[]; qemu: QemuHost | null }> {
   const facts = await gatherHostFacts(input.probe, input.memoryDirectory);
-  return [...checkHost(facts, input.writeLog), await runDirectoryFinding(input.runDirectory)];
+  const runDirectory = await runDirectoryFinding(input.runDirectory);
+  return { findings: [...checkHost(facts, input), runDirectory], qemu: facts.qemu };
 }
 
 /** The same of what is known of a host already. */
-export function checkHost(facts: HostFacts, writeLog: WriteLogFacts): Finding[] {
-  return [...qemuFindings(facts), ...memoryFindings(facts), writeLogFinding(writeLog)];
+export function checkHost(
+  facts: HostFacts,
+  { writeLog, guestMemory }: Pick<DoctorInput, 'writeLog' | 'guestMemory'>,
+): Finding[] {
+  return [...qemuFindings(facts), ...memoryFindings(facts, guestMemory), writeLogFinding(writeLog)];
+}
+
+/** What is compared between nodes. */
+export function comparedFacts({ version, machines }: QemuHost): { version: string; machines: string[] } {
+  const { major, minor, micro } = version;
+  return { version: `${major}.${minor}.${micro}`, machines: [...new Set(machines.values())].sort() };
 }
 
 function qemuFindings({ qemu, qemuProblem }: HostFacts): Finding[] {
@@ -48,12 +62,8 @@ function qemuFindings({ qemu, qemuProblem }: HostFacts): Finding[] {
   ];
 }
 
-function memoryFindings({
-  memoryDirectory,
-  memoryFileSystem: system,
-  availableMemory,
-  hugepages,
-}: HostFacts): Finding[] {
+function memoryFindings(facts: HostFacts, guestMemory: number): Finding[] {
+  const { memoryDirectory, memoryFileSystem: system, availableMemory, hugepages } = facts;
   if (!system) {
     const remedy = 'make it, or name a tmpfs in qemu.memoryDirectory';
     return [refusal('memory-directory', memoryDirectory, 'is not there, or may not be read', remedy)];
@@ -65,7 +75,14 @@ function memoryFindings({
   const free = `${formatBytes(system.freeBytes)} free for guests' memory, ${formatBytes(availableMemory)} available to programs`;
   const pools = hugepages.filter(({ freePages }) => freePages > 0);
   return [
-    note('memory-directory', memoryDirectory, `is a ${system.type} with ${free}`),
+    system.type === 'tmpfs' && system.totalBytes < guestMemory
+      ? warning(
+          'memory-directory',
+          memoryDirectory,
+          `is a tmpfs of ${formatBytes(system.totalBytes)}, and guestMemory lets VMs have ${formatBytes(guestMemory)}`,
+          `mount -o remount,size=${Math.ceil(guestMemory / 2 ** 20)}M ${memoryDirectory} (and in /etc/fstab), or lower 'guestMemory'`,
+        )
+      : note('memory-directory', memoryDirectory, `is a ${system.type} with ${free}`),
     ...pools.map(({ pageBytes, freePages, mounted }) =>
       note(
         'hugepages',

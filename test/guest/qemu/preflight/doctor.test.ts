@@ -3,15 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { QemuHostProbe } from '../../../../agent/guest/qemu/host/qemu-host.js';
-import { checkHost, doctorHost } from '../../../../agent/guest/qemu/preflight/doctor.js';
+import { checkHost, comparedFacts, doctorHost } from '../../../../agent/guest/qemu/preflight/doctor.js';
 import { GIB, MIB, QEMU_HOST, summary, targetFacts } from './samples.js';
 
 const UFFD = { kind: 'userfaultfd', reason: 'Linux 6.18 has it' } as const;
 const HASH = { kind: 'hash', reason: 'nothing better works' } as const;
 
 void t.test('a host by what is known of it', (t) => {
+  const guestMemory = 4 * GIB;
   const find = (changes = {}, writeLog: typeof UFFD | typeof HASH = UFFD) =>
-    summary(checkHost(targetFacts(changes), writeLog));
+    summary(checkHost(targetFacts(changes), { writeLog, guestMemory }));
   t.same(find(), [
     'note qemu-version',
     'note accelerator',
@@ -30,15 +31,17 @@ void t.test('a host by what is known of it', (t) => {
     'refusal memory-directory',
     'note write-log',
   ]);
-  t.same(find({ memoryFileSystem: { type: 'xfs', local: true, freeBytes: GIB } }).slice(2), [
-    'warning memory-directory',
-    'note write-log',
-  ]);
+  t.same(
+    find({ memoryFileSystem: { type: 'xfs', local: true, freeBytes: GIB, totalBytes: 16 * GIB } }).slice(2),
+    ['warning memory-directory', 'note write-log'],
+  );
   const unmounted = { hugepages: [{ pageBytes: 2 * MIB, freePages: 3, mounted: false }] };
   t.match(
-    checkHost(targetFacts(unmounted), UFFD).map(({ reason }) => reason),
+    checkHost(targetFacts(unmounted), { writeLog: UFFD, guestMemory }).map(({ reason }) => reason),
     [/./, /./, /./, '3 are free, and no file system of them is mounted', /./],
   );
+  const small = { type: 'tmpfs', local: true, freeBytes: GIB, totalBytes: 4 * GIB - 1 };
+  t.same(find({ memoryFileSystem: small }).slice(2, 3), ['warning memory-directory'], 'VMs may have more');
   t.end();
 });
 
@@ -50,8 +53,10 @@ void t.test('this host', async (t) => {
     memoryDirectory: '/dev/shm',
     runDirectory: join(directory, 'not', 'yet', 'there'),
     writeLog: UFFD,
+    guestMemory: MIB,
   };
-  const findings = await doctorHost(input);
+  const { findings, qemu } = await doctorHost(input);
+  t.match(comparedFacts(qemu!), { version: /^\d+\.\d+\.\d+$/, machines: /pc-q35-/ });
   t.match(
     findings.map(({ code }) => code),
     ['qemu-version', 'accelerator', 'memory-directory'],
@@ -60,7 +65,11 @@ void t.test('this host', async (t) => {
   t.match(findings.at(-1), { code: 'run-directory', severity: 'note' });
   t.notOk(findings.some(({ severity }) => severity === 'refusal'));
 
-  const bad = await doctorHost({ ...input, runDirectory: '/dev/null/vmferry', memoryDirectory: '/no/such' });
+  const { findings: bad } = await doctorHost({
+    ...input,
+    runDirectory: '/dev/null/vmferry',
+    memoryDirectory: '/no/such',
+  });
   t.match(bad.at(-1), { code: 'run-directory', severity: 'refusal' });
   t.ok(summary(bad).includes('refusal memory-directory'));
 });

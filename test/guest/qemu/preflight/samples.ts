@@ -112,7 +112,7 @@ export function targetFacts(changes: Partial<TargetFacts> = {}): TargetFacts {
     qemuProblem: '',
     cpu: CPU,
     memoryDirectory: '/dev/shm',
-    memoryFileSystem: { type: 'tmpfs', local: true, freeBytes: 8 * GIB },
+    memoryFileSystem: { type: 'tmpfs', local: true, freeBytes: 8 * GIB, totalBytes: 16 * GIB },
     availableMemory: 8 * GIB,
     hugepages: [{ pageBytes: 2 * MIB, freePages: 1024, mounted: true }],
     disks: [DISK],

@@ -165,13 +165,16 @@ const CASES: readonly Case[] = [
   // memory
   {
     name: 'a memory file system that is full',
-    target: { memoryFileSystem: { type: 'tmpfs', local: true, freeBytes: GIB - 1 } },
+    target: { memoryFileSystem: { type: 'tmpfs', local: true, freeBytes: GIB - 1, totalBytes: 16 * GIB } },
     found: ['refusal target-out-of-memory'],
     text: /\/dev\/shm: has 1024 MiB free, and the guest's memory has 1.0 GiB/,
   },
   {
     name: 'a memory file system that fits exactly',
-    target: { memoryFileSystem: { type: 'tmpfs', local: true, freeBytes: GIB }, availableMemory: GIB },
+    target: {
+      memoryFileSystem: { type: 'tmpfs', local: true, freeBytes: GIB, totalBytes: 16 * GIB },
+      availableMemory: GIB,
+    },
     found: [],
   },
   {
@@ -183,7 +186,7 @@ const CASES: readonly Case[] = [
   { name: 'no memory directory', target: { memoryFileSystem: null }, found: ['refusal memory-directory'] },
   {
     name: 'memory on a disk',
-    target: { memoryFileSystem: { type: 'ext4', local: true, freeBytes: 8 * GIB } },
+    target: { memoryFileSystem: { type: 'ext4', local: true, freeBytes: 8 * GIB, totalBytes: 16 * GIB } },
     found: ['warning memory-directory'],
   },
   { name: 'huge pages', definition: HUGE, target: pool(512, true), found: [] },
