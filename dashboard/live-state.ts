@@ -147,11 +147,11 @@ export class LiveState {
   async #settle(fromHere: readonly MigrationInfo[]): Promise<void> {
     const ended = fromHere.filter(({ result }) => result);
     this.#endedBefore ??= new Set(ended.map(({ id }) => id));
-    for (const migration of ended) {
-      const { id, result } = migration;
+    for (const { id, result } of ended) {
       const outcome = this.#traces.get(id)?.result?.outcome;
       const told = outcome === undefined ? this.#endedBefore.has(id) : outcome === result?.outcome;
-      if (!told && !this.#following.has(id)) this.#end(traceOf(migration));
+      // what is told of a node leaves out the rounds
+      if (!told && !this.#following.has(id)) this.#end(traceOf(await this.#api.migration(id)));
     }
     for (const { id, result } of this.#traces.values()) {
       if (result || this.#following.has(id) || fromHere.some((migration) => migration.id === id)) continue;
