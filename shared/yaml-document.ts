@@ -1,7 +1,7 @@
 import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { type ErrorCode, MigrationError } from './errors.js';
-import { type Reason, reasonsOf } from './validate.js';
+import { parsedAs, type Reason, reasonsOf } from './validate.js';
 
 /** What was found is shown up to here. characters */
 const MAX_FOUND = 60;
@@ -58,7 +58,7 @@ export class YamlDocument {
     value: unknown = this.value,
     more: readonly string[] = [],
   ): z.output<Schema> {
-    const parsed = schema.safeParse(value);
+    const parsed = parsedAs(schema, value);
     if (parsed.success) return parsed.data;
     const complaints = reasonsOf(parsed.error).map((reason) => this.#complaint(reason, schema, value, more));
     throw new MigrationError(this.#code, complaints.join('\n'));
@@ -143,6 +143,9 @@ function allowedBy(
 }
 
 interface JsonSchema {
+  /** '#/$defs/NAME', for schemas that have a name in the OpenAPI document. */
+  readonly $ref?: string;
+  readonly $defs?: Record<string, JsonSchema>;
   readonly const?: unknown;
   readonly properties?: Record<string, JsonSchema>;
   readonly items?: JsonSchema;
@@ -152,21 +155,25 @@ interface JsonSchema {
 
 /** Names of the fields that the object at `path` of `value` may have. */
 function knownFields(schema: z.ZodType, value: unknown, path: Path): string[] {
-  let places = branchesOf(
-    z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema,
-    value,
-  );
+  const root = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
+  const named = root.$defs ?? {};
+  let places = branchesOf(root, value, named);
   path.forEach((key, depth) => {
     const inner = valueAt(value, path.slice(0, depth + 1));
     places = places
       .flatMap(({ properties, items }) => [typeof key === 'number' ? items : properties?.[String(key)]])
-      .flatMap((place) => (place ? branchesOf(place, inner) : []));
+      .flatMap((place) => (place ? branchesOf(place, inner, named) : []));
   });
   return [...new Set(places.flatMap(({ properties }) => Object.keys(properties ?? {})))];
 }
 
-/** What an object may be: of several kinds those that it says it is. */
-function branchesOf({ anyOf = [], oneOf = [], ...rest }: JsonSchema, value: unknown): JsonSchema[] {
+/** What an object may be: of several kinds those that it says it is. `named`: what the schema refers to by name. */
+function branchesOf(
+  schema: JsonSchema,
+  value: unknown,
+  named: Readonly<Record<string, JsonSchema>>,
+): JsonSchema[] {
+  const { anyOf = [], oneOf = [], ...rest } = named[schema.$ref?.replace('#/$defs/', '') ?? ''] ?? schema;
   const meant = [...anyOf, ...oneOf].filter(({ properties = {} }) =>
     Object.entries(properties).every(
       ([name, property]) => !('const' in property) || property.const === valueAt(value, [name]),
