@@ -14,7 +14,7 @@ import {
   type ResolveRequest,
 } from '../shared/api.js';
 import { type AgentConfig, isLoopback } from '../shared/config.js';
-import type { DoctorReport, PeerReports } from '../shared/doctor.js';
+import type { DoctorReport, PeerReports } from '../shared/api/doctor.js';
 import { MigrationError } from '../shared/errors.js';
 import { LEASE_GRACE_MS } from '../shared/lock-limits.js';
 import type { GuestDefinition } from '../shared/guest-definition.js';

@@ -21,7 +21,7 @@ import type {
   MigrationRequest,
   NodeInfo,
 } from '../shared/api.js';
-import type { DoctorReport, PeerReports } from '../shared/doctor.js';
+import type { DoctorReport, PeerReports } from '../shared/api/doctor.js';
 import { errorFromBody, MigrationError } from '../shared/errors.js';
 import type { GuestDefinition } from '../shared/guest-definition.js';
 import type { z } from 'zod';

@@ -7,7 +7,7 @@ import {
   type QueueEntry,
   type StatusReport,
 } from '../../shared/api.js';
-import type { DoctorReport, PeerReports } from '../../shared/doctor.js';
+import type { DoctorReport, PeerReports } from '../../shared/api/doctor.js';
 import { validate } from '../../shared/validate.js';
 import { answer } from './answer.js';
 import type { AgentService } from './service.js';

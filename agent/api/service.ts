@@ -18,7 +18,7 @@ import type {
   ResolveRequest,
   StatusReport,
 } from '../../shared/api.js';
-import type { DoctorReport, PeerReports } from '../../shared/doctor.js';
+import type { DoctorReport, PeerReports } from '../../shared/api/doctor.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 
 /** What the HTTP API offers, without HTTP: the agent implements it. All failures are MigrationErrors. */

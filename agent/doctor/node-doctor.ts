@@ -1,5 +1,5 @@
 import type { AgentConfig } from '../../shared/config.js';
-import type { DoctorReport } from '../../shared/doctor.js';
+import type { DoctorReport } from '../../shared/api/doctor.js';
 import { type PreflightFinding, PROTOCOL_VERSIONS } from '../../shared/protocol/messages.js';
 import { VERSION } from '../../shared/version.js';
 import type { GuestStore } from '../guest/guest-store.js';

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { PeerReport, PeerReports } from '../../shared/doctor.js';
+import type { PeerReport, PeerReports } from '../../shared/api/doctor.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { CLOSE_DONE } from '../../shared/protocol/close-codes.js';
 import type { Credentials } from '../../shared/tls/credentials.js';

@@ -9,7 +9,7 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { TLSSocket } from 'node:tls';
-import type { PeerPath } from '../../shared/doctor.js';
+import type { PeerPath } from '../../shared/api/doctor.js';
 import { MigrationError } from '../../shared/errors.js';
 import type { Credentials } from '../../shared/tls/credentials.js';
 import type { NodeAddress } from '../guest/guest-store.js';

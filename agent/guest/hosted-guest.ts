@@ -1,4 +1,4 @@
-import type { NodeFacts } from '../../shared/doctor.js';
+import type { NodeFacts } from '../../shared/api/doctor.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import type { PreflightFinding } from '../../shared/protocol/messages.js';
 import type { Guest, IncomingGuest } from './guest.js';

@@ -1,4 +1,4 @@
-import type { NodeFacts, PeerPath } from '../../shared/doctor.js';
+import type { NodeFacts, PeerPath } from '../../shared/api/doctor.js';
 import type { PreflightFinding } from '../../shared/protocol/messages.js';
 import { clockFinding, compareClocks } from './clock-rules.js';
 import { clusterFindings } from './cluster-rules.js';

@@ -1,5 +1,5 @@
 import type { ErrorBody } from '../../shared/errors.js';
-import type { DoctorReport, PeerReport } from '../../shared/doctor.js';
+import type { DoctorReport, PeerReport } from '../../shared/api/doctor.js';
 
 /** A clock beside that of the host which asked: how far it is ahead, to within the bound. ms */
 export interface ClockOffset {

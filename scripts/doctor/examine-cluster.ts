@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { ClusterNode } from '../../shared/api.js';
-import { DoctorReportSchema, PeerReportsSchema } from '../../shared/doctor.js';
+import { DoctorReportSchema, PeerReportsSchema } from '../../shared/api/doctor.js';
 import { type ErrorBody, MigrationError, toMigrationError } from '../../shared/errors.js';
 import { unixNow } from '../../shared/unix-clock.js';
 import { validate } from '../../shared/validate.js';

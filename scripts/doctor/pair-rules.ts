@@ -1,4 +1,4 @@
-import type { PeerPath, PeerReport } from '../../shared/doctor.js';
+import type { PeerPath, PeerReport } from '../../shared/api/doctor.js';
 import type { PreflightFinding } from '../../shared/protocol/messages.js';
 import { formatDuration } from '../../shared/units.js';
 import type { ExaminedNode } from './examination.js';

@@ -19,7 +19,7 @@ import type {
   ResolveRequest,
   StatusReport,
 } from '../../shared/api.js';
-import type { DoctorReport, PeerReports } from '../../shared/doctor.js';
+import type { DoctorReport, PeerReports } from '../../shared/api/doctor.js';
 import { MigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { EventLog } from './api-event-log.js';

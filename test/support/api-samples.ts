@@ -9,7 +9,7 @@ import type {
   NodeInfo,
   RoundResult,
 } from '../../shared/api.js';
-import type { NodeFacts } from '../../shared/doctor.js';
+import type { NodeFacts } from '../../shared/api/doctor.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 

@@ -9,7 +9,7 @@ import type {
   PreflightReport,
   QueueEntry,
 } from '../../../shared/api.js';
-import type { DoctorReport, PeerReports } from '../../../shared/doctor.js';
+import type { DoctorReport, PeerReports } from '../../../shared/api/doctor.js';
 
 /** What answers look like in practice: the examples of the OpenAPI document. Tests hold them against its schemas. */
 

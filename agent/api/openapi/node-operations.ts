@@ -10,7 +10,7 @@ import {
   ReadinessReportSchema,
   StatusReportSchema,
 } from '../../../shared/api.js';
-import { DoctorReportSchema, PeerReportsSchema } from '../../../shared/doctor.js';
+import { DoctorReportSchema, PeerReportsSchema } from '../../../shared/api/doctor.js';
 import * as examples from './examples.js';
 import { json, jsonBody, operation } from './operation.js';
 

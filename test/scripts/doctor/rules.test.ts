@@ -7,7 +7,7 @@ import type { ExaminedNode, MeasuredLink } from '../../../scripts/doctor/examina
 import { linkFindings } from '../../../scripts/doctor/link-rules.js';
 import { nodeFindings } from '../../../scripts/doctor/node-rules.js';
 import { isPair, pairFindings } from '../../../scripts/doctor/pair-rules.js';
-import type { PeerPath, PeerReport } from '../../../shared/doctor.js';
+import type { PeerPath, PeerReport } from '../../../shared/api/doctor.js';
 import { examined, gone, PATH, peer, summary } from './samples.js';
 
 void t.test('clocks beside the one in their middle', (t) => {

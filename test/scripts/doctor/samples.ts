@@ -1,5 +1,5 @@
 import type { ExaminedNode } from '../../../scripts/doctor/examination.js';
-import type { NodeFacts, PeerPath, PeerReport } from '../../../shared/doctor.js';
+import type { NodeFacts, PeerPath, PeerReport } from '../../../shared/api/doctor.js';
 import { nodeFacts } from '../../support/api-samples.js';
 
 /** What was heard of nodes, as it looks where all is well. */

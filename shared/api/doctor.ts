@@ -1,10 +1,9 @@
 import { z } from 'zod';
-import { NameSchema } from './names.js';
-import { PreflightFindingSchema } from './protocol/messages.js';
+import { NameSchema } from '../names.js';
+import { PreflightFindingSchema } from '../protocol/messages.js';
+import { Count, Ok, Timestamp } from './fields.js';
 
 /** What agents tell `vmferry doctor`. Its command line checks all of it: in an upgrade, agents of several versions answer. */
-
-const Count = z.int().min(0);
 
 export const NodeFactsSchema = z
   .object({
@@ -19,10 +18,9 @@ export const NodeFactsSchema = z
       .object({ version: z.string(), machines: z.array(z.string()) })
       .nullable()
       .describe('Null where there is none, or none that works.'),
-    certificateExpiresAt: z.iso
-      .datetime()
-      .nullable()
-      .describe('When the certificate of the node is over; null without TLS.'),
+    certificateExpiresAt: Timestamp.nullable().describe(
+      'When the certificate of the node is over; null without TLS.',
+    ),
   })
   .meta({ id: 'NodeFacts', description: 'What is compared between nodes.' });
 export type NodeFacts = z.output<typeof NodeFactsSchema>;
@@ -30,7 +28,7 @@ export type NodeFacts = z.output<typeof NodeFactsSchema>;
 export const DoctorReportSchema = z
   .object({
     node: NameSchema,
-    ok: z.boolean().describe('True if no finding is a refusal.'),
+    ok: Ok,
     findings: z.array(PreflightFindingSchema),
     facts: NodeFactsSchema,
   })
@@ -78,10 +76,7 @@ export const PeerReportSchema = z
       .describe('What a migration there would fail with; null where both have agreed on a version.'),
     protocol: Count.nullable(),
     path: PeerPathSchema.nullable().describe('Null where it could not be connected to.'),
-    certificateExpiresAt: z.iso
-      .datetime()
-      .nullable()
-      .describe('When the certificate that it showed is over.'),
+    certificateExpiresAt: Timestamp.nullable().describe('When the certificate that it showed is over.'),
   })
   .meta({ id: 'PeerReport', description: 'What a node finds of one of its peers.' });
 export type PeerReport = z.output<typeof PeerReportSchema>;

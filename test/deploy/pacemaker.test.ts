@@ -1,0 +1,260 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { chmod, copyFile, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
+import t, { type Test } from 'tap';
+import { FaultPair, type NodeName, otherNode } from '../faults/fault-pair.js';
+import { messageMarker, type Trap } from '../faults/link-proxy.js';
+import { AgentLab } from '../support/agent-lab.js';
+import { vmferryCommand } from '../support/vmferry-command.js';
+
+/** The resource agent as Pacemaker drives it: a process for each action, which is told all in its environment. */
+
+/** Exit codes of resource agents. */
+const OCF = {
+  success: 0,
+  error: 1,
+  arguments: 2,
+  unimplemented: 3,
+  installed: 5,
+  configured: 6,
+  notRunning: 7,
+};
+const OCF_TESTER = '/usr/sbin/ocf-tester';
+
+if (!existsSync(OCF_TESTER))
+  throw new Error(`there is no ${OCF_TESTER}: ./scripts/prepare --qemu installs it`);
+
+const directory = await mkdtemp(join(tmpdir(), 'vmferry-ocf-'));
+t.teardown(() => rm(directory, { recursive: true }));
+// ocf-tester has user nobody read it.
+await chmod(directory, 0o755);
+const resourceAgent = join(directory, 'resource-agent');
+await copyFile('deploy/pacemaker/vmferry', resourceAgent);
+const vmferry = await vmferryCommand(t, directory);
+const pair = await FaultPair.start('embedded', 'auto');
+t.teardown(() => pair.close());
+
+const definition = join(pair.lab.directory, 'web.yaml');
+await pair.lab.file('web.yaml', '{ name: web, kind: embedded, memory: 1MiB, program: ticker }');
+
+interface Answer {
+  readonly code: number | null;
+  /** Why it failed, as Pacemaker shows it. */
+  readonly reason: string;
+}
+
+interface Action {
+  readonly process: ChildProcess;
+  readonly answer: Promise<Answer>;
+}
+
+/** Begins an action for VM web on the host of a node. `more`: what else it is told. */
+function begin(action: string, node: NodeName, more: NodeJS.ProcessEnv = {}): Action {
+  const process_ = spawn(resourceAgent, [action], {
+    // Pacemaker ends all processes of an action at once.
+    detached: true,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: {
+      ...process.env,
+      OCF_ROOT: '/usr/lib/ocf',
+      OCF_RESOURCE_INSTANCE: 'web',
+      OCF_RESKEY_vm: 'web',
+      OCF_RESKEY_definition: definition,
+      OCF_RESKEY_vmferry: vmferry,
+      OCF_RESKEY_agent: pair.agent(node).url,
+      OCF_RESKEY_node_map: 'host-a:a;host-b:b',
+      OCF_RESKEY_CRM_meta_timeout: '120000',
+      OCF_RESKEY_CRM_meta_interval: '0',
+      OCF_RESKEY_CRM_meta_migrate_source: `host-${otherNode(node)}`,
+      OCF_RESKEY_CRM_meta_migrate_target: `host-${otherNode(node)}`,
+      ...more,
+    },
+  });
+  const answer = Promise.all([once(process_, 'close'), text(process_.stderr)]).then(([[code], stderr]) => ({
+    code: code as number | null,
+    reason: /ocf-exit-reason:(.*)/.exec(stderr)?.[1] ?? '',
+  }));
+  return { process: process_, answer };
+}
+
+async function act(action: string, node: NodeName, more: NodeJS.ProcessEnv = {}): Promise<Answer> {
+  return await begin(action, node, more).answer;
+}
+
+/** A monitor that is repeated; one without an interval is a probe. */
+async function monitor(node: NodeName): Promise<number | null> {
+  return (await act('monitor', node, { OCF_RESKEY_CRM_meta_interval: '10000' })).code;
+}
+
+/** As Pacemaker does where it can't tell which of two hosts has the VM. */
+async function stopOnBoth(): Promise<(number | null)[]> {
+  return (await Promise.all([act('stop', 'a'), act('stop', 'b')])).map(({ code }) => code);
+}
+
+/** Resolves once a control message of a migration has passed, and nothing passes any more. */
+async function stalledAfter(type: string): Promise<void> {
+  const marker = messageMarker(type);
+  await new Promise<void>((passed) => {
+    const trap: Trap = {
+      find: ({ carried, bytes }) => (carried.migrates && bytes.includes(marker) ? bytes.length : null),
+      spring: async () => {
+        passed();
+        pair.link.stall('link');
+        await Promise.resolve();
+      },
+    };
+    pair.link.traps.add(trap);
+  });
+}
+
+/** ocf-tester has a host of its own, while other tests wait. */
+async function ocfTester(): Promise<string> {
+  const lab = await AgentLab.start(t, ['c']);
+  const parameters = { vm: 'web', definition, vmferry, agent: lab.agent('c').url };
+  const options = Object.entries(parameters).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
+  const tester = spawn(OCF_TESTER, ['-n', 'web', ...options, resourceAgent], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const [stdout, stderr] = await Promise.all([
+    text(tester.stdout),
+    text(tester.stderr),
+    once(tester, 'close'),
+  ]);
+  return stdout + stderr;
+}
+const tested = ocfTester();
+
+await t.test('a VM is started, moved live, found where it is, and stopped', async (t) => {
+  for (const node of ['a', 'b'] as const) t.equal((await act('monitor', node)).code, OCF.notRunning);
+  t.equal((await act('start', 'a')).code, OCF.success);
+  t.equal(await monitor('a'), OCF.success);
+  await pair.lab.console('a', 'web', /tick/);
+
+  t.same(await act('migrate_to', 'a'), { code: OCF.success, reason: '' });
+  t.equal((await act('migrate_from', 'b')).code, OCF.success);
+  t.equal((await act('stop', 'a')).code, OCF.success);
+  t.same(await pair.lab.whereIs('web'), { b: 'running' }, 'a stop of what has left ends nothing');
+  t.equal(await monitor('a'), OCF.notRunning);
+  t.equal(await monitor('b'), OCF.success);
+
+  const refused = await act('start', 'a');
+  t.match(refused, { code: OCF.error, reason: 'node b has it: running' });
+  t.equal((await act('start', 'b')).code, OCF.success, 'one that runs has been started');
+  await pair.client('b').changeGuest('web', 'pause');
+  t.equal(await monitor('b'), OCF.success);
+  t.equal((await act('start', 'b')).code, OCF.success);
+  t.same(await pair.lab.whereIs('web'), { b: 'running' }, 'a start lets one that is paused run on');
+  t.match(await act('migrate_from', 'a'), { code: OCF.error, reason: 'did not come from host-b' });
+  t.same(await stopOnBoth(), [OCF.success, OCF.success]);
+  t.same(await pair.lab.whereIs('web'), {}, 'nothing is left of it');
+});
+
+await t.test('what is wrong is named, and whether it is so on all hosts', async (t) => {
+  t.equal((await act('validate-all', 'a')).code, OCF.success);
+  t.equal((await act('reload', 'a')).code, OCF.unimplemented);
+  const wrong: [NodeJS.ProcessEnv, number, string][] = [
+    [{ OCF_RESKEY_vm: 'a b' }, OCF.configured, "parameter 'vm' is 'a b'"],
+    [{ OCF_RESKEY_definition: 'web.yaml' }, OCF.configured, 'must be the absolute path'],
+    [{ OCF_RESKEY_agent: 'localhost' }, OCF.configured, "parameter 'agent' is 'localhost'"],
+    [{ OCF_RESKEY_node_map: 'host-a' }, OCF.configured, "parameter 'node_map' is 'host-a'"],
+    [{ OCF_RESKEY_definition: '/none.yaml' }, OCF.installed, "parameter 'definition': there is no file"],
+    [{ OCF_RESKEY_vmferry: '/none/vmferry' }, OCF.installed, "there is no command '/none/vmferry'"],
+  ];
+  for (const [parameter, code, reason] of wrong) {
+    t.match(await act('validate-all', 'a', parameter), { code, reason });
+  }
+  const other = await act('start', 'a', { OCF_RESKEY_vm: 'other' });
+  t.match(other, { code: OCF.arguments, reason: 'defines VM web, not other' });
+  t.same(await pair.lab.whereIs('web'), {}, 'a definition of another VM is not kept');
+});
+
+await t.test('an agent that does not answer is no VM that has stopped', async (t) => {
+  t.equal((await act('start', 'b')).code, OCF.success);
+  const soon = { OCF_RESKEY_CRM_meta_timeout: '4000' };
+  const fails = async (t: Test) => {
+    for (const { code, reason } of await Promise.all([act('monitor', 'b', soon), act('stop', 'b', soon)])) {
+      t.equal(code, OCF.error);
+      t.match(reason, 'its state here is not known');
+    }
+  };
+  const { process: agent } = pair.agent('b');
+  agent.kill('SIGSTOP');
+  await t.test('while it stands still', fails);
+  agent.kill('SIGCONT');
+  t.equal(await monitor('b'), OCF.success);
+  await pair.kill('b');
+  await t.test('while it is down', fails);
+
+  const starting = begin('stop', 'b');
+  await pair.restart('b');
+  t.equal((await starting.answer).code, OCF.success, 'a stop waits for one that is being started');
+});
+
+await t.test('a host that comes back forgets in its probe what it ran', async (t) => {
+  t.equal((await act('start', 'b')).code, OCF.success);
+  await pair.kill('b');
+  await pair.restart('b');
+  t.same(await pair.lab.whereIs('web'), { b: 'stopped' });
+  t.equal((await act('monitor', 'b')).code, OCF.notRunning);
+  t.same(await pair.lab.whereIs('web'), {});
+});
+
+await t.test('a move that takes too long is cancelled, and the VM runs on', async (t) => {
+  const large = await pair.lab.file(
+    'large.yaml',
+    '{ name: web, kind: embedded, memory: 1MiB, program: dirty, parameters: { workingSetPages: 200, pagesPerSecond: 2000 } }',
+  );
+  t.equal((await act('start', 'a', { OCF_RESKEY_definition: large })).code, OCF.success);
+  const migrated = await act('migrate_to', 'a', {
+    OCF_RESKEY_vmferry: resolve('scripts/vmferry'),
+    OCF_RESKEY_bandwidth: '64kbit',
+    OCF_RESKEY_CRM_meta_timeout: '14000',
+  });
+  t.match(migrated, { code: OCF.error, reason: 'did not move to node b' });
+  t.equal(await monitor('a'), OCF.success);
+  t.equal(await monitor('b'), OCF.notRunning);
+});
+
+await t.test('what an action that was ended has left is stopped on both hosts', async (t) => {
+  const stalled = stalledAfter('prepare');
+  const moving = begin('migrate_to', 'a');
+  await stalled;
+  process.kill(-moving.process.pid!, 'SIGKILL');
+  await moving.answer;
+  t.same(await stopOnBoth(), [OCF.success, OCF.success]);
+  pair.link.mend();
+  t.same(await pair.lab.whereIs('web'), {});
+});
+
+await t.test(
+  'a VM of which nobody knows where it runs is stopped on both hosts, the target last',
+  async (t) => {
+    t.equal((await act('start', 'a')).code, OCF.success);
+    pair.begin();
+    const stalled = stalledAfter('commit');
+    const moving = begin('migrate_to', 'a');
+    await stalled;
+    await pair.agent('b').logged(({ msg }) => msg === 'the guest is committed to this node');
+    process.kill(-moving.process.pid!, 'SIGKILL');
+    await moving.answer;
+    t.match(await act('start', 'a'), { code: OCF.error });
+
+    t.equal((await act('stop', 'a')).code, OCF.success);
+    t.same(
+      await pair.lab.whereIs('web'),
+      { b: 'running' },
+      'the copy that stood still is ended, the other one runs on',
+    );
+    t.equal((await act('stop', 'b')).code, OCF.success);
+    t.same(await pair.lab.whereIs('web'), {});
+    pair.link.mend();
+  },
+);
+
+await t.test('ocf-tester has nothing to say against it', async (t) => {
+  t.match(await tested, `${resourceAgent} passed all tests`);
+});
