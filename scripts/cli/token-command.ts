@@ -36,13 +36,10 @@ export function tokenCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalO
           const { token, entry } = createToken(name, args.role);
           const line = tokenLine(entry);
           if (args.out !== undefined) await writeToken(args.out, token);
-          output.result({ ...entry, line, ...(args.out === undefined && { token }) }, () =>
-            [
-              args.out === undefined ? `token, shown this once: ${token}` : `the token is in ${args.out}`,
-              "add this line to the file that 'tokens' in the agents' configuration names, and send them SIGHUP:",
-              line,
-            ].join('\n'),
-          );
+          output.remark("the line goes into the file that 'tokens' in the agents' configuration names; send them SIGHUP then");
+          if (args.out !== undefined) output.remark(`the token is in ${args.out}`);
+          else if (!args.json) output.remark(`token, shown this once: ${token}`);
+          output.result({ ...entry, line, ...(args.out === undefined && { token }) }, () => line);
           return EXIT.done;
         });
       },
