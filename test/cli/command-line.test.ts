@@ -355,6 +355,7 @@ await t.test('what is wrong with the line is said, with exit code 2', async (t) 
   const cases: [string, RegExp][] = [
     ['', /a command is missing\. See 'vmferry --help'/],
     ['nonsense', /Unknown command: nonsense/],
+    ['migrte', /no such command; did you mean 'migrate'\. See/],
     ['vm', /say what to do: .* See 'vmferry vm --help'/],
     ['vm start', /See 'vmferry vm start --help'/],
     ['vm start web-1 --fast', /Unknown argument: fast/],
