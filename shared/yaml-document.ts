@@ -150,10 +150,10 @@ interface JsonSchema {
   readonly oneOf?: readonly JsonSchema[];
 }
 
-/** Names of the fields that the object at `path` of `value` may have. */
+/** Names of the fields that the object at `path` of `value` may have. Without the ids of schemas, which would be references in their places. */
 function knownFields(schema: z.ZodType, value: unknown, path: Path): string[] {
   let places = branchesOf(
-    z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema,
+    z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any', metadata: z.registry() }) as JsonSchema,
     value,
   );
   path.forEach((key, depth) => {
