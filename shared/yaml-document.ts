@@ -143,9 +143,6 @@ function allowedBy(
 }
 
 interface JsonSchema {
-  /** '#/$defs/NAME', for schemas that have a name in the OpenAPI document. */
-  readonly $ref?: string;
-  readonly $defs?: Record<string, JsonSchema>;
   readonly const?: unknown;
   readonly properties?: Record<string, JsonSchema>;
   readonly items?: JsonSchema;
@@ -153,27 +150,23 @@ interface JsonSchema {
   readonly oneOf?: readonly JsonSchema[];
 }
 
-/** Names of the fields that the object at `path` of `value` may have. */
+/** Names of the fields that the object at `path` of `value` may have. Without the ids of schemas, which would be references in their places. */
 function knownFields(schema: z.ZodType, value: unknown, path: Path): string[] {
-  const root = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
-  const named = root.$defs ?? {};
-  let places = branchesOf(root, value, named);
+  let places = branchesOf(
+    z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any', metadata: z.registry() }) as JsonSchema,
+    value,
+  );
   path.forEach((key, depth) => {
     const inner = valueAt(value, path.slice(0, depth + 1));
     places = places
       .flatMap(({ properties, items }) => [typeof key === 'number' ? items : properties?.[String(key)]])
-      .flatMap((place) => (place ? branchesOf(place, inner, named) : []));
+      .flatMap((place) => (place ? branchesOf(place, inner) : []));
   });
   return [...new Set(places.flatMap(({ properties }) => Object.keys(properties ?? {})))];
 }
 
-/** What an object may be: of several kinds those that it says it is. `named`: what the schema refers to by name. */
-function branchesOf(
-  schema: JsonSchema,
-  value: unknown,
-  named: Readonly<Record<string, JsonSchema>>,
-): JsonSchema[] {
-  const { anyOf = [], oneOf = [], ...rest } = named[schema.$ref?.replace('#/$defs/', '') ?? ''] ?? schema;
+/** What an object may be: of several kinds those that it says it is. */
+function branchesOf({ anyOf = [], oneOf = [], ...rest }: JsonSchema, value: unknown): JsonSchema[] {
   const meant = [...anyOf, ...oneOf].filter(({ properties = {} }) =>
     Object.entries(properties).every(
       ([name, property]) => !('const' in property) || property.const === valueAt(value, [name]),

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { MigrationError } from '../../shared/errors.js';
 import { MigrationIdSchema, NameSchema } from '../../shared/names.js';
 import { validate } from '../../shared/validate.js';
-import { makeSyncedDirectory, SyncedDirectory } from '../system/synced-directory.js';
+import { makeSyncedDirectory, syncDirectory, SyncedDirectory } from '../system/synced-directory.js';
 import { unwritable, writeSynced } from '../system/write-synced.js';
 
 /**
@@ -61,6 +61,8 @@ export class OwnershipJournal {
   readonly #entries: Map<string, JournalEntry>;
   /** Entries that lie ready, complete and synced, and become the decision by a rename and a sync of the directory. */
   readonly #staged = new Map<string, JournalEntry>();
+  /** Entries that could not be written, and may be on the disk all the same; none that say 'aborted', as no entry does. */
+  readonly #uncertain = new Map<string, JournalEntry>();
   /** The last step under way for each migration: they follow each other, so that two can't both be the first. */
   readonly #queues = new Map<string, Promise<unknown>>();
 
@@ -73,6 +75,12 @@ export class OwnershipJournal {
   /** Reads all entries. Throws internal, naming the file, if one is not readable: it must not be guessed at. */
   static async open(directory: string): Promise<OwnershipJournal> {
     await makeSyncedDirectory(directory);
+    try {
+      // An earlier run may have failed to: what is read must be what a power cut leaves.
+      await syncDirectory(directory);
+    } catch (error) {
+      throw unwritable(`the journal ${directory}`, error);
+    }
     const found: JournalEntry[] = [];
     for (const file of await readdir(directory)) {
       const path = join(directory, file);
@@ -94,6 +102,14 @@ export class OwnershipJournal {
 
   get(migration: string): JournalEntry | undefined {
     return this.#entries.get(migration);
+  }
+
+  /**
+   * A decision that could not be written and may turn up after a restart all the same: its rename happened, and neither was that
+   * made to last nor undone. The next decide() takes its place, and even where it fails may have made certain that it is gone.
+   */
+  uncertain(migration: string): JournalEntry | undefined {
+    return this.#uncertain.get(migration);
   }
 
   /** Every entry on record. */
@@ -127,13 +143,18 @@ export class OwnershipJournal {
 
   /**
    * Records the decision unless one is on record, and returns the one that holds. Resolves once it is durable;
-   * throws internal if it could not be written, and then nothing is on record.
+   * throws internal if it could not be written, and then nothing is on record, unless uncertain() says otherwise.
    */
   async decide(entry: JournalEntry): Promise<Decision> {
     return await this.#inTurn(entry.migration, async () => {
       const known = this.#entries.get(entry.migration);
       if (known) return known.decision;
-      await this.#write(entry);
+      try {
+        await this.#write(entry);
+      } catch (error) {
+        await this.#takeBack(entry.migration);
+        throw error;
+      }
       if (entry.decision === 'aborted') this.#dropOldAborted();
       return entry.decision;
     });
@@ -167,7 +188,7 @@ export class OwnershipJournal {
     await this.#inTurn(migration, async () => {
       const path = this.#path(migration);
       try {
-        if (!this.#entries.has(migration)) return;
+        if (!this.#entries.has(migration) && !this.#uncertain.has(migration)) return;
         await rm(path, { force: true });
         await this.#synced.sync();
       } catch (error) {
@@ -177,6 +198,7 @@ export class OwnershipJournal {
         });
       }
       this.#entries.delete(migration);
+      this.#uncertain.delete(migration);
     });
   }
 
@@ -201,13 +223,16 @@ export class OwnershipJournal {
 
   async #stage(entry: JournalEntry): Promise<void> {
     const path = this.#path(entry.migration) + STAGED;
+    // What lay there is overwritten.
+    this.#staged.delete(entry.migration);
     try {
       await writeSynced(path, journalText(entry));
       // What is staged must not need a descriptor to be decided.
       this.#synced.open();
       this.#staged.set(entry.migration, entry);
     } catch (error) {
-      await this.#removeUnfinished(path);
+      // One that stays all the same is overwritten by the next, or removed at the next start.
+      await rm(path, { force: true }).catch(() => undefined);
       throw unwritable(`the journal ${path}`, error);
     }
   }
@@ -222,18 +247,22 @@ export class OwnershipJournal {
       await rename(path + STAGED, path);
       await this.#synced.sync();
     } catch (error) {
-      // The rename may have happened: what is not known to be durable must not turn up after a restart.
-      await this.#removeUnfinished(path + STAGED);
-      await this.#removeUnfinished(path);
+      if (staged.decision !== 'aborted' && mayHaveRenamed(error)) this.#uncertain.set(migration, staged);
       throw unwritable(`the journal ${path}`, error);
     }
+    this.#uncertain.delete(migration);
     this.#entries.set(migration, staged);
   }
 
-  async #removeUnfinished(path: string): Promise<void> {
+  /** What is not known to be durable must not turn up after a restart. */
+  async #takeBack(migration: string): Promise<void> {
+    const path = this.#path(migration);
+    // Does not count, whatever becomes of it.
+    await rm(path + STAGED, { force: true }).catch(() => undefined);
     try {
       await rm(path, { force: true });
       await this.#synced.sync();
+      this.#uncertain.delete(migration);
     } catch {
       // The write that failed says why; a disk that refuses this too has nothing to add.
     }
@@ -242,6 +271,13 @@ export class OwnershipJournal {
   #path(migration: string): string {
     return join(this.#directory, `${migration}.json`);
   }
+}
+
+/** Whether a rename and the sync after it, which failed, may show on the disk: by POSIX a rename that fails changes nothing, but for EIO. */
+function mayHaveRenamed(error: unknown): boolean {
+  const { syscall, code } = error as NodeJS.ErrnoException;
+  // ETIMEDOUT is how a network file system says EIO.
+  return syscall !== 'rename' || code === 'EIO' || code === 'ETIMEDOUT';
 }
 
 const REMEDY = 'move it away once you know which node owns the VM';

@@ -98,7 +98,7 @@ export class IncomingMigrations {
   readonly #shown: MigrationInfo[] = [];
   readonly #dryRuns = new Slots(MAX_DRY_RUNS, MAX_DRY_RUNS_OF_PEER);
   readonly #abortedAnswers = new AbortedAnswers();
-  #closing = false;
+  readonly #agentEnds = new AbortController();
 
   constructor(context: IncomingContext) {
     this.#context = context;
@@ -200,7 +200,7 @@ export class IncomingMigrations {
 
   /** Gives up what is not committed: the guests go on where they are. Waits for what is committed. */
   async close(): Promise<void> {
-    this.#closing = true;
+    this.#agentEnds.abort();
     const { node } = this.#context;
     const sessions = [...this.#active.values()];
     for (const { id, session } of sessions) {
@@ -236,6 +236,7 @@ export class IncomingMigrations {
       openStreams: (request) => pages.open(request),
       sealStreams: () => pages.seal(),
       closeStreams: () => pages.close(),
+      agentEnds: this.#agentEnds.signal,
       ...(timers && { timers }),
       now: () => performance.now(),
       onState: (state, prepare) => {
@@ -257,7 +258,10 @@ export class IncomingMigrations {
         this.#active.delete(id);
         this.#shown.unshift(this.#info(incoming));
         this.#shown.length = Math.min(this.#shown.length, MAX_SHOWN);
-        this.#context.onEnded?.(state.name === 'aborted' ? state.error : null);
+        // What stays uncertain has not ended.
+        if (!this.#context.journal.uncertain(id)) {
+          this.#context.onEnded?.(state.name === 'aborted' ? state.error : null);
+        }
       }
       // A guest that has come is compared and its copy destroyed before the source gives the node back.
       incoming.occupation?.end(state.name === 'aborted');
@@ -288,7 +292,8 @@ export class IncomingMigrations {
   #startTest(incoming: Incoming, test: LinkTestSession, message: LinkTest, served: ServedNodeLock): void {
     const { id, from, pages } = incoming;
     const inUse = this.#tests.has(id) || this.#active.has(id);
-    const occupation = this.#closing || inUse || !test.fresh ? null : served.occupy(() => void test.end());
+    const occupation =
+      this.#agentEnds.signal.aborted || inUse || !test.fresh ? null : served.occupy(() => void test.end());
     if (!occupation) {
       const text = `a link test from node ${from} can't begin: take the lock of node ${this.#context.node} first, once`;
       throw new MigrationError('unexpected-message', text);
@@ -305,7 +310,8 @@ export class IncomingMigrations {
   #activate(incoming: Incoming, served: ServedNodeLock): void {
     const { node, journal } = this.#context;
     const { id, from, session } = incoming;
-    if (this.#closing) throw new MigrationError('shutting-down', `node ${node} is shutting down`);
+    if (this.#agentEnds.signal.aborted)
+      throw new MigrationError('shutting-down', `node ${node} is shutting down`);
     const active = this.#active.get(id);
     if (active && active !== incoming) {
       throw new MigrationError('duplicate-migration', `migration ${id} is under way on another connection`);
@@ -332,16 +338,17 @@ export class IncomingMigrations {
     this.#active.set(id, incoming);
   }
 
-  /** What became of a migration. One that is neither on record nor under way never will be committed here. */
+  /** What became of a migration. One that is neither on record, for certain, nor under way never will be committed here. */
   #outcome(id: string, from: string): 'pending' | 'committed' | 'aborted' {
     const { journal } = this.#context;
     const known = journal.get(id);
+    const written = known ?? journal.uncertain(id);
     const active = this.#active.get(id);
-    if ((known?.peer ?? active?.from ?? from) !== from || (known && !isOfTarget(known))) {
+    if ((written?.peer ?? active?.from ?? from) !== from || (written && !isOfTarget(written))) {
       throw this.#notFrom(id, from);
     }
     if (known) return known.decision === 'committed' ? 'committed' : 'aborted';
-    if (active) return 'pending';
+    if (written ?? active) return 'pending';
     this.#abortedAnswers.remember(from, id);
     return 'aborted';
   }
@@ -351,6 +358,10 @@ export class IncomingMigrations {
     const { journal, guests, node } = this.#context;
     try {
       await this.#active.get(id)?.session.settled;
+      if (journal.uncertain(id)) {
+        const text = `whether node ${node} has recorded the commit of migration ${id} is not certain yet: its disk has failed`;
+        throw new MigrationError('wrong-state', text);
+      }
       const known = journal.get(id);
       if (known) {
         if (known.peer !== from || !isOfTarget(known)) throw this.#notFrom(id, from);

@@ -2,7 +2,7 @@ import { MigrationError, refusalError, toMigrationError } from '../../shared/err
 import { InOrder } from '../../shared/in-order.js';
 import { PAGE_SIZE, type Run } from '../../shared/page.js';
 import type { PreflightFinding, SourceMessage, Transport } from '../../shared/protocol/messages.js';
-import { systemTimers, type Timers } from '../../shared/timers.js';
+import { delay, systemTimers, type Timers } from '../../shared/timers.js';
 import type { Guest, IncomingGuest } from '../guest/guest.js';
 import type { JournalEntry, OwnershipJournal } from '../journal/ownership-journal.js';
 import { errorMessage, messageText } from '../link/error-message.js';
@@ -28,6 +28,9 @@ import {
  * its connection alive, must not hold the node's lock and memory for ever. ms
  */
 export const COMMIT_TIMEOUT_MS = 60_000;
+
+/** Between two attempts to make certain that a commit which could not be recorded is not on the disk. ms */
+const MAKE_CERTAIN_EVERY_MS = 1_000;
 
 /** The stream that carries blobs, in order. */
 const BLOB_STREAM = 0;
@@ -86,7 +89,9 @@ export interface TargetContext {
   /** Resolves once no stream that this side has opened can write any more. Rejects if the source has not sent all of a frame. */
   readonly sealStreams: () => Promise<void>;
   readonly closeStreams: () => void;
-  /** For COMMIT_TIMEOUT_MS; those of the process if not given. */
+  /** Aborts when the agent ends: an outcome that is not certain by then is left to its next run. */
+  readonly agentEnds: AbortSignal;
+  /** For COMMIT_TIMEOUT_MS and MAKE_CERTAIN_EVERY_MS; those of the process if not given. */
   readonly timers?: Pick<Timers, 'after'>;
   /** Monotonic clock, for what is measured. ms */
   readonly now: () => number;
@@ -125,7 +130,7 @@ export class TargetSession {
   readonly #ending = new AbortController();
   #cancelCommitTimeout: () => void = () => undefined;
   #settle!: () => void;
-  /** Resolves when the guest runs here or everything of it is discarded. */
+  /** Resolves when the guest runs here or everything of it is discarded; or the agent ends, the commit being uncertain. */
   readonly settled: Promise<void>;
 
   constructor(context: TargetContext) {
@@ -471,13 +476,38 @@ export class TargetSession {
     return { type: 'loaded', loadMs: this.#context.now() - startedAt };
   }
 
-  async #recordCommit(): Promise<TargetEvent> {
+  async #recordCommit(): Promise<TargetEvent | null> {
     try {
       const decision = await this.#context.journal.decide(this.#decision('committed'));
       return decision === 'committed' ? { type: 'commit-recorded' } : { type: 'commit-refused' };
-    } catch (error) {
-      return { type: 'record-failed', error: toMigrationError(error) };
+    } catch (failure) {
+      const error = toMigrationError(failure);
+      if (await this.#makeCertain(error)) return { type: 'record-failed', error };
+      // The record that the next run finds decides, and the copy stays for it.
+      this.#settle();
+      return null;
     }
+  }
+
+  /**
+   * Resolves once no record of the commit can turn up, however long that takes: the source would run the guest on, and after
+   * a restart this node would, too. False where the agent ends before.
+   */
+  async #makeCertain(failure: MigrationError): Promise<boolean> {
+    const { migration, journal, agentEnds, timers = systemTimers, onWarning } = this.#context;
+    if (journal.uncertain(migration)) {
+      const text =
+        'whether the commit is on record is uncertain: the source gets no answer, and its copy stays paused, until the disk ' +
+        'is mended (it is tried again each second; restart the agent where mending takes that)';
+      onWarning(text, failure);
+    }
+    while (journal.uncertain(migration)) {
+      await delay(timers, MAKE_CERTAIN_EVERY_MS, agentEnds);
+      if (agentEnds.aborted) return false;
+      // What fails of it was said above.
+      await journal.decide(this.#decision('aborted')).catch(() => undefined);
+    }
+    return true;
   }
 
   /** The guest is ours from here on: failures are reported, never undone. */

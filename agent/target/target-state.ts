@@ -39,7 +39,7 @@ export type TargetEvent =
   | { readonly type: 'commit-recorded' }
   /** 'aborted' was on record before. */
   | { readonly type: 'commit-refused' }
-  /** The decision could not be written: nothing is on record. */
+  /** The decision could not be written, and it is certain that it is not on record. */
   | { readonly type: 'record-failed'; readonly error: MigrationError }
   /** The guest is the node's own, and runs as it should unless `failure` says why not. */
   | {

@@ -11,6 +11,7 @@ import {
   MAX_JOURNAL_ENTRIES,
   OwnershipJournal,
 } from '../../agent/journal/ownership-journal.js';
+import { failingDisk } from '../support/synced-directories.js';
 
 const ID = 'm-00000001';
 
@@ -146,6 +147,90 @@ void t.test('a write that fails leaves nothing on record, and may be tried again
   await mendDirectory(directory);
   t.strictSame(await readdir(directory), []);
   t.equal(await journal.decide(entry('aborted')), 'aborted');
+});
+
+void t.test('a decision whose write fails when it may be on the disk', async (t) => {
+  const failing = async (t: Test, decision: Decision = 'committed') => {
+    const directory = await emptyDirectory(t);
+    const journal = await OwnershipJournal.open(directory);
+    const disk = failingDisk(t, directory);
+    disk.syncs = Infinity;
+    disk.remove = true;
+    await journal.stage(entry(decision));
+    await t.rejects(journal.decide(entry(decision)), { code: 'internal', message: new RegExp(`${ID}.json`) });
+    t.equal(journal.get(ID), undefined);
+    const read = async () => {
+      const well = { ...disk };
+      Object.assign(disk, { syncs: 0, remove: false });
+      const found = (await OwnershipJournal.open(directory)).get(ID)?.decision;
+      Object.assign(disk, well);
+      return found;
+    };
+    return { journal, disk, directory, read };
+  };
+
+  await t.test('is uncertain until another one is durable in its place', async (t) => {
+    const { journal, disk, read } = await failing(t);
+    t.strictSame(journal.uncertain(ID), entry('committed'));
+    t.equal(await read(), 'committed', 'which is what a restart would find');
+    await t.rejects(journal.decide(entry('aborted')), { code: 'internal' });
+    t.strictSame(journal.uncertain(ID), entry('committed'), 'as the sync says nothing of either');
+    disk.syncs = 0;
+    t.equal(await journal.decide(entry('aborted')), 'aborted');
+    t.equal(journal.uncertain(ID), undefined);
+    t.equal(await read(), 'aborted');
+  });
+  await t.test('or the same one is', async (t) => {
+    const { journal, disk, read } = await failing(t);
+    disk.syncs = 0;
+    t.equal(await journal.decide(entry('committed')), 'committed');
+    t.equal(journal.uncertain(ID), undefined);
+    t.equal(await read(), 'committed');
+  });
+  await t.test('or it is removed, also where nothing else can be written', async (t) => {
+    const { journal, disk, directory, read } = await failing(t);
+    disk.syncs = 0;
+    disk.remove = false;
+    // in the way of the next one
+    await mkdir(join(directory, `${ID}.json.staged`));
+    await t.rejects(journal.decide(entry('aborted')), { code: 'internal' });
+    t.equal(journal.uncertain(ID), undefined);
+    await rm(join(directory, `${ID}.json.staged`), { recursive: true });
+    t.equal(await read(), undefined);
+  });
+  await t.test('and removed without a sync it is not gone for certain', async (t) => {
+    const { journal, disk, read } = await failing(t);
+    disk.remove = false;
+    await t.rejects(journal.decide(entry('aborted')), { code: 'internal' });
+    t.strictSame(journal.uncertain(ID), entry('committed'));
+    disk.syncs = 0;
+    await journal.forget(ID);
+    t.equal(journal.uncertain(ID), undefined);
+    t.equal(await read(), undefined);
+  });
+  await t.test('is certain where it was removed at once, or never had its name', async (t) => {
+    const directory = await emptyDirectory(t);
+    const journal = await OwnershipJournal.open(directory);
+    const disk = failingDisk(t, directory);
+    disk.syncs = 1;
+    await t.rejects(journal.decide(entry('committed')), { code: 'internal' });
+    t.equal(journal.uncertain(ID), undefined);
+    t.strictSame(await readdir(directory), []);
+    await mkdir(join(directory, `${ID}.json`));
+    disk.remove = true;
+    await t.rejects(journal.decide(entry('committed')), { code: 'internal' });
+    t.equal(journal.uncertain(ID), undefined);
+  });
+  await t.test('makes no difference where it is that the migration was aborted', async (t) => {
+    const { journal } = await failing(t, 'aborted');
+    t.equal(journal.uncertain(ID), undefined);
+  });
+  await t.test('the journal is not read before what it says is made to last', async (t) => {
+    const { disk, directory } = await failing(t);
+    await t.rejects(OwnershipJournal.open(directory), { code: 'internal', message: /mend that disk/ });
+    disk.syncs = 0;
+    t.equal((await OwnershipJournal.open(directory)).get(ID)?.decision, 'committed');
+  });
 });
 
 void t.test('forgetting', async (t) => {

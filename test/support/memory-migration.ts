@@ -117,6 +117,7 @@ export class MemoryMigration {
       control: farControl,
       host,
       journal: targetJournal,
+      agentEnds: new AbortController().signal,
       inTurn: (_signal, look) => look(),
       openStreams: ({ sink }) => {
         openedStreams.connect = (stream, connection) =>

@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { DefinitionFiles } from '../../agent/guest/definition-files.js';
 import { GuestStore } from '../../agent/guest/guest-store.js';
+import { hashHex } from '../../agent/guest/page-hash.js';
 import { OwnershipJournal } from '../../agent/journal/ownership-journal.js';
 import type { ConnectionEnd } from '../../agent/link/connection.js';
 import { sourceControl, targetControl } from '../../agent/link/control-channel.js';
@@ -15,11 +16,17 @@ import { IncomingMigrations } from '../../agent/target/incoming-migrations.js';
 import { LaneThreads } from '../../agent/target/lane-threads.js';
 import { SILENT_SOURCE_MS } from '../../agent/target/silent-source.js';
 import { CLOSE_CODES, CLOSE_DONE } from '../../shared/protocol/close-codes.js';
-import { encodePagesHeader, encodeZeroPages } from '../../shared/protocol/frame.js';
+import {
+  encodeBlobHeader,
+  encodePagesHeader,
+  encodeRoundEnd,
+  encodeZeroPages,
+} from '../../shared/protocol/frame.js';
 import type { SourceMessage, TargetMessage } from '../../shared/protocol/messages.js';
 import { definitionOf } from '../support/array-guest.js';
 import { arrayGuestKinds, type HostedArrayGuest } from '../support/hosted-array-guest.js';
 import { VirtualTimers } from '../support/link-virtual-timers.js';
+import { failingDisk } from '../support/synced-directories.js';
 
 type TypeOf = TargetMessage['type'];
 
@@ -85,7 +92,7 @@ async function node(t: Test, onMake?: (guest: HostedArrayGuest) => void) {
       cut: () => near.cut('test'),
     };
   }
-  return { incoming, lock, guests, journal, timers, connect };
+  return { directory, incoming, lock, guests, journal, timers, connect };
 }
 
 const definition = definitionOf('web');
@@ -244,6 +251,55 @@ void t.test('no pages for a migration that is being given up', async (t) => {
   t.throws(() => take(connectedPair()[1]), { code: 'wrong-state' }, 'nor where it was admitted just before');
   destroy();
   await source.closed;
+});
+
+void t.test('no answer is given while it is uncertain whether the commit is on record', async (t) => {
+  const uncertain = async (t: Test) => {
+    const b = await node(t);
+    const source = b.connect('m-1');
+    const token = await prepared(source);
+    const [sending, receiving] = connectedPair();
+    b.incoming.authorizePages('m-1', 0, token, null)(receiving);
+    const state = new Uint8Array([1, 2, 3]);
+    await sending.send(encodeBlobHeader('device-state', 0, state.length));
+    await sending.send(state);
+    await sending.send(encodeRoundEnd(0));
+    source.say({ type: 'finalize', round: 0, stateDigest: hashHex(state), pagesSent: 0, resume: true });
+    await source.hear('ready');
+    const disk = failingDisk(t, join(b.directory, 'journal'));
+    disk.syncs = Infinity;
+    source.say({ type: 'commit' });
+    await until(() => b.journal.uncertain('m-1') !== undefined);
+    source.cut();
+    const asker = b.connect('m-1');
+    const ask = async () => {
+      asker.say({ type: 'ask' });
+      return (await asker.hear('answer')).outcome;
+    };
+    return { ...b, disk, asker, ask };
+  };
+
+  await t.test('until it is certain that it is not', async (t) => {
+    const { ask, connect, disk, guests, lock, timers } = await uncertain(t);
+    t.equal(await ask(), 'pending');
+    const stranger = connect('m-1', 'evil');
+    stranger.say({ type: 'ask' });
+    t.match(await stranger.hear('error'), { code: 'not-found' });
+    disk.syncs = 0;
+    let answer: string;
+    for (answer = 'pending'; answer === 'pending'; answer = await ask()) await timers.advance(1000);
+    t.equal(answer, 'aborted');
+    await until(() => lock.holder === null);
+    t.strictSame(guests.list(), []);
+  });
+  await t.test('nor as the agent ends, which does not wait for it', async (t) => {
+    const { ask, asker, incoming, journal } = await uncertain(t);
+    await incoming.close();
+    t.equal(await ask(), 'pending');
+    asker.say({ type: 'settled' });
+    t.match(await asker.hear('error'), { code: 'wrong-state', message: /not certain/ });
+    t.ok(journal.uncertain('m-1'));
+  });
 });
 
 void t.test('a goodbye waits for the end of its migration, one at a time', async (t) => {

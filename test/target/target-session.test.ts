@@ -10,6 +10,10 @@ import { MigrationError } from '../../shared/errors.js';
 import { encodeTargetMessage } from '../../shared/protocol/control-codec.js';
 import { MAX_TEXT_LENGTH, type SourceMessage, type TargetMessage } from '../../shared/protocol/messages.js';
 import { ArrayGuest, definitionOf } from '../support/array-guest.js';
+import { VirtualTimers } from '../support/link-virtual-timers.js';
+import { failingDisk } from '../support/synced-directories.js';
+
+const ID = 'm-00000001';
 
 /** A session of its own, and what it says. */
 async function session(t: Test, overrides: Partial<TargetContext> = {}) {
@@ -33,7 +37,7 @@ async function session(t: Test, overrides: Partial<TargetContext> = {}) {
   guest.state = 'paused';
   const streams: { sink: PageSink | null } = { sink: null };
   const target = new TargetSession({
-    migration: 'm-1',
+    migration: ID,
     peer: 'a',
     control,
     host: {
@@ -51,6 +55,7 @@ async function session(t: Test, overrides: Partial<TargetContext> = {}) {
     },
     sealStreams: () => Promise.resolve(),
     closeStreams: () => undefined,
+    agentEnds: new AbortController().signal,
     now: () => 0,
     onState: () => undefined,
     onWarning: () => undefined,
@@ -65,7 +70,7 @@ async function session(t: Test, overrides: Partial<TargetContext> = {}) {
       await new Promise<void>((resolve) => (wake = resolve));
     }
   }
-  return { target, guest, said, hear, sink: () => streams.sink! };
+  return { target, guest, said, hear, directory, sink: () => streams.sink! };
 }
 
 const prepare = (verify: 'off' | 'after' | 'strict'): SourceMessage => ({
@@ -83,16 +88,22 @@ const question = (pageCount: number): SourceMessage => ({
 });
 const state = new Uint8Array([1, 2, 3]);
 
+type Run = Awaited<ReturnType<typeof session>>;
+
 /** Brings the guest to the commit. */
-async function moved({ target, hear, sink }: Awaited<ReturnType<typeof session>>, verify: 'off' | 'after') {
+async function moved(run: Run, verify: 'off' | 'after') {
+  await ready(run, verify);
+  run.target.receive({ type: 'commit' });
+  return await run.hear('running');
+}
+
+async function ready({ target, hear, sink }: Run, verify: 'off' | 'after') {
   target.receive(prepare(verify));
   await hear('prepared');
   sink().blob(0, 'device-state', 0, state);
   sink().roundEnd(0, 0);
   target.receive({ type: 'finalize', round: 0, stateDigest: hashHex(state), pagesSent: 0, resume: true });
   await hear('ready');
-  target.receive({ type: 'commit' });
-  return await hear('running');
 }
 
 void t.test('hashes are asked for one piece at a time', async (t) => {
@@ -132,6 +143,81 @@ void t.test('a guest that is committed and can not be resumed: the source is tol
   run.guest.failing.add('resume');
   t.match(await moved(run, 'off'), { failure: /resume/ });
   t.equal(run.target.state.name, 'running', 'which does not undo the commit');
+});
+
+void t.test('a commit that may be on record, though it could not be recorded', async (t) => {
+  const uncertain = async (t: Test) => {
+    const timers = new VirtualTimers();
+    const agentEnds = new AbortController();
+    const warnings: string[] = [];
+    let discarded = false;
+    let warned!: () => void;
+    const warning = new Promise<void>((resolve) => (warned = resolve));
+    const run = await session(t, {
+      timers,
+      agentEnds: agentEnds.signal,
+      host: {
+        preflight: () => Promise.resolve([]),
+        create: () => Promise.resolve({ regions: run.guest.regions, machine: Promise.resolve(run.guest) }),
+        stageImage: () => Promise.resolve(),
+        adopt: () => t.fail("it is not this node's"),
+        discard: () => Promise.resolve(void (discarded = true)),
+      },
+      onWarning: (message, error) => {
+        warnings.push(`${message}: ${(error as Error).message}`);
+        warned();
+      },
+    });
+    await ready(run, 'off');
+    await run.hear('round-ack');
+    const disk = failingDisk(t, run.directory);
+    disk.syncs = Infinity;
+    disk.remove = true;
+    run.target.receive({ type: 'commit' });
+    await warning;
+    const restarted = async () => {
+      disk.syncs = 0;
+      return (await OwnershipJournal.open(run.directory)).get(ID)?.decision;
+    };
+    /** Resolves once a try has failed and the next is waited for. */
+    const tried = async () => {
+      while (timers.pending === 0) await new Promise((resolve) => setImmediate(resolve));
+    };
+    return { ...run, timers, tried, agentEnds, warnings, disk, restarted, discarded: () => discarded };
+  };
+
+  await t.test('the source hears of the abort once it is certain', async (t) => {
+    const run = await uncertain(t);
+    for (let second = 0; second < 3; second += 1) {
+      await run.tried();
+      await run.timers.advance(1000);
+      run.target.fail(new MigrationError('link-lost', 'the connection ended'));
+      t.equal(run.target.state.name, 'recording-commit');
+    }
+    t.strictSame(run.said, []);
+    t.notOk(run.discarded());
+    t.equal(run.warnings.length, 1);
+    t.match(run.warnings[0], /uncertain.*m-00000001\.json.*EIO.*mend/);
+    await run.tried();
+    run.disk.syncs = 0;
+    await run.timers.advance(1000);
+    t.match(await run.hear('error'), { code: 'internal', message: /m-00000001\.json/ });
+    await run.target.settled;
+    t.equal(run.target.state.name, 'aborted');
+    t.ok(run.discarded());
+    t.equal(run.warnings.length, 1);
+    t.equal(await run.restarted(), 'aborted');
+  });
+
+  await t.test('the agent ends before: nothing is said, and the copy stays for its next run', async (t) => {
+    const run = await uncertain(t);
+    run.agentEnds.abort();
+    await run.target.settled;
+    t.equal(run.timers.pending, 0);
+    t.strictSame(run.said, []);
+    t.notOk(run.discarded());
+    t.equal(await run.restarted(), 'committed');
+  });
 });
 
 void t.test('texts that are too long are cut, and what they belong to is said', async (t) => {
