@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import { type ErrorCode, MigrationError } from './errors.js';
 
 /** Reasons that a message names at most; more do not help whoever reads it. */
@@ -14,10 +14,51 @@ export function validate<Schema extends z.ZodType>(
   code: ErrorCode,
   what: string,
 ): z.output<Schema> {
-  const parsed = schema.safeParse(value);
+  const parsed = parsedAs(schema, value);
   if (parsed.success) return parsed.data;
   const reasons = reasonsOf(parsed.error).map(({ path, message }) => named(path, message));
   throw new MigrationError(code, `${what} is not valid: ${reasons.join('; ')}`);
+}
+
+/** zod's safeParse, with reasons in words that say what is allowed. */
+export function parsedAs<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+): z.ZodSafeParseResult<z.output<Schema>> {
+  return schema.safeParse(value, { error: allowed });
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  int: 'a whole number',
+  number: 'a number',
+  string: 'a text',
+  boolean: 'true or false',
+  array: 'a list',
+  object: 'a list of fields',
+  record: 'a list of fields',
+};
+
+/** What is allowed where a schema has no words of its own for it; undefined leaves it to zod's. */
+function allowed(issue: z.core.$ZodRawIssue): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type':
+      return TYPES[issue.expected] && `must be ${TYPES[issue.expected]}`;
+    case 'too_small':
+      return `must ${amount(issue.origin, issue.inclusive === false ? 'more than' : 'at least', issue.minimum)}`;
+    case 'too_big':
+      return `must ${amount(issue.origin, issue.inclusive === false ? 'less than' : 'at most', issue.maximum)}`;
+    case 'invalid_value':
+      return `must be ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.map(String).join(', ')}`;
+    case 'invalid_union':
+      return Array.isArray(issue.options) ? `must be one of ${issue.options.join(', ')}` : undefined;
+    default:
+      return undefined;
+  }
+}
+
+function amount(origin: string, bound: string, limit: number | bigint): string {
+  if (origin === 'string') return `have ${bound} ${limit} characters`;
+  return origin === 'array' ? `have ${bound} ${limit} entries` : `be ${bound} ${limit}`;
 }
 
 type Issue = z.core.$ZodIssue;

@@ -1,7 +1,7 @@
 import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { type ErrorCode, MigrationError } from './errors.js';
-import { type Reason, reasonsOf } from './validate.js';
+import { parsedAs, type Reason, reasonsOf } from './validate.js';
 
 /** What was found is shown up to here. characters */
 const MAX_FOUND = 60;
@@ -58,7 +58,7 @@ export class YamlDocument {
     value: unknown = this.value,
     more: readonly string[] = [],
   ): z.output<Schema> {
-    const parsed = schema.safeParse(value);
+    const parsed = parsedAs(schema, value);
     if (parsed.success) return parsed.data;
     const complaints = reasonsOf(parsed.error).map((reason) => this.#complaint(reason, schema, value, more));
     throw new MigrationError(this.#code, complaints.join('\n'));

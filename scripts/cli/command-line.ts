@@ -67,7 +67,7 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     if (!isUsageError(thrown)) throw thrown;
     // yargs has not come to parse --json where the line is wrong
     const output = new Output(terminal.stdout, terminal.stderr, args.includes('--json'));
-    const words = `${thrown.message.replace(/\.$/, '')}. See 'vmferry ${helpPath(args)}--help'`;
+    const words = `${thrown.message.replace(/[.?]+$/, '')}. See 'vmferry ${helpPath(args)}--help'`;
     output.failure(new MigrationError('invalid-request', words));
     exitCode = EXIT.usage;
   }
@@ -126,6 +126,7 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
     .exitProcess(false)
     .showHelpOnFail(false)
     .wrap(Math.min(110, process.stdout.columns ?? 110))
+    .updateStrings({ 'Did you mean %s?': "no such command; did you mean '%s'" })
     .fail((message: string | null, error: Error | undefined) => {
       throw error ?? new UsageError(message ?? 'the command line is not understood');
     });
@@ -148,13 +149,9 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
 /** A file that proves who asks. Its name may be in the environment, never what is in it. */
 function fileOption(what: string, variable: string) {
   const describe = `file with ${what} (or ${variable})`;
-  return {
-    type: 'string',
-    requiresArg: true,
-    describe,
-    default: process.env[variable],
-    defaultDescription: ' ',
-  } as const;
+  const path = process.env[variable];
+  const fallback = path === undefined ? {} : { default: path, defaultDescription: `$${variable}` };
+  return { type: 'string', requiresArg: true, describe, ...fallback } as const;
 }
 
 /** The words of the line that name a command with a help of its own. */

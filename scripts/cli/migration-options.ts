@@ -1,8 +1,9 @@
 import type { Argv } from 'yargs';
 import { type MigrationRequest, OnLimitSchema, StartMigrationSchema } from '../../shared/api.js';
+import { MigrationError } from '../../shared/errors.js';
 import { VerifyModeSchema } from '../../shared/protocol/messages.js';
 import { parseDuration, parseRate } from '../../shared/units.js';
-import { validate } from '../../shared/validate.js';
+import { parsedAs, reasonsOf } from '../../shared/validate.js';
 import { inUnits } from './units-option.js';
 
 /** Adds what can be said of how to migrate, to a command that asks for migrations. */
@@ -72,7 +73,20 @@ export interface MigrationArguments {
   priority?: number | undefined;
 }
 
-/** What `args` say of how to migrate, checked; nothing stands in for what they do not say. Throws invalid-request. */
+/** The argument by which each field of a request is given. */
+const ARGUMENTS: Readonly<Record<string, keyof MigrationArguments>> = {
+  maxDowntimeMs: 'maxDowntime',
+  bandwidthBytesPerSecond: 'bandwidth',
+  maxTotalMs: 'maxTime',
+  verify: 'verify',
+  onLimit: 'onLimit',
+  maxRounds: 'maxRounds',
+  stallRounds: 'stallRounds',
+  streams: 'streams',
+  priority: 'priority',
+};
+
+/** What `args` say of how to migrate, checked; nothing stands in for what they do not say. Throws invalid-request, naming the options. */
 export function givenMigrationOptions(
   args: MigrationArguments,
 ): Pick<MigrationRequest, 'options' | 'priority'> {
@@ -86,12 +100,15 @@ export function givenMigrationOptions(
     ...given('stallRounds', args.stallRounds),
     ...given('streams', streams(args.streams)),
   };
-  return validate(
-    StartMigrationSchema.pick({ options: true, priority: true }),
-    { options, ...given('priority', args.priority) },
-    'invalid-request',
-    'the migration request',
-  );
+  const schema = StartMigrationSchema.pick({ options: true, priority: true });
+  const parsed = parsedAs(schema, { options, ...given('priority', args.priority) });
+  if (parsed.success) return parsed.data;
+  const complaints = reasonsOf(parsed.error).map(({ path, message }) => {
+    const argument = ARGUMENTS[String(path.at(-1))]!;
+    const option = argument.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    return `--${option}: found ${args[argument]}; ${message}`;
+  });
+  throw new MigrationError('invalid-request', complaints.join('; '));
 }
 
 function given<Value>(name: string, value: Value | undefined): Record<string, Value> {

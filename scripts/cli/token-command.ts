@@ -36,13 +36,16 @@ export function tokenCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalO
           const { token, entry } = createToken(name, args.role);
           const line = tokenLine(entry);
           if (args.out !== undefined) await writeToken(args.out, token);
-          output.result({ ...entry, line, ...(args.out === undefined && { token }) }, () =>
-            [
-              args.out === undefined ? `token, shown this once: ${token}` : `the token is in ${args.out}`,
-              "add this line to the file that 'tokens' in the agents' configuration names, and send them SIGHUP:",
-              line,
-            ].join('\n'),
-          );
+          const where = "the file that 'tokens' in the agents' configuration names, and send them SIGHUP";
+          if (args.out === undefined) {
+            output.result({ ...entry, line, token }, () =>
+              [`token, shown this once: ${token}`, `add this line to ${where}:`, line].join('\n'),
+            );
+          } else {
+            // the line alone, so that it can be appended: >> tokens.yaml
+            output.result({ ...entry, line }, () => line);
+            if (!args.json) output.remark(`the token is in ${args.out}; add the line to ${where}`);
+          }
           return EXIT.done;
         });
       },

@@ -52,7 +52,7 @@ export const MigrationOptionsSchema = z.strictObject({
     )
     .default(5),
   streams: z
-    .union([z.literal('auto'), z.number().int().min(1).max(16)])
+    .union([z.literal('auto', "must be 'auto' or a number from 1 to 16"), z.number().int().min(1).max(16)])
     .describe("Page streams; 'auto': as many as the first round shows to pay.")
     .default('auto'),
 });

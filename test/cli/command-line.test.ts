@@ -191,6 +191,24 @@ await t.test('a migration that is followed', async (t) => {
   t.equal(json.stderr, '');
 });
 
+await t.test('a migration that is asked for in wrong numbers: the options are named', async (t) => {
+  const { service, vmferry } = await agent(t);
+  for (const [options, complaint] of [
+    ['--max-rounds 0', '--max-rounds: found 0; must be at least 1'],
+    ['--stall-rounds 1.5', '--stall-rounds: found 1.5; must be a whole number'],
+    [
+      '--streams 99 --priority 11',
+      '--streams: found 99; must be at most 16; --priority: found 11; must be at most 10',
+    ],
+    ['--streams many', "--streams: found many; must be 'auto' or a number from 1 to 16"],
+    ['--priority high', '--priority: found NaN; must be a number'],
+  ] as const) {
+    const said = await vmferry(`migrate web-1 --to b ${options}`);
+    t.match(said, { exitCode: EXIT.usage, stderr: `vmferry: ${complaint}\n` });
+  }
+  t.same(service.calls, [], 'no agent is asked');
+});
+
 await t.test('how a migration ends is the exit code', async (t) => {
   const why = (code: 'link-lost' | 'target-has-guest' | 'cancelled' | 'outcome-unknown') =>
     new MigrationError(code, `because of ${code}`).toJSON();
@@ -337,6 +355,7 @@ await t.test('what is wrong with the line is said, with exit code 2', async (t) 
   const cases: [string, RegExp][] = [
     ['', /a command is missing\. See 'vmferry --help'/],
     ['nonsense', /Unknown command: nonsense/],
+    ['migrte', /no such command; did you mean 'migrate'\. See/],
     ['vm', /say what to do: .* See 'vmferry vm --help'/],
     ['vm start', /See 'vmferry vm start --help'/],
     ['vm start web-1 --fast', /Unknown argument: fast/],
@@ -346,7 +365,7 @@ await t.test('what is wrong with the line is said, with exit code 2', async (t) 
     ['migrate web-1 --to b --max-downtime fast', /--max-downtime: duration 'fast' is not understood/],
     ['migrate web-1 --to b --bandwidth much', /--bandwidth: rate 'much' is not understood/],
     ['migrate web-1 --to b --verify maybe', /Choices: "off", "after", "strict"/],
-    ['migrate web-1 --to b --streams 99', /options\.streams/],
+    ['migrate web-1 --to b --streams 99', /--streams: found 99; must be at most 16/],
     ['migrate web-1 --to b --dry-run --detach', /mutually exclusive/],
     ['status --agent nope', /agent 'nope' is no URL/],
     ['vm define /nowhere.yaml', /\/nowhere\.yaml: there is no such file/],

@@ -34,6 +34,15 @@ await t.test('a token in a file is for its owner alone, and replaces nothing', a
   t.equal(readFileSync(file, 'utf8').trim(), token);
 });
 
+await t.test('where the token goes into a file, the line alone is printed: to be appended', async (t) => {
+  const made = await create('ci', '--role', 'read', '--out', join(t.testdir(), 'ci.token'));
+  t.match(made, {
+    exitCode: 0,
+    stdout: /^- \{ name: "ci".*\}\n$/,
+    stderr: /the token is in .*; add the line to/,
+  });
+});
+
 await t.test('what is wrong is told', async (t) => {
   const role = await create('ci', '--role', 'admin');
   t.match(role, { exitCode: 2, stdout: '', stderr: /Choices: "read", "operate"/ });

@@ -33,8 +33,8 @@ await t.test('a file that can not be used', async (t) => {
     const path = await file(content);
     t.throws(() => ApiTokens.read(path), { code: 'invalid-request', message });
   };
-  await refused('', /expected array/);
-  await refused('[]', /Too small|>=1/);
+  await refused('', /must be a list/);
+  await refused('[]', /must have at least 1 entries/);
   await refused(`${line}\n${line}`, /two tokens have the same name/);
   await refused(line.replace('operate', 'admin'), /0\.role/);
   await refused(line.replace(/sha256: "./, 'sha256: "'), /64 hexadecimal digits/);
