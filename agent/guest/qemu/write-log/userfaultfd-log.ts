@@ -104,16 +104,23 @@ export class UserfaultfdLog implements WriteLog {
    */
   #takeDescriptor(): number {
     const pidfd = pidfdOpen(this.#pid);
+    const taken: number[] = [];
     try {
       return callInQemu(this.#pid, (call) => {
         const foreign = call(SYS_USERFAULTFD, USERFAULTFD_FLAGS);
         if (foreign < 0) throw new SystemCallError('userfaultfd', -foreign);
         try {
-          return pidfdGetfd(pidfd, foreign);
+          const own = pidfdGetfd(pidfd, foreign);
+          taken.push(own);
+          return own;
         } finally {
           call(SYS_CLOSE, foreign);
         }
       });
+    } catch (error) {
+      // A process that is killed meanwhile makes no more calls.
+      taken.forEach((own) => closeSync(own));
+      throw error;
     } finally {
       closeSync(pidfd);
     }
