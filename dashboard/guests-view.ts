@@ -1,10 +1,9 @@
 import type { GuestInfo, GuestStatus } from '../shared/api.js';
-import { formatBytes } from '../shared/units.js';
+import { counted, formatBytes } from '../shared/units.js';
 import { dashboardLink } from './nodes-view.js';
 import type { PageContext } from './page-context.js';
 import { html, nothing, type TemplateResult } from './vendor/lit-html/lit-html.js';
 import { repeat } from './vendor/lit-html/directives/repeat.js';
-import { counted } from './words.js';
 
 /** From how many VMs on they can be filtered, and how many are shown at once. */
 const FILTERED_FROM = 8;

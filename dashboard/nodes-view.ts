@@ -1,9 +1,8 @@
 import type { ClusterNode } from '../shared/api.js';
-import { formatBytes } from '../shared/units.js';
+import { counted, formatBytes } from '../shared/units.js';
 import type { PageContext } from './page-context.js';
 import { html, nothing, type TemplateResult } from './vendor/lit-html/lit-html.js';
 import { repeat } from './vendor/lit-html/directives/repeat.js';
-import { counted } from './words.js';
 
 export function nodesView({ state }: PageContext): TemplateResult {
   const { cluster } = state;

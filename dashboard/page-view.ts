@@ -8,7 +8,8 @@ import type { PageContext } from './page-context.js';
 import { queueView } from './queue-view.js';
 import { signInView } from './sign-in-view.js';
 import { html, nothing, type TemplateResult } from './vendor/lit-html/lit-html.js';
-import { clockTime, counted } from './words.js';
+import { counted } from '../shared/units.js';
+import { clockTime } from './words.js';
 
 /** The whole page. */
 export function pageView(context: PageContext): TemplateResult {

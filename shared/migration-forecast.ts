@@ -1,7 +1,7 @@
 import type { CopyingReport, MigrationInfo, RoundResult } from './api.js';
 import { PAGE_SIZE } from './page.js';
 import { AGE_WEIGHT, estimateLinkRate, NEW_MINIMUM, roundsSinceMinimum } from './round-figures.js';
-import { formatBytes, formatDuration } from './units.js';
+import { counted, formatBytes, formatDuration } from './units.js';
 
 /** How a migration that copies in rounds will go on. Pure: what it tells of itself in, a forecast out. */
 
@@ -46,9 +46,8 @@ export function forecast(copying: CopyingReport, progress: MigrationInfo['progre
     const reason = `${falls}; the limit of ${way.limit} comes before that is little enough: ${atLimit(limits)}`;
     return { state: 'slow', etaMs: null, reason };
   }
-  const many = way.rounds === 1 ? '1 round' : `${way.rounds} rounds`;
   const state = since > 0 || share > SLOW_SHARE ? 'slow' : 'converging';
-  return { state, etaMs: way.ms, reason: `${falls}: about ${many} to go` };
+  return { state, etaMs: way.ms, reason: `${falls}: about ${counted(way.rounds, 'round')} to go` };
 }
 
 /** Of what comes after it nothing is known yet: it takes that long at least. */

@@ -1,9 +1,9 @@
 import type { Argv } from 'yargs';
 import { EXIT } from '../../shared/api.js';
+import { counted } from '../../shared/units.js';
 import { answeringNode, ClusterAccess } from './cluster-access.js';
 import type { ExitCode } from './exit-code.js';
 import { eitherOr } from './placement/move-session.js';
-import { countVms } from './placement/move-text.js';
 import { cancelWaiting } from './placement/run-moves.js';
 import type { GlobalOptions, Run, Session } from './session.js';
 
@@ -51,7 +51,7 @@ async function cancelAll({ client, output }: Session, node: string): Promise<Exi
   const left = report.queue.filter(({ from, migration }) => from === node && !cancelled.includes(migration));
   output.result(cancelled, () =>
     [
-      `cancelled: ${cancelled.length} of ${waiting.length} that waited; ${countVms(cancelled.length)} stay on ${node}`,
+      `cancelled: ${cancelled.length} of ${waiting.length} that waited; ${counted(cancelled.length, 'VM')} stay on ${node}`,
       ...left.map(
         ({ migration, vm, to }) =>
           `${migration} of ${vm} to ${to} runs and goes on: 'vmferry cancel ${migration}'`,

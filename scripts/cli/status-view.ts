@@ -1,7 +1,7 @@
 import type { MigrationInfo, MigrationResult, StatusReport } from '../../shared/api.js';
 import { forecast } from '../../shared/migration-forecast.js';
 import { PAGE_SIZE } from '../../shared/page.js';
-import { formatBytes, formatDuration } from '../../shared/units.js';
+import { counted, formatBytes, formatDuration } from '../../shared/units.js';
 import { filledBar, sparkline } from './bars.js';
 import { guestTable } from './guest-text.js';
 import { forecastLine, ratesLine, roundThatRuns, stateLine } from './migration-lines.js';
@@ -78,7 +78,7 @@ function linesOf({ nodes, failure }: Look, now: number): Line[] {
 }
 
 function nodeLine({ node, guests }: StatusReport): Line {
-  const vms = guests.length === 1 ? '1 VM' : `${guests.length} VMs`;
+  const vms = counted(guests.length, 'VM');
   const memory = `${formatBytes(node.memoryUsedBytes)} of ${formatBytes(node.memoryLimitBytes)} for VMs in use`;
   return { text: `node ${node.node}   vmferry ${node.version}   ${vms}   ${memory}`, strong: true };
 }

@@ -1,5 +1,5 @@
 import type { PreflightFinding } from '../../shared/protocol/messages.js';
-import { formatRate } from '../../shared/units.js';
+import { counted, formatRate } from '../../shared/units.js';
 import { findingLines } from '../cli/finding-lines.js';
 import type { ClusterDoctorReport, NodeSection, PairSection } from './doctor-report.js';
 
@@ -28,12 +28,11 @@ export function doctorText(report: ClusterDoctorReport, verbose: boolean): strin
 }
 
 function heading({ node, nodes, pairs }: ClusterDoctorReport): string {
-  const counted = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;
   return `${counted(nodes.length, 'node')} and ${counted(pairs.length, 'pair')}, named by node ${node}`;
 }
 
 function verdict({ ok, refusals, warnings, linksMeasured }: ClusterDoctorReport): string {
-  const counts = `${refusals} ${refusals === 1 ? 'refusal' : 'refusals'}, ${warnings} ${warnings === 1 ? 'warning' : 'warnings'}`;
+  const counts = `${counted(refusals, 'refusal')}, ${counted(warnings, 'warning')}`;
   const words = ok ? 'VMs can run and move' : 'not all VMs can run and move: see the refusals';
   return `${words} (${counts})${linksMeasured ? '' : '\nlink rates were not measured: --link does that'}`;
 }

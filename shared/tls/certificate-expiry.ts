@@ -1,4 +1,5 @@
 import type { PreflightFinding } from '../protocol/messages.js';
+import { counted } from '../units.js';
 
 const DAY_MS = 86_400_000;
 
@@ -20,7 +21,7 @@ export function expiryFinding(
     return { level: 'refusal', code, message: `${whose} expired on ${date}: nobody accepts it`, remedy };
   }
   const days = Math.floor(left / DAY_MS);
-  const message = `${whose} expires on ${date}, in ${days === 1 ? '1 day' : `${days} days`}`;
+  const message = `${whose} expires on ${date}, in ${counted(days, 'day')}`;
   return days < noticeDays
     ? { level: 'warning', code, message, remedy }
     : { level: 'ok', code: 'certificate', message };

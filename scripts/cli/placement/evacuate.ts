@@ -1,9 +1,10 @@
 import { type ClusterReport, EXIT } from '../../../shared/api.js';
+import { counted } from '../../../shared/units.js';
 import { answeringNode, ClusterAccess } from '../cluster-access.js';
 import type { ExitCode } from '../exit-code.js';
 import { followMigration } from '../../../client/follow-migration.js';
 import type { Session } from '../session.js';
-import { countVms, moveTable, stuckLines } from './move-text.js';
+import { moveTable, stuckLines } from './move-text.js';
 import { moveAll, type MovesOptions, realDryRun, untilInterrupted } from './move-session.js';
 import { nodeGuests, type Stuck } from './node-guests.js';
 import { nodeLoads, type Reason } from './node-load.js';
@@ -153,10 +154,10 @@ class Evacuation {
     this.#session.output.result(report, () => {
       const moved = moves.filter(({ outcome }) => outcome === 'completed').length;
       const what = dryRun
-        ? `${countVms(moves.length)} can leave, ${stuck.length} can't; nothing was changed`
+        ? `${counted(moves.length, 'VM')} can leave, ${stuck.length} can't; nothing was changed`
         : detach
-          ? `${countVms(moves.length)} asked to leave`
-          : `${countVms(moved)} moved`;
+          ? `${counted(moves.length, 'VM')} asked to leave`
+          : `${counted(moved, 'VM')} moved`;
       return [what, ...nodes.map(nodeLine)].join('\n');
     });
     return nodes;

@@ -35,8 +35,3 @@ export function stuckLines(stuck: readonly Stuck[]): string[] {
     return [`${vm} can't leave ${from}${lines.length === 0 ? ': there is no other node' : ':'}`, ...lines];
   });
 }
-
-/** A number of VMs, in words. */
-export function countVms(count: number): string {
-  return count === 1 ? '1 VM' : `${count} VMs`;
-}

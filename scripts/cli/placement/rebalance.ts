@@ -1,11 +1,11 @@
 import { EXIT } from '../../../shared/api.js';
 import { MigrationError } from '../../../shared/errors.js';
-import { formatBytes } from '../../../shared/units.js';
+import { counted, formatBytes } from '../../../shared/units.js';
 import { ClusterAccess } from '../cluster-access.js';
 import type { ExitCode } from '../exit-code.js';
 import type { Session } from '../session.js';
 import { formatTable } from '../table.js';
-import { countVms, moveTable } from './move-text.js';
+import { moveTable } from './move-text.js';
 import { moveAll, type MovesOptions, realDryRun, untilInterrupted } from './move-session.js';
 import { nodeGuests } from './node-guests.js';
 import { fillOf, nodeLoads, type Reason } from './node-load.js';
@@ -84,10 +84,10 @@ function summary(
 ): string {
   const done = moves.filter(({ outcome }) => outcome === 'completed').length;
   const what = dryRun
-    ? `${countVms(moves.length)} would move; nothing was changed`
+    ? `${counted(moves.length, 'VM')} would move; nothing was changed`
     : detach
-      ? `${countVms(moves.length)} asked to move`
-      : `${done} of ${countVms(moves.length)} moved`;
+      ? `${counted(moves.length, 'VM')} asked to move`
+      : `${done} of ${counted(moves.length, 'VM')} moved`;
   const near = `within ${tolerance} points of the cluster's average, ${percent(meanFill)}`;
   if (balanced && moves.length === 0) return `nothing to move: each node is ${near}`;
   const then = dryRun || detach || done < moves.length ? 'with all of them' : 'with that';
