@@ -3,22 +3,13 @@ import { MigrationError, toMigrationError } from '../../../../shared/errors.js';
 import { type Run, unionRuns } from '../../../../shared/page.js';
 import { readMaps } from '../../../system/process-maps.js';
 import { descriptorsOn, isAlive } from '../../../system/process-status.js';
-import { hasCode, SystemCallError } from '../../../system/system-call-error.js';
-import { pidfdGetfd, pidfdOpen } from '../../../system/system-calls.js';
-import {
-  SYS_USERFAULTFD,
-  takeWritten,
-  USERFAULTFD_FLAGS,
-  WriteProtection,
-} from '../../../system/userfaultfd.js';
+import { hasCode } from '../../../system/system-call-error.js';
+import { takeWritten, WriteProtection } from '../../../system/userfaultfd.js';
 import type { WriteLog } from '../../guest.js';
-import { callInQemu } from './call-in-qemu.js';
 import { type GuestMapping, readGuestMappings, refuseNewMappings, runsIn } from './guest-mappings.js';
+import { takeUserfaultfd } from './take-userfaultfd.js';
 import type { TrackedRegion } from './tracked-region.js';
 import { VanishedPages } from './vanished-pages.js';
-
-/** `close` on x86-64, where alone system calls are injected. */
-const SYS_CLOSE = 3;
 
 /**
  * Follows the writes of a process by the kernel's write protection: a userfaultfd, made in that process and taken over from it,
@@ -88,41 +79,13 @@ export class UserfaultfdLog implements WriteLog {
 
   #start(): void {
     const mappings = readGuestMappings(this.#pid, this.#regions);
-    const protection = new WriteProtection(this.#takeDescriptor());
+    const protection = new WriteProtection(takeUserfaultfd(this.#pid));
     try {
       for (const mapping of mappings) protection.register(mapping);
       this.#tracking = { protection, mappings, pagemap: openSync(`/proc/${this.#pid}/pagemap`, 'r') };
     } catch (error) {
       protection.close();
       throw error;
-    }
-  }
-
-  /**
-   * A userfaultfd made in the process. Its own descriptor is closed while it is still stopped: the protection would outlive
-   * this agent otherwise, and nobody else could track it.
-   */
-  #takeDescriptor(): number {
-    const pidfd = pidfdOpen(this.#pid);
-    const taken: number[] = [];
-    try {
-      return callInQemu(this.#pid, (call) => {
-        const foreign = call(SYS_USERFAULTFD, USERFAULTFD_FLAGS);
-        if (foreign < 0) throw new SystemCallError('userfaultfd', -foreign);
-        try {
-          const own = pidfdGetfd(pidfd, foreign);
-          taken.push(own);
-          return own;
-        } finally {
-          call(SYS_CLOSE, foreign);
-        }
-      });
-    } catch (error) {
-      // A process that is killed meanwhile makes no more calls.
-      taken.forEach((own) => closeSync(own));
-      throw error;
-    } finally {
-      closeSync(pidfd);
     }
   }
 

@@ -1,0 +1,34 @@
+import { closeSync } from 'node:fs';
+import { SystemCallError } from '../../../system/system-call-error.js';
+import { pidfdGetfd, pidfdOpen } from '../../../system/system-calls.js';
+import { SYS_USERFAULTFD, USERFAULTFD_FLAGS } from '../../../system/userfaultfd.js';
+import { callInQemu } from './call-in-qemu.js';
+
+/** `close` on x86-64, where alone system calls are injected. */
+export const SYS_CLOSE = 3;
+
+/**
+ * A userfaultfd made in the process, as a descriptor of this one. That process's own is closed while it is still stopped: the
+ * protection would outlive this agent otherwise, and nobody else could track it. Throws as callInQemu() does, and
+ * SystemCallError; nothing is held then.
+ */
+export function takeUserfaultfd(pid: number, callIn = callInQemu): number {
+  const pidfd = pidfdOpen(pid);
+  const taken: number[] = [];
+  try {
+    callIn(pid, (call) => {
+      const foreign = call(SYS_USERFAULTFD, USERFAULTFD_FLAGS);
+      if (foreign < 0) throw new SystemCallError('userfaultfd', -foreign);
+      try {
+        taken.push(pidfdGetfd(pidfd, foreign));
+      } finally {
+        call(SYS_CLOSE, foreign);
+      }
+    });
+    return taken.pop()!;
+  } finally {
+    // A process that is killed meanwhile makes no more calls: what was taken from it is of no use.
+    taken.forEach((own) => closeSync(own));
+    closeSync(pidfd);
+  }
+}
