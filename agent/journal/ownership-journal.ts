@@ -160,7 +160,10 @@ export class OwnershipJournal {
     });
   }
 
-  /** Puts what became of a 'commit-sent' in its place. Throws internal if that can't be written, and then it stands as it was. */
+  /**
+   * Puts what became of a 'commit-sent' in its place. Throws internal if that can't be written, and then it stands as it was: also
+   * for the next run of the agent, unless the disk refuses that as well.
+   */
   async supersede(migration: string, decision: 'released' | 'taken-back'): Promise<void> {
     await this.#inTurn(migration, async () => {
       const known = this.#entries.get(migration);
@@ -168,13 +171,12 @@ export class OwnershipJournal {
         const text = `the journal says that migration ${migration} is ${known?.decision ?? 'unknown'}, not commit-sent`;
         throw new MigrationError('internal', text);
       }
-      const path = this.#path(migration);
       try {
-        await writeSynced(path + STAGED, journalText({ ...known, decision }));
-        await rename(path + STAGED, path);
-        await this.#synced.sync();
+        await this.#replace({ ...known, decision });
       } catch (error) {
-        throw unwritable(`the journal ${path}`, error);
+        // Its rename may have happened, and must not turn up after a restart.
+        await this.#replace(known).catch(() => undefined);
+        throw unwritable(`the journal ${this.#path(migration)}`, error);
       }
       this.#entries.set(migration, { ...known, decision });
     });
@@ -252,6 +254,13 @@ export class OwnershipJournal {
     }
     this.#uncertain.delete(migration);
     this.#entries.set(migration, staged);
+  }
+
+  async #replace(entry: JournalEntry): Promise<void> {
+    const path = this.#path(entry.migration);
+    await writeSynced(path + STAGED, journalText(entry));
+    await rename(path + STAGED, path);
+    await this.#synced.sync();
   }
 
   /** What is not known to be durable must not turn up after a restart. */

@@ -233,6 +233,27 @@ void t.test('a decision whose write fails when it may be on the disk', async (t)
   });
 });
 
+void t.test('what became of an outcome that was not known', async (t) => {
+  const directory = await emptyDirectory(t);
+  const journal = await OwnershipJournal.open(directory);
+  const disk = failingDisk(t, directory);
+  const read = async () => (await OwnershipJournal.open(directory)).get(ID)?.decision;
+  await journal.decide(entry('commit-sent'));
+
+  await t.test('does not turn up after a restart where it is not certain', async (t) => {
+    disk.syncs = 1;
+    await t.rejects(journal.supersede(ID, 'taken-back'), { code: 'internal', message: new RegExp(ID) });
+    t.equal(journal.get(ID)?.decision, 'commit-sent');
+    t.equal(await read(), 'commit-sent');
+  });
+  await t.test('takes its place, once', async (t) => {
+    await journal.supersede(ID, 'taken-back');
+    t.equal(journal.get(ID)?.decision, 'taken-back');
+    t.equal(await read(), 'taken-back');
+    await t.rejects(journal.supersede(ID, 'released'), { code: 'internal', message: 'is taken-back' });
+  });
+});
+
 void t.test('forgetting', async (t) => {
   const directory = await emptyDirectory(t);
   const journal = await OwnershipJournal.open(directory);
