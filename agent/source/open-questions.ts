@@ -108,19 +108,30 @@ export class OpenQuestions {
     );
     try {
       const outcome = await this.#answer(entry, logger, (question) => this.add(question));
-      const target = address(peer) ?? { node: peer, url: '' };
-      // What may still be running here must not be taken for this node's own by the next run of the agent.
-      if (await guests.endOutgoing(vm, outcome === 'committed' ? target : null)) {
-        if (outcome === 'committed') await journal.supersede(migration, 'released');
-        else if (journal.get(migration)?.decision === 'commit-sent') await journal.forget(migration);
+      if (outcome === 'committed') {
+        const target = address(peer) ?? { node: peer, url: '' };
+        // What may still be running here must not be taken for this node's own by the next run of the agent.
+        if (await guests.endOutgoing(vm, target)) await journal.supersede(migration, 'released');
+      } else {
+        await this.#goOn(entry);
       }
       farewells.start();
-      if (outcome === 'aborted') await guests.settle(vm);
       logger.info({ outcome }, 'the outcome of an earlier migration is known now');
     } catch (error) {
       this.#couldNot(logger, error);
     } finally {
       this.close(vm);
+    }
+  }
+
+  /** The VM is this node's, and is held until it is again what its operator wanted: nobody is to find it at rest in between. */
+  async #goOn({ migration, vm }: JournalEntry): Promise<void> {
+    const { guests, journal } = this.#context;
+    try {
+      await guests.settle(vm);
+      if (journal.get(migration)?.decision === 'commit-sent') await journal.forget(migration);
+    } finally {
+      await guests.endOutgoing(vm, null);
     }
   }
 
