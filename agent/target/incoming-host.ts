@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { IncomingGuests } from '../guest/incoming-guests.js';
-import type { IncomingHost } from './target-session.js';
+import type { IncomingHost } from './target-context.js';
 
 /**
  * What a node keeps of incoming guests, as the host of one incoming migration. `cleared` waits until earlier attempts to bring that
