@@ -33,8 +33,10 @@ import { PeerChecks } from './doctor/peer-checks.js';
 import { DrainState } from './drain-state.js';
 import { DefinitionFiles } from './guest/definition-files.js';
 import { guestKinds } from './guest/guest-kinds.js';
-import { GuestStore, type NodeAddress } from './guest/guest-store.js';
+import type { GuestStore } from './guest/guest-store.js';
 import type { GuestKinds } from './guest/hosted-guest.js';
+import { type NodeGuests, openGuests } from './guest/open-guests.js';
+import type { VmTable } from './guest/vm-table.js';
 import { OwnershipJournal } from './journal/ownership-journal.js';
 import { lockStateDirectory, type StateDirectoryLock } from './journal/state-directory.js';
 import { TCP_PAGES_FEATURE } from './link/link-paths.js';
@@ -44,6 +46,7 @@ import { SendingThreads } from './link/sending-threads.js';
 import { reportTlsFailures } from './link/tls-failures.js';
 import { NodeLock } from './lock/node-lock.js';
 import { AgentMetrics } from './metrics/agent-metrics.js';
+import type { NodeAddress } from './node-address.js';
 import { NodeCredentials } from './node-credentials.js';
 import { processFigures } from './process-figures.js';
 import { Readiness } from './readiness.js';
@@ -67,7 +70,8 @@ const KEPT_THREADS = Math.min(MAX_AUTO_STREAMS, availableParallelism()) - 1;
 
 /** What is read from the state directory before the agent serves. */
 interface AgentParts {
-  readonly guests: GuestStore;
+  readonly guests: NodeGuests;
+  readonly kinds: GuestKinds;
   readonly journal: OwnershipJournal;
   readonly history: MigrationHistory;
   readonly waiting: WaitingRequests;
@@ -84,6 +88,8 @@ export class Agent implements AgentService {
   readonly #now: () => number;
   readonly #stateLock: StateDirectoryLock;
   readonly #guests: GuestStore;
+  readonly #vms: VmTable;
+  readonly #kinds: GuestKinds;
   readonly #journal: OwnershipJournal;
   readonly #metrics = new AgentMetrics();
   readonly #readiness: Readiness;
@@ -113,7 +119,7 @@ export class Agent implements AgentService {
   static async start(
     config: AgentConfig,
     logger: Logger,
-    kinds?: GuestKinds,
+    givenKinds?: GuestKinds,
     now: () => number = Date.now,
   ): Promise<Agent> {
     const credentials = new NodeCredentials(config);
@@ -122,10 +128,11 @@ export class Agent implements AgentService {
       if (config.runDirectory) await makePrivateDirectory(config.runDirectory, 'run directory');
       const journal = await OwnershipJournal.open(journalDirectory(config));
       const drain = await DrainState.open(config.node, config.stateDirectory, logger);
-      const guests = await GuestStore.open({
+      const kinds = givenKinds ?? guestKinds(config, logger);
+      const guests = await openGuests({
         node: config.node,
         refuseArrivals: () => drain.refuseArrivals(),
-        kinds: kinds ?? guestKinds(config, logger),
+        kinds,
         journal,
         files: new DefinitionFiles(join(config.stateDirectory, 'guests')),
         memoryLimitBytes: config.guestMemory,
@@ -133,9 +140,9 @@ export class Agent implements AgentService {
       });
       const history = await MigrationHistory.open(join(config.stateDirectory, 'history.jsonl'), logger);
       const waiting = new WaitingRequests(join(config.stateDirectory, 'waiting'), logger);
-      const parts = { guests, journal, history, waiting, drain, stateLock, credentials };
+      const parts = { guests, kinds, journal, history, waiting, drain, stateLock, credentials };
       const agent = new Agent(config, logger, parts, now);
-      holdOpenQuestions(journal, guests);
+      holdOpenQuestions(journal, guests.outgoing);
       // Before anybody can be faster: they were asked for first.
       await agent.#requests.restore();
       await agent.#listen();
@@ -151,7 +158,7 @@ export class Agent implements AgentService {
   private constructor(
     config: AgentConfig,
     logger: Logger,
-    { guests, journal, history, waiting, drain, stateLock, credentials }: AgentParts,
+    { guests, kinds, journal, history, waiting, drain, stateLock, credentials }: AgentParts,
     now: () => number,
   ) {
     const { node } = config;
@@ -165,7 +172,9 @@ export class Agent implements AgentService {
     this.#config = config;
     this.#now = now;
     this.#logger = logger;
-    this.#guests = guests;
+    this.#guests = guests.store;
+    this.#vms = guests.vms;
+    this.#kinds = kinds;
     this.#journal = journal;
     this.#stateLock = stateLock;
     this.#credentials = credentials;
@@ -205,17 +214,17 @@ export class Agent implements AgentService {
       signal: this.#endQuestions.signal,
     });
     const settling = {
-      ...{ node, guests, journal, logger, dialer: this.#dialer, timers: systemTimers },
+      ...{ node, guests: guests.outgoing, journal, logger, dialer: this.#dialer, timers: systemTimers },
       signal: this.#endQuestions.signal,
       address: (name: string) => this.#address(name),
     };
     const farewells = new Farewells(settling);
     const questions = new OpenQuestions({ ...settling, farewells });
-    this.#resolveContext = { ...settling, farewells, questions };
+    this.#resolveContext = { ...settling, farewells, questions, store: guests.store };
     const migrations: OutgoingContext = {
       ...{ questions, farewells, history, waiting },
       node,
-      guests,
+      guests: guests.outgoing,
       lock: this.#lock,
       lockGraceMs: grace ?? LEASE_GRACE_MS,
       journal,
@@ -227,13 +236,13 @@ export class Agent implements AgentService {
     };
     this.#outgoing = new OutgoingMigrations(migrations);
     this.#requests = new MigrationRequests({
-      ...{ config, migrations, outgoing: this.#outgoing },
+      ...{ config, migrations, outgoing: this.#outgoing, memory: guests.vms },
       address: settling.address,
       signal: settling.signal,
     });
     this.#incoming = new IncomingMigrations({
       node,
-      guests,
+      guests: guests.incoming,
       lock: this.#lock,
       journal,
       logger,
@@ -318,8 +327,8 @@ export class Agent implements AgentService {
       version: VERSION,
       protocol: PROTOCOL_VERSIONS,
       guests: this.#guests.list().length,
-      memoryUsedBytes: this.#guests.memoryUsedBytes,
-      memoryLimitBytes: this.#guests.memoryLimitBytes,
+      memoryUsedBytes: this.#vms.memoryUsedBytes,
+      memoryLimitBytes: this.#vms.memoryLimitBytes,
       peers: Object.entries(peers).map(([name, url]) => ({ node: name, url })),
       process: processFigures(),
       drained: this.#drain.drained,
@@ -395,7 +404,7 @@ export class Agent implements AgentService {
 
   async doctor(): Promise<DoctorReport> {
     return await doctorNode({
-      ...{ config: this.#config, guests: this.#guests, credentials: this.#credentials },
+      ...{ config: this.#config, kinds: this.#kinds, vms: this.#vms, credentials: this.#credentials },
       drained: () => this.#drain.drained,
     });
   }

@@ -2,7 +2,7 @@ import type { ClusterNode, ClusterReport, QueueEntry, StatusReport } from '../..
 import { toMigrationError } from '../../shared/errors.js';
 import type { Credentials } from '../../shared/tls/credentials.js';
 import { Slots } from '../admission/slots.js';
-import type { NodeAddress } from '../guest/guest-store.js';
+import type { NodeAddress } from '../node-address.js';
 import { clusterQueue } from './cluster-queue.js';
 import { peerStatus } from './peer-status.js';
 

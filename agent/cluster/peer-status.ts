@@ -5,7 +5,7 @@ import { errorFromBody, MigrationError } from '../../shared/errors.js';
 import { NameSchema } from '../../shared/names.js';
 import type { Credentials } from '../../shared/tls/credentials.js';
 import { validate } from '../../shared/validate.js';
-import type { NodeAddress } from '../guest/guest-store.js';
+import type { NodeAddress } from '../node-address.js';
 import { dialFailure, peerTlsOptions } from '../link/peer-identity.js';
 
 /** A node that takes longer to say how it is counts as one that does not answer. ms */

@@ -2,7 +2,8 @@ import type { AgentConfig } from '../../shared/config.js';
 import type { DoctorReport } from '../../shared/api/doctor.js';
 import { type PreflightFinding, PROTOCOL_VERSIONS } from '../../shared/protocol/messages.js';
 import { VERSION } from '../../shared/version.js';
-import type { GuestStore } from '../guest/guest-store.js';
+import type { GuestKinds, KindHealth } from '../guest/hosted-guest.js';
+import type { VmTable } from '../guest/vm-table.js';
 import type { NodeCredentials } from '../node-credentials.js';
 import { gatherHostFacts } from './host-facts.js';
 import { checkHost } from './host-rules.js';
@@ -25,7 +26,8 @@ export const WITHOUT_TLS: PreflightFinding = {
 
 export interface NodeDoctorOptions {
   readonly config: AgentConfig;
-  readonly guests: Pick<GuestStore, 'doctor' | 'memoryLimitBytes' | 'memoryUsedBytes'>;
+  readonly kinds: GuestKinds;
+  readonly vms: Pick<VmTable, 'memoryLimitBytes' | 'memoryUsedBytes'>;
   readonly credentials: NodeCredentials;
   readonly drained: () => boolean;
 }
@@ -33,14 +35,15 @@ export interface NodeDoctorOptions {
 /** How fit a node is for guests and for migrations, as its agent finds by itself; and what others compare it by. */
 export async function doctorNode({
   config,
-  guests,
+  kinds,
+  vms,
   credentials,
   drained,
 }: NodeDoctorOptions): Promise<DoctorReport> {
   const { node } = config;
   const host = await gatherHostFacts();
-  const { findings: ofKinds, qemu } = await guests.doctor();
-  const { memoryLimitBytes, memoryUsedBytes } = guests;
+  const { findings: ofKinds, qemu } = await doctorKinds(kinds);
+  const { memoryLimitBytes, memoryUsedBytes } = vms;
   const findings = [
     ...(drained() ? [drainedFinding(node)] : []),
     ...credentials.findings(),
@@ -59,6 +62,19 @@ export async function doctorNode({
       certificateExpiresAt: credentials.expiresAt?.toISOString() ?? null,
     },
   };
+}
+
+/** How fit this host is for the kinds of guests that need something of it. */
+async function doctorKinds(kinds: GuestKinds): Promise<KindHealth> {
+  const findings: PreflightFinding[] = [];
+  let qemu: KindHealth['qemu'] = null;
+  for (const kind of Object.values(kinds)) {
+    const health = await kind.doctor?.();
+    if (!health) continue;
+    findings.push(...health.findings);
+    qemu ??= health.qemu;
+  }
+  return { findings, qemu };
 }
 
 function drainedFinding(node: string): PreflightFinding {

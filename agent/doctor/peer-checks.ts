@@ -3,7 +3,7 @@ import type { PeerReport, PeerReports } from '../../shared/api/doctor.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { CLOSE_DONE } from '../../shared/protocol/close-codes.js';
 import type { Credentials } from '../../shared/tls/credentials.js';
-import type { NodeAddress } from '../guest/guest-store.js';
+import type { NodeAddress } from '../node-address.js';
 import { dialFailure } from '../link/peer-identity.js';
 import type { PeerDialer } from '../source/peer-dialer.js';
 import { examinePath, type PathFound } from './peer-path.js';

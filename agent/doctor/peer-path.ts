@@ -12,7 +12,7 @@ import { TLSSocket } from 'node:tls';
 import type { PeerPath } from '../../shared/api/doctor.js';
 import { MigrationError } from '../../shared/errors.js';
 import type { Credentials } from '../../shared/tls/credentials.js';
-import type { NodeAddress } from '../guest/guest-store.js';
+import type { NodeAddress } from '../node-address.js';
 import { peerTlsOptions } from '../link/peer-identity.js';
 import { descriptorOf } from '../link/socket-descriptor.js';
 import { tcpPath } from '../system/system-calls.js';

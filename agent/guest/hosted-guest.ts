@@ -88,3 +88,8 @@ export interface KindHealth {
 export type GuestKinds = {
   readonly [K in GuestDefinition['kind']]: GuestKind<Extract<GuestDefinition, { kind: K }>>;
 };
+
+export function kindOf(kinds: GuestKinds, definition: GuestDefinition): GuestKind {
+  // A kind is asked about its own definitions alone.
+  return kinds[definition.kind];
+}

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { toMigrationError } from '../../shared/errors.js';
 import { delay, type Timers } from '../../shared/timers.js';
-import type { NodeAddress } from '../guest/guest-store.js';
+import type { NodeAddress } from '../node-address.js';
 import type { OwnershipJournal } from '../journal/ownership-journal.js';
 import type { PeerDialer } from './peer-dialer.js';
 

@@ -1,5 +1,5 @@
 import { type QueueEntry } from '../../shared/api.js';
-import type { NodeAddress } from '../guest/guest-store.js';
+import type { NodeAddress } from '../node-address.js';
 import type { SourceControl } from '../link/link.js';
 import type { NodeLock } from '../lock/node-lock.js';
 import { remoteNodeLock } from '../lock/node-lock-port.js';

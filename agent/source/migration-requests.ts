@@ -14,9 +14,10 @@ import { MigrationError, refusalError, toMigrationError } from '../../shared/err
 import type { PreflightFinding } from '../../shared/protocol/messages.js';
 import { formatBytes } from '../../shared/units.js';
 import { validate } from '../../shared/validate.js';
-import type { NodeAddress } from '../guest/guest-store.js';
+import type { NodeAddress } from '../node-address.js';
 import type { MoveReport } from '../guest/hosted-guest.js';
 import { type ScratchMemory, scratchMemory } from '../guest/scratch-memory.js';
+import type { VmTable } from '../guest/vm-table.js';
 import { holdPair } from './hold-pair.js';
 import { testLink } from './link-test.js';
 import type { OutgoingContext, OutgoingMigration } from './outgoing-migration.js';
@@ -28,6 +29,8 @@ export interface MigrationRequestsContext {
   readonly config: AgentConfig;
   readonly outgoing: OutgoingMigrations;
   readonly migrations: OutgoingContext;
+  /** What guests leave of the node's memory. */
+  readonly memory: Pick<VmTable, 'memoryFreeBytes'>;
   /** Where the agent of a node is; undefined if the configuration does not say. */
   readonly address: (node: string) => NodeAddress | undefined;
   /** Ends what is asked of other nodes, for the end of the agent: its reason is then why nothing new is begun. */
@@ -51,10 +54,10 @@ export class MigrationRequests {
     const requestedAt = Date.now();
     const { vm, priority = 0, wait = true } = request;
     const target = this.#target(request.to);
-    const { definition } = guests.checkOutgoing(vm);
+    const { definition } = guests.check(vm);
     const id = newMigrationId();
     // From here on nobody else can have the guest, also while the target is asked.
-    guests.beginOutgoing(vm, id);
+    guests.begin(vm, id);
     try {
       const options = this.#options(request);
       const { findings, traits } = await this.#findings(id, target, request);
@@ -67,7 +70,7 @@ export class MigrationRequests {
     } catch (error) {
       migrations.observer.refused(toMigrationError(error));
       await waiting.remove(id);
-      await guests.endOutgoing(vm, null);
+      await guests.end(vm, null);
       throw error;
     }
   }
@@ -91,17 +94,17 @@ export class MigrationRequests {
     const { outgoing, migrations } = this.#context;
     const { guests } = migrations;
     const target = this.#target(to);
-    const { definition } = guests.checkOutgoing(vm);
-    guests.beginOutgoing(vm, id);
+    const { definition } = guests.check(vm);
+    guests.begin(vm, id);
     try {
       // The target is asked when it is its turn: it may be starting just as this node does.
-      const { findings, traits } = await guests.preflightOutgoing(vm);
+      const { findings, traits } = await guests.preflight(vm);
       const refusal = findings.find(({ level }) => level === 'refusal');
       if (refusal) throw refusalError(refusal);
       const place = { requestedAt, priority, wait: true, returning: true };
       return outgoing.start({ id, definition, target, traits, options, ...place });
     } catch (error) {
-      await guests.endOutgoing(vm, null);
+      await guests.end(vm, null);
       throw error;
     }
   }
@@ -112,7 +115,7 @@ export class MigrationRequests {
     const findings: PreflightFinding[] = [];
     try {
       const target = this.#target(request.to);
-      migrations.guests.checkOutgoing(request.vm);
+      migrations.guests.check(request.vm);
       this.#options(request);
       findings.push(...(await this.#findings(newMigrationId(), target, request)).findings);
     } catch (thrown) {
@@ -152,9 +155,8 @@ export class MigrationRequests {
 
   /** Memory for a link test, as long as guests leave room for it. Throws target-out-of-memory. */
   async scratchMemory({ memory, bytes }: Pick<LinkTestRequest, 'memory' | 'bytes'>): Promise<ScratchMemory> {
-    const { config, migrations } = this.#context;
-    const { memoryLimitBytes, memoryUsedBytes } = migrations.guests;
-    if (bytes > memoryLimitBytes - memoryUsedBytes) {
+    const { config, memory: ofNode } = this.#context;
+    if (bytes > ofNode.memoryFreeBytes) {
       const text = `node ${config.node} has no ${formatBytes(bytes)} of guest memory free for a link test`;
       throw new MigrationError('target-out-of-memory', text);
     }
@@ -193,7 +195,7 @@ export class MigrationRequests {
     const { guests, dialer } = this.#context.migrations;
     const { verify, streams: wanted } = this.#options(request);
     const streams = streamsToOpen(wanted, availableParallelism());
-    const { findings, traits } = await guests.preflightOutgoing(request.vm);
+    const { findings, traits } = await guests.preflight(request.vm);
     if (findings.some(({ level }) => level === 'refusal')) return { findings, traits };
     const { definition, imageBytes, regions } = guests.outline(request.vm);
     const prepare = { type: 'prepare', definition, imageBytes, regions, traits, streams, verify } as const;

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import type { MigrationOptions } from '../../shared/api.js';
-import type { NodeAddress } from '../guest/guest-store.js';
+import type { NodeAddress } from '../node-address.js';
 import { TCP_PAGES_FEATURE } from '../link/link-paths.js';
 import type { Guest } from '../guest/guest.js';
 import type { Connection } from '../link/connection.js';

@@ -1,8 +1,9 @@
 import type { Logger } from 'pino';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { systemTimers } from '../../shared/timers.js';
-import type { GuestStore, NodeAddress } from '../guest/guest-store.js';
+import type { OutgoingGuests } from '../guest/outgoing-guests.js';
 import type { JournalEntry, OwnershipJournal } from '../journal/ownership-journal.js';
+import type { NodeAddress } from '../node-address.js';
 import type { Farewells } from './farewells.js';
 import { askUntilAnswered, type Outcome, type OutcomeQuestion } from './outcome-question.js';
 import type { PeerDialer } from './peer-dialer.js';
@@ -10,7 +11,7 @@ import { SOURCE_TIMEOUTS } from './source-context.js';
 
 export interface OpenQuestionsContext {
   readonly node: string;
-  readonly guests: GuestStore;
+  readonly guests: OutgoingGuests;
   readonly journal: OwnershipJournal;
   readonly dialer: PeerDialer;
   readonly farewells: Farewells;
@@ -25,7 +26,7 @@ export interface OpenQuestionsContext {
  * Commits that an earlier run of this agent sent and never heard the outcome of: their VMs may be running at the target.
  * Holds those VMs, so that nobody starts them here. To be called before anybody can ask for that.
  */
-export function holdOpenQuestions(journal: OwnershipJournal, guests: GuestStore): void {
+export function holdOpenQuestions(journal: OwnershipJournal, guests: OutgoingGuests): void {
   for (const { vm, migration, decision } of journal.entries()) {
     if (decision === 'commit-sent') guests.markUnknown(vm, migration);
   }
@@ -111,7 +112,7 @@ export class OpenQuestions {
       if (outcome === 'committed') {
         const target = address(peer) ?? { node: peer, url: '' };
         // What may still be running here must not be taken for this node's own by the next run of the agent.
-        if (await guests.endOutgoing(vm, target)) await journal.supersede(migration, 'released');
+        if (await guests.end(vm, target)) await journal.supersede(migration, 'released');
       } else {
         await this.#goOn(entry);
       }
@@ -131,7 +132,7 @@ export class OpenQuestions {
       await guests.settle(vm);
       if (journal.get(migration)?.decision === 'commit-sent') await journal.forget(migration);
     } finally {
-      await guests.endOutgoing(vm, null);
+      await guests.end(vm, null);
     }
   }
 

@@ -10,12 +10,13 @@ import type {
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { CLOSE_DONE, errorToCloseCode } from '../../shared/protocol/close-codes.js';
-import type { GuestStore, NodeAddress } from '../guest/guest-store.js';
+import type { OutgoingGuests } from '../guest/outgoing-guests.js';
 import type { OwnershipJournal } from '../journal/ownership-journal.js';
 import type { SourceControl } from '../link/link.js';
 import type { StreamedPageSender } from '../link/page-sender.js';
 import type { SendingThreads } from '../link/sending-threads.js';
 import type { NodeLock } from '../lock/node-lock.js';
+import type { NodeAddress } from '../node-address.js';
 import { CopyingRecord } from './copying-record.js';
 import type { Farewells } from './farewells.js';
 import { type HeldPair, holdPair } from './hold-pair.js';
@@ -44,7 +45,7 @@ export interface OutgoingObserver {
 /** What an outgoing migration needs of its agent. */
 export interface OutgoingContext {
   readonly node: string;
-  readonly guests: GuestStore;
+  readonly guests: OutgoingGuests;
   readonly lock: NodeLock;
   readonly lockGraceMs: number;
   readonly journal: OwnershipJournal;
@@ -193,7 +194,7 @@ export class OutgoingMigration {
       held = await this.#waitForLock();
       result = await this.#migrate(held);
     } catch (thrown) {
-      await this.#context.guests.endOutgoing(this.vm, null);
+      await this.#context.guests.end(this.vm, null);
       const { definition, target, options } = this.#request;
       const subject = { id: this.id, vm: this.vm, from: this.#context.node, to: target.node };
       result = resultWithoutSession(subject, definition.memory, options.verify, toMigrationError(thrown));
@@ -246,7 +247,7 @@ export class OutgoingMigration {
     }
     const { guests, dialer, journal, node } = this.#context;
     const { target, options, traits } = this.#request;
-    const { guest, image } = guests.outgoing(this.vm, this.id);
+    const { guest, image } = guests.guestOf(this.vm, this.id);
     const pages = openPages(
       { ...this.#context, id: this.id, from: node, to: target, features },
       guest,
@@ -269,7 +270,7 @@ export class OutgoingMigration {
         return this.#sender;
       },
       askOutcome: (signal) => dialer.askOutcome(target, this.id, signal),
-      removeMoved: () => guests.endOutgoing(this.vm, target),
+      removeMoved: () => guests.end(this.vm, target),
       journal,
       timeouts: SOURCE_TIMEOUTS,
       now: () => performance.now(),
@@ -319,7 +320,7 @@ export class OutgoingMigration {
     const { target } = this.#request;
     const { guests, journal } = this.#context;
     const moved = result.outcome === 'completed';
-    const cleared = await guests.endOutgoing(this.vm, moved ? target : null);
+    const cleared = await guests.end(this.vm, moved ? target : null);
     // What could not be cleared away or recorded at first: an open question would keep the VM from coming back.
     if (moved && cleared && journal.get(this.id)?.decision === 'commit-sent') {
       await journal

@@ -2,7 +2,7 @@ import { MigrationError } from '../../shared/errors.js';
 import type { Credentials } from '../../shared/tls/credentials.js';
 import { CLOSE_DONE } from '../../shared/protocol/close-codes.js';
 import type { PreflightFinding, SourceMessage } from '../../shared/protocol/messages.js';
-import type { NodeAddress } from '../guest/guest-store.js';
+import type { NodeAddress } from '../node-address.js';
 import type { Connection } from '../link/connection.js';
 import type { HeartbeatOptions } from '../link/heartbeat.js';
 import type { Handshake } from '../link/hello.js';

@@ -1,11 +1,14 @@
 import type { OutcomeReport, Resolution, ResolveRequest } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
+import type { GuestStore } from '../guest/guest-store.js';
 import type { JournalEntry } from '../journal/ownership-journal.js';
 import { knownAddress, type OpenQuestions, type OpenQuestionsContext } from './open-questions.js';
 import type { Outcome } from './outcome-question.js';
 
 export interface ResolveContext extends OpenQuestionsContext {
   readonly questions: OpenQuestions;
+  /** What its operator sees of a VM. */
+  readonly store: Pick<GuestStore, 'get' | 'list'>;
 }
 
 type Answer = { readonly outcome: 'pending' | Outcome } | { readonly failure: MigrationError };
@@ -14,7 +17,7 @@ type Answer = { readonly outcome: 'pending' | Outcome } | { readonly failure: Mi
 export async function reportOutcome(context: ResolveContext, vm: string): Promise<OutcomeReport> {
   const open = openOutcome(context, vm);
   if (!open) {
-    context.guests.get(vm);
+    context.store.get(vm);
     return { vm, open: null };
   }
   const { node } = context;
@@ -62,10 +65,10 @@ export async function resolveOutcome(
   vm: string,
   { owner, force }: ResolveRequest,
 ): Promise<Resolution> {
-  const { node, guests } = context;
+  const { node, store } = context;
   const open = openOutcome(context, vm);
   if (!open) {
-    const { status } = guests.get(vm);
+    const { status } = store.get(vm);
     throw new MigrationError(
       'wrong-state',
       `nothing is to be resolved: VM ${vm} is ${status} on node ${node}`,
@@ -78,7 +81,7 @@ export async function resolveOutcome(
   }
   if (open.decision === 'taken-back') await confirmTakenBack(context, open, owner, force);
   else await settle(context, open, owner, force);
-  const here = guests.list().find(({ name }) => name === vm) ?? null;
+  const here = store.list().find(({ name }) => name === vm) ?? null;
   return { vm, owner: here ? node : peer, guest: here };
 }
 
@@ -88,7 +91,7 @@ async function settle(
   owner: string,
   force: boolean,
 ): Promise<void> {
-  const { node, guests, journal, questions, farewells, logger } = context;
+  const { node, store, journal, questions, farewells, logger } = context;
   const { migration, vm, peer } = open;
   const wanted = owner === node ? 'aborted' : 'committed';
   const question = questions.of(vm);
@@ -105,7 +108,7 @@ async function settle(
     question?.answered(outcome);
     await closed;
     // Nobody asks any more, and nothing of it is left here: what was to be recorded then could not be.
-    if (!question && outcome === 'committed' && !guests.list().some(({ name }) => name === vm)) {
+    if (!question && outcome === 'committed' && !store.list().some(({ name }) => name === vm)) {
       await journal.supersede(migration, 'released');
       farewells.start();
     }

@@ -1,15 +1,13 @@
 import type { Logger } from 'pino';
-import type { PreflightFinding } from '../../shared/protocol/messages.js';
-import { formatBytes } from '../../shared/units.js';
-import type { GuestStore } from '../guest/guest-store.js';
-import type { IncomingHost } from './target-session.js';
+import type { IncomingGuests } from '../guest/incoming-guests.js';
+import type { IncomingHost } from './target-context.js';
 
 /**
- * The store of a node's guests as the host of one incoming migration. `cleared` waits until earlier attempts to bring that
+ * What a node keeps of incoming guests, as the host of one incoming migration. `cleared` waits until earlier attempts to bring that
  * VM here have left nothing: one that is tried again at once must not be refused for their remains.
  */
 export function incomingHost(
-  guests: GuestStore,
+  guests: IncomingGuests,
   migration: string,
   logger: Logger,
   cleared: (vm: string) => Promise<void>,
@@ -17,19 +15,10 @@ export function incomingHost(
   return {
     async preflight({ definition, regions, traits }) {
       await cleared(definition.name);
-      const findings = [
-        ...guests
-          .checkIncoming(definition, regions)
-          .map(({ code, message }): PreflightFinding => ({ level: 'refusal', code, message })),
-        ...(await guests.preflightIncoming(definition, traits)),
-      ];
-      if (findings.some(({ level }) => level === 'refusal')) return findings;
-      const free = formatBytes(guests.memoryLimitBytes - guests.memoryUsedBytes);
-      const message = `the target can take ${definition.name}: ${formatBytes(definition.memory)} of ${free} free for guests`;
-      return [...findings, { level: 'ok', code: 'target-ready', message }];
+      return await guests.preflight(definition, regions, traits);
     },
     async create({ definition, regions }) {
-      return await guests.createIncoming(definition, regions, migration);
+      return await guests.create(definition, regions, migration);
     },
     async stageImage(vm, image) {
       await guests.stageImage(vm, migration, image);
@@ -39,7 +28,7 @@ export function incomingHost(
       logger.info({ vm: guest.definition.name }, 'the guest is committed to this node');
     },
     async discard(vm) {
-      await guests.discardIncoming(vm, migration);
+      await guests.discard(vm, migration);
     },
   };
 }

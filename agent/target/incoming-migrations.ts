@@ -3,7 +3,7 @@ import type { MigrationInfo, MigrationPhase } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { CLOSE_DONE, errorToCloseCode } from '../../shared/protocol/close-codes.js';
 import type { SourceMessage, TargetMessage } from '../../shared/protocol/messages.js';
-import type { GuestStore } from '../guest/guest-store.js';
+import type { IncomingGuests } from '../guest/incoming-guests.js';
 import type { ScratchMemory } from '../guest/scratch-memory.js';
 import type { JournalEntry, OwnershipJournal } from '../journal/ownership-journal.js';
 import { Slots } from '../admission/slots.js';
@@ -25,7 +25,7 @@ import type { Prepare, TargetState } from './target-state.js';
 /** What incoming migrations need of their agent. */
 export interface IncomingContext {
   readonly node: string;
-  readonly guests: GuestStore;
+  readonly guests: IncomingGuests;
   readonly lock: NodeLock;
   readonly journal: OwnershipJournal;
   readonly logger: Logger;

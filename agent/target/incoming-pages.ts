@@ -8,7 +8,7 @@ import { isPageToken, newPageToken } from '../link/page-token.js';
 import type { Credentials } from '../../shared/tls/credentials.js';
 import type { LaneThreads } from './lane-threads.js';
 import { type LaneAddress, openLane, type PageLane } from './page-lane.js';
-import type { OpenedStreams, StreamsRequest } from './target-session.js';
+import type { OpenedStreams, StreamsRequest } from './target-context.js';
 
 /** Where streams that this side opens come from and are read. */
 export interface StreamSource {

@@ -3,7 +3,7 @@ import type { SourceMessage } from '../../shared/protocol/messages.js';
 
 /**
  * The receiving side of a migration as an explicit state machine. `transition` is pure; its effects are carried
- * out by target-session.ts.
+ * out by target-steps.ts.
  *
  * The target decides the outcome: what it records first, 'committed' or 'aborted', holds. Up to 'ready' a lost link
  * or any failure discards its copy; from 'recording-commit' on the guest is its own, whatever becomes of the link.

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { DefinitionFiles } from '../../agent/guest/definition-files.js';
-import { GuestStore } from '../../agent/guest/guest-store.js';
+import { openGuests } from '../../agent/guest/open-guests.js';
 import { OwnershipJournal } from '../../agent/journal/ownership-journal.js';
 import { PAGE_STREAM_PROTOCOL } from '../../agent/link/link-paths.js';
 import { NodeLock } from '../../agent/lock/node-lock.js';
@@ -33,7 +33,7 @@ export async function startLiveTarget(options: {
   const made = arrayGuestKinds(onMake);
   const lock = new NodeLock({ node: 'node-b', graceMs, ...(timers && { timers }) });
   const journal = await OwnershipJournal.open(join(directory, 'journal'));
-  const guests = await GuestStore.open({
+  const { store, incoming: guests } = await openGuests({
     ...{ node: 'node-b', kinds: made.kinds, logger, memoryLimitBytes: 2 ** 30, journal },
     files: new DefinitionFiles(join(directory, 'guests')),
   });
@@ -63,7 +63,7 @@ export async function startLiveTarget(options: {
     authorizePages: (...shown) => incoming.authorizePages(...shown),
   });
   return {
-    ...{ lock, journal, guests, made: made.guests, incoming, source, endpoint, url: endpoint.url },
+    ...{ lock, journal, guests: store, made: made.guests, incoming, source, endpoint, url: endpoint.url },
     async close(): Promise<void> {
       await endpoint.stop();
       await incoming.close();
@@ -71,7 +71,7 @@ export async function startLiveTarget(options: {
       lock.close();
       for (const socket of sockets) socket.destroy();
       server.close();
-      await guests.close();
+      await store.close();
       await rm(directory, { recursive: true, force: true });
     },
   };

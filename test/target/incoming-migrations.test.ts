@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { DefinitionFiles } from '../../agent/guest/definition-files.js';
-import { GuestStore } from '../../agent/guest/guest-store.js';
+import { openGuests } from '../../agent/guest/open-guests.js';
 import { hashHex } from '../../agent/guest/page-hash.js';
 import { OwnershipJournal } from '../../agent/journal/ownership-journal.js';
 import type { ConnectionEnd } from '../../agent/link/connection.js';
@@ -48,7 +48,7 @@ async function node(t: Test, onMake?: (guest: HostedArrayGuest) => void) {
   const timers = new VirtualTimers();
   const lock = new NodeLock({ node: 'b', timers });
   const journal = await OwnershipJournal.open(join(directory, 'journal'));
-  const guests = await GuestStore.open({
+  const { store, incoming: guests } = await openGuests({
     ...{ node: 'b', kinds: arrayGuestKinds(onMake).kinds, logger, memoryLimitBytes: 2 ** 30 },
     files: new DefinitionFiles(join(directory, 'guests')),
     journal,
@@ -92,7 +92,7 @@ async function node(t: Test, onMake?: (guest: HostedArrayGuest) => void) {
       cut: () => near.cut('test'),
     };
   }
-  return { directory, incoming, lock, guests, journal, timers, connect };
+  return { directory, incoming, lock, guests: store, journal, timers, connect };
 }
 
 const definition = definitionOf('web');

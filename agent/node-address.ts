@@ -1,0 +1,5 @@
+/** Another node and its agent: where guests of this one go on. */
+export interface NodeAddress {
+  node: string;
+  url: string;
+}
