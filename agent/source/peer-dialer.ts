@@ -4,10 +4,10 @@ import { CLOSE_DONE } from '../../shared/protocol/close-codes.js';
 import type { PreflightFinding, SourceMessage } from '../../shared/protocol/messages.js';
 import type { NodeAddress } from '../node-address.js';
 import type { Connection } from '../link/connection.js';
-import type { HeartbeatOptions } from '../link/heartbeat.js';
 import type { Handshake } from '../link/hello.js';
 import type { SourceControl } from '../link/link.js';
 import { dialControl, dialPageStreams } from '../link/link-client.js';
+import type { LinkSettings } from '../link/link-settings.js';
 import { Conversation } from './conversation.js';
 
 /** An answer to a question beside the migration may take this long. ms */
@@ -17,25 +17,13 @@ export type Prepare = Extract<SourceMessage, { type: 'prepare' }>;
 
 /** Opens connections to the agents of other nodes, in the name of this one. */
 export class PeerDialer {
-  readonly #node: string;
-  readonly #agent: string;
-  readonly #heartbeat: HeartbeatOptions;
-  readonly #features: readonly string[];
+  readonly #link: LinkSettings;
   readonly #tls: () => Credentials | null;
 
-  /** `features`: what this side offers beyond the protocol's version; `tls`: what this node shows now, null where there is no TLS. */
-  constructor(options: {
-    node: string;
-    agent: string;
-    heartbeat: HeartbeatOptions;
-    features: readonly string[];
-    tls: () => Credentials | null;
-  }) {
-    this.#tls = options.tls;
-    this.#features = options.features;
-    this.#node = options.node;
-    this.#agent = options.agent;
-    this.#heartbeat = options.heartbeat;
+  /** `tls`: what this node shows now, null where there is no TLS. */
+  constructor({ tls, ...link }: LinkSettings & { readonly tls: () => Credentials | null }) {
+    this.#link = link;
+    this.#tls = tls;
   }
 
   /** A control connection, past its handshake. */
@@ -46,9 +34,9 @@ export class PeerDialer {
   ): Promise<{ control: SourceControl; handshake: Handshake }> {
     return await dialControl({
       ...this.#address(target, signal),
-      node: this.#node,
-      agent: this.#agent,
-      features: this.#features,
+      node: this.#link.node,
+      agent: this.#link.agent,
+      features: this.#link.features,
       migrationId,
     });
   }
@@ -118,6 +106,6 @@ export class PeerDialer {
   }
 
   #address({ node, url }: NodeAddress, signal: AbortSignal) {
-    return { to: node, url, tls: this.#tls(), signal, heartbeat: this.#heartbeat };
+    return { to: node, url, tls: this.#tls(), signal, heartbeat: this.#link.heartbeat };
   }
 }

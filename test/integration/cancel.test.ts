@@ -16,9 +16,9 @@ async function clusterOf(t: Test, guests: Record<string, string>) {
   t.teardown(() => cluster.close());
   for (const [name, node] of Object.entries(guests)) await cluster.boot(node, { name, ...GUEST });
   const request = async (vm: string, to: string, options: object = {}) =>
-    (await cluster.agent(guests[vm]!).startMigration({ vm, to, options })).id;
+    (await cluster.service(guests[vm]!).startMigration({ vm, to, options })).id;
   const until = async (node: string, id: string, matches: (event: MigrationEvent) => boolean) => {
-    for await (const event of cluster.agent(node).migrationEvents(id, -1, new AbortController().signal)) {
+    for await (const event of cluster.service(node).migrationEvents(id, -1, new AbortController().signal)) {
       if (matches(event)) return event;
     }
     throw new Error(`the events of ${id} ended`);
@@ -38,27 +38,27 @@ await t.test('a waiting one leaves both queues, and those behind it move up', as
   await until('c', second, behind(running));
   const third = await request('three', 'b');
   await until('d', third, behind(running));
-  t.match(cluster.agent('b').queue(), [
+  t.match(cluster.service('b').queue(), [
     { migration: running, state: 'running', position: 0 },
     { migration: second, state: 'waiting', position: 1 },
     { migration: third, state: 'waiting', position: 2, waitsFor: [{ node: 'b', holder: running }] },
   ]);
 
-  const cancelled = await cluster.agent('c').cancelMigration(second);
+  const cancelled = await cluster.service('c').cancelMigration(second);
   t.match(cancelled, {
     phase: 'ended',
     result: { outcome: 'cancelled', error: { code: 'cancelled' }, rounds: [] },
   });
-  t.strictSame(cluster.agent('c').queue(), []);
+  t.strictSame(cluster.service('c').queue(), []);
   // The other node hears of it by a message.
-  while (cluster.agent('b').queue().length > 2) await setImmediate();
-  t.match(cluster.agent('b').queue(), [
+  while (cluster.service('b').queue().length > 2) await setImmediate();
+  t.match(cluster.service('b').queue(), [
     { migration: running, state: 'running', position: 0 },
     { migration: third, state: 'waiting', position: 1 },
   ]);
   t.strictSame(cluster.whereIs('two'), [{ node: 'c', status: 'running' }]);
 
-  await cluster.agent('a').cancelMigration(running);
+  await cluster.service('a').cancelMigration(running);
   t.equal((await cluster.result('d', third)).outcome, 'completed', 'the one behind goes on');
   await cluster.cleared('b', ['three']);
   t.strictSame(cluster.whereIs('one'), [{ node: 'a', status: 'running' }]);
@@ -73,15 +73,18 @@ await t.test('in the middle of a round: the guest runs on, the target keeps noth
     { node: 'b', status: 'incoming' },
   ]);
   const [first, second] = await Promise.all([
-    cluster.agent('a').cancelMigration(id),
-    cluster.agent('a').cancelMigration(id),
+    cluster.service('a').cancelMigration(id),
+    cluster.service('a').cancelMigration(id),
   ]);
   t.match(first, {
     phase: 'ended',
     result: { outcome: 'cancelled', error: { code: 'cancelled' }, downtimeMs: 0 },
   });
   t.strictSame(second, first, 'two who cancel at once hear the same');
-  await t.rejects(cluster.agent('a').cancelMigration(id), { code: 'wrong-state', message: /ended already/ });
+  await t.rejects(cluster.service('a').cancelMigration(id), {
+    code: 'wrong-state',
+    message: /ended already/,
+  });
 
   const again = await cluster.migrate('one', 'a', 'b', { verify: 'strict' });
   t.match(again, { outcome: 'completed', verify: { mismatches: 0 } }, 'tried again at once');
@@ -93,7 +96,7 @@ await t.test('too late once the commit is sent', async (t) => {
   const { cluster, request, until } = await clusterOf(t, { one: 'a' });
   const id = await request('one', 'b');
   await until('a', id, (event) => event.event === 'phase' && event.phase === 'committing');
-  await t.rejects(cluster.agent('a').cancelMigration(id), {
+  await t.rejects(cluster.service('a').cancelMigration(id), {
     code: /^(too-late|wrong-state)$/,
     message: /can no longer be cancelled|has ended already: it is completed/,
   });
@@ -103,7 +106,7 @@ await t.test('too late once the commit is sent', async (t) => {
 
 await t.test('one that does not exist', async (t) => {
   const { cluster } = await clusterOf(t, {});
-  await t.rejects(cluster.agent('a').cancelMigration('m-000000000000'), {
+  await t.rejects(cluster.service('a').cancelMigration('m-000000000000'), {
     code: 'not-found',
     message: /ask the agent of the node that it started from/,
   });

@@ -32,9 +32,9 @@ void t.test('sixteen nodes, forty guests, forty migrations asked for at once', a
   const busy = new Map<string, string>();
   const spans = await Promise.all(
     plan.map(async ({ vm, from, to }, order): Promise<Span> => {
-      const { id } = await cluster.agent(from).startMigration({ vm, to, options: {} });
+      const { id } = await cluster.service(from).startMigration({ vm, to, options: {} });
       const span = { id, from, to, order, start: -1, end: -1 };
-      for await (const event of cluster.agent(from).migrationEvents(id, 0, new AbortController().signal)) {
+      for await (const event of cluster.service(from).migrationEvents(id, 0, new AbortController().signal)) {
         if (event.event === 'phase' && event.phase === 'preparing') {
           span.start = clock++;
           running += 1;
@@ -74,7 +74,7 @@ void t.test('sixteen nodes, forty guests, forty migrations asked for at once', a
     }
   }
   // The release at the other node is a message on its way.
-  for (const { agent } of cluster.nodes) while (agent.queue().length > 0) await setImmediate();
+  for (const { agent } of cluster.nodes) while (agent.service.queue().length > 0) await setImmediate();
 });
 
 void t.test(
@@ -84,7 +84,7 @@ void t.test(
     t.teardown(() => cluster.close());
     const names = ['runs', 'waits', 'hurries', 'stands-back', 'leaves'];
     for (const name of names) await cluster.boot('a', { name });
-    const a = cluster.agent('a');
+    const a = cluster.service('a');
     const slow = { bandwidthBytesPerSecond: 8000, maxRounds: 1 };
     const { id: running } = await a.startMigration({ vm: 'runs', to: 'b', options: slow });
     while ((await a.migration(running)).phase !== 'copying') await setImmediate();
@@ -95,14 +95,14 @@ void t.test(
     for (const node of ['a', 'c']) {
       while (
         cluster
-          .agent(node)
+          .service(node)
           .queue()
           .filter(({ state }) => state === 'waiting').length < 3
       )
         await setImmediate();
       t.strictSame(
         cluster
-          .agent(node)
+          .service(node)
           .queue()
           .filter(({ state }) => state === 'waiting')
           .map(({ vm, priority }) => [vm, priority]),

@@ -18,13 +18,13 @@ await t.test('each node, and the queues of all as one', async (t) => {
   const cluster = await Cluster.start(['a', 'b', 'c', 'd']);
   t.teardown(() => cluster.close());
   for (const name of ['runs', 'waits', 'elsewhere']) await cluster.boot('a', { name });
-  const a = cluster.agent('a');
+  const a = cluster.service('a');
   const slow = { bandwidthBytesPerSecond: 8000, maxRounds: 1 };
   const { id: running } = await a.startMigration({ vm: 'runs', to: 'b', options: slow });
   while ((await a.migration(running)).phase !== 'copying') await setImmediate();
   const { id: waiting } = await a.startMigration({ vm: 'waits', to: 'c', options: {}, priority: -2 });
-  while (cluster.agent('c').queue().length === 0) await setImmediate();
-  const report = await cluster.agent('d').cluster();
+  while (cluster.service('c').queue().length === 0) await setImmediate();
+  const report = await cluster.service('d').cluster();
   t.equal(report.node, 'd');
   t.match(
     report.nodes.map(({ node, url, status, error }) => [node, url, status?.node.node, error]),
@@ -51,7 +51,7 @@ await t.test('each node, and the queues of all as one', async (t) => {
     ],
   );
   t.match(report.queue[1]!.waitsFor, [{ node: 'a', holder: running }]);
-  t.equal(await cluster.agent('d').cluster(), report, 'who asks again at once is told the same');
+  t.equal(await cluster.service('d').cluster(), report, 'who asks again at once is told the same');
   await a.cancelMigration(waiting);
   await a.cancelMigration(running);
 });
@@ -71,7 +71,7 @@ await t.test('a node that is away, one that is another, and one that talks nonse
     peers: { gone: `http://127.0.0.1:${free}`, odd: `http://127.0.0.1:${port}` },
   });
   t.teardown(() => cluster.close());
-  const [a, b] = [cluster.agent('a'), cluster.agent('b')];
+  const [a, b] = [cluster.service('a'), cluster.service('b')];
   const seen = async () =>
     Object.fromEntries((await a.cluster()).nodes.map(({ node, error }) => [node, error?.code ?? null]));
   t.same(await seen(), { a: null, b: null, gone: 'peer-unreachable', odd: 'peer-failed' });

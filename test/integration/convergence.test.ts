@@ -41,7 +41,7 @@ for (const { reason, options, rounds } of limits) {
     t.ok(result.rounds.at(-1)!.residualPages * 4096 > result.convergence!.thresholdBytes);
     await cluster.cleared(to);
     t.strictSame(cluster.whereIs('hasty'), [{ node: from, status: 'running' }]);
-    t.equal(cluster.agent(to).node().memoryUsedBytes, 0);
+    t.equal(cluster.service(to).node().memoryUsedBytes, 0);
   });
 
   await t.test(`${reason}: switch-over takes the downtime that it takes`, async (t) => {

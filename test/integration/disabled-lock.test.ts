@@ -16,7 +16,7 @@ void t.test('with the lock disabled two migrations of one pair run at the same t
   const names = ['one', 'two'];
   for (const name of names) await cluster.boot('a', { name, ...WRITER });
 
-  const a = cluster.agent('a');
+  const a = cluster.service('a');
   const options = { bandwidthBytesPerSecond: SLOW, stallRounds: 1000 };
   const ids = await Promise.all(
     names.map(async (vm) => (await a.startMigration({ vm, to: 'b', options })).id),
@@ -34,7 +34,7 @@ void t.test('with the lock disabled two migrations of one pair run at the same t
   );
   t.same(
     cluster
-      .agent('b')
+      .service('b')
       .queue()
       .map(({ state }) => state),
     ['running', 'running'],
@@ -48,7 +48,7 @@ void t.test('an agent whose lock is disabled says so', async (t) => {
   const cluster = await Cluster.start(['a'], { lock: { disabledForBenchmark: true } });
   t.teardown(() => cluster.close());
   const [{ agent, log }] = cluster.nodes as [(typeof cluster.nodes)[0]];
-  const { ok, findings } = await agent.doctor();
+  const { ok, findings } = await agent.service.doctor();
   const [warning] = findings;
   t.match(warning, { level: 'warning', code: 'lock-disabled', remedy: /lock\.disabledForBenchmark/ });
   t.type(ok, 'boolean');
@@ -58,8 +58,8 @@ void t.test('an agent whose lock is disabled says so', async (t) => {
 void t.test('an agent tells what its process takes', async (t) => {
   const cluster = await Cluster.start(['a']);
   t.teardown(() => cluster.close());
-  const before = cluster.agent('a').node().process;
+  const before = cluster.service('a').node().process;
   t.ok(before.cpuMs > 0 && before.residentBytes > 2 ** 20, JSON.stringify(before));
   await cluster.boot('a', { name: 'one' });
-  t.ok(cluster.agent('a').node().process.cpuMs >= before.cpuMs);
+  t.ok(cluster.service('a').node().process.cpuMs >= before.cpuMs);
 });

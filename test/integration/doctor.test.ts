@@ -92,7 +92,7 @@ await t.test('a cluster with something wrong with each of its nodes', async (t) 
     { b: () => Date.now() + 90_000 },
   );
   t.teardown(() => cluster.close());
-  await cluster.agent('a').setDrained(true);
+  await cluster.service('a').setDrained(true);
   const { ca, certificate, key } = certificateFiles(pki, 'op');
   const access = ['--agent', cluster.agent('c').url, '--ca', ca, '--certificate', certificate, '--key', key];
   const asOperator = [...access, '--token-file', join(directory, 'token')];
@@ -186,7 +186,7 @@ await t.test('links are measured where no migration is', async (t) => {
 
   await cluster.boot('b', { name: 'moves', program: 'dirty' });
   const slow = { bandwidthBytesPerSecond: 8000, stallRounds: 1000 };
-  const b = cluster.agent('b');
+  const b = cluster.service('b');
   const { id } = await b.startMigration({ vm: 'moves', to: 'c', options: slow });
   while ((await b.migration(id)).phase !== 'copying') await setImmediate();
   const busy = await doctor([...url, '--link', 'a,b']);
@@ -197,7 +197,7 @@ await t.test('links are measured where no migration is', async (t) => {
     ],
     ok: true,
   });
-  t.equal(cluster.agent('a').queue().length, 0, 'nothing is left waiting');
+  t.equal(cluster.service('a').queue().length, 0, 'nothing is left waiting');
   t.equal((await b.migration(id)).phase, 'copying');
   await b.cancelMigration(id);
 });
@@ -207,7 +207,7 @@ await t.test('a link that is too slow for the time it may take is given up', asy
   t.teardown(() => cluster.close());
   const request = { to: 'b', memory: 'embedded', bytes: 2 ** 20, rounds: 2, streams: 1 } as const;
   const test = (limits: { bandwidthBytesPerSecond: number; maxMs: number }) =>
-    cluster.agent('a').testLink({ ...request, ...limits }, new AbortController().signal);
+    cluster.service('a').testLink({ ...request, ...limits }, new AbortController().signal);
   await t.rejects(test({ bandwidthBytesPerSecond: 8000, maxMs: 50 }), {
     code: 'timeout',
     message: '1.0 MiB did not get to node b within 50 ms',

@@ -10,11 +10,11 @@ const ticking = { program: 'ticker', parameters: { intervalMs: 500 } } as const;
 
 /** Checks that a ticking guest has printed each of its lines once, and prints on. */
 async function intact(t: Test, cluster: Cluster, vm: string): Promise<void> {
-  const agent = cluster.agent(nodeOf(t, cluster, vm));
+  const service = cluster.service(nodeOf(t, cluster, vm));
   const leave = new AbortController();
   let printed = '';
   let past = '';
-  for await (const { text } of agent.console(vm, 0, true, leave.signal)) {
+  for await (const { text } of service.console(vm, 0, true, leave.signal)) {
     if (past === '') past = text;
     printed += text;
     if (printed.split('\n').length > past.split('\n').length + 1) break;
@@ -78,7 +78,7 @@ await t.test('four of sixteen nodes are drained at once', async (t) => {
     exitCode: 0,
     stdout: /node n03 takes VMs again/,
   });
-  t.notOk(cluster.agent('n03').node().drained);
+  t.notOk(cluster.service('n03').node().drained);
 });
 
 await t.test('sixteen nodes are rebooted, one after the other', async (t) => {
@@ -93,7 +93,7 @@ await t.test('sixteen nodes are rebooted, one after the other', async (t) => {
     t.match(done.nodes, [{ node, drained: true, remaining: [] }]);
     moves += done.moves.length;
     await cluster.restart(node);
-    t.ok(cluster.agent(node).node().drained, 'a reboot does not undrain it');
+    t.ok(cluster.service(node).node().drained, 'a reboot does not undrain it');
     await report(t, cluster, asked, ['undrain', node]);
   }
   t.ok(moves >= 16, `${moves} moves`);
@@ -101,6 +101,6 @@ await t.test('sixteen nodes are rebooted, one after the other', async (t) => {
   await Promise.all(vms.map((vm) => intact(t, cluster, vm)));
   for (const { name } of cluster.nodes) {
     await cluster.cleared(name, vms);
-    t.notOk(cluster.agent(name).node().drained);
+    t.notOk(cluster.service(name).node().drained);
   }
 });

@@ -69,11 +69,11 @@ await t.test('targets that refuse in preflight, and VMs that can go nowhere', as
   await cluster.boot('a', { name: 'web' });
   await cluster.boot('a', { name: 'big', memory: 6 * 2 ** 20 });
   await cluster.boot('b', { name: 'web', memory: 2 ** 20 });
-  await cluster.agent('b').stopGuest('web');
+  await cluster.service('b').stopGuest('web');
   await cluster.boot('c', { name: 'own', memory: 7 * 2 ** 20 });
   await cluster
-    .agent('a')
-    .defineGuest({ ...cluster.agent('a').guest('web').definition, name: 'spare' }, undefined);
+    .service('a')
+    .defineGuest({ ...cluster.service('a').guest('web').definition, name: 'spare' }, undefined);
   const line = ['drain', 'a', '--on-failure', 'continue'];
   const plan = await report<EvacuationReport>(t, cluster, 'c', [...line, '--dry-run']);
   t.match(
@@ -94,7 +94,7 @@ await t.test('targets that refuse in preflight, and VMs that can go nowhere', as
     stderr:
       /nothing was moved.*'vmferry drain a --on-failure continue' moves the others; drained they stay until 'vmferry undrain a'/,
   });
-  t.same([nodeOf(t, cluster, 'big'), cluster.agent('a').node().drained], ['a', true]);
+  t.same([nodeOf(t, cluster, 'big'), cluster.service('a').node().drained], ['a', true]);
   const rest = await report<EvacuationReport>(t, cluster, 'c', line, EXIT.refused);
   t.match(rest, { moves: [{ vm: 'web', to: 'c', outcome: 'completed' }], nodes: [{ remaining: ['big'] }] });
   t.equal(nodeOf(t, cluster, 'big'), 'a');
@@ -108,7 +108,7 @@ await t.test('a target that fails: the rest is cancelled', async (t) => {
   const running = report<EvacuationReport>(t, cluster, 'a', ['evacuate', 'a', ...SLOW], EXIT.failed);
   await busy(cluster, 'a', 2);
   // From here on it refuses what has not begun.
-  await cluster.agent('b').setDrained(true);
+  await cluster.service('b').setDrained(true);
   unleash(cluster, 'a');
   const { moves, nodes } = await running;
   const outcomes = moves.map(({ outcome, error }) => [outcome, error?.code]);
@@ -152,7 +152,7 @@ await t.test('what is arriving as a node is drained comes, and leaves with the o
   await bootFull(cluster, 'a', 'comes');
   await cluster.boot('b', { name: 'own' });
   const options = { bandwidthBytesPerSecond: 8000, maxRounds: 1 };
-  await cluster.agent('a').startMigration({ vm: 'comes', to: 'b', options });
+  await cluster.service('a').startMigration({ vm: 'comes', to: 'b', options });
   await busy(cluster, 'a', 0);
   const terminal = new FakeTerminal();
   const draining = vmferry(cluster, 'c', ['drain', 'b'], terminal);
@@ -176,7 +176,7 @@ await t.test('nodes are made about equally full', async (t) => {
   const line = ['rebalance', '--tolerance', '15'];
   const plan = await report<RebalanceReport>(t, cluster, 'b', [...line, '--dry-run']);
   t.match(plan, { balanced: true, meanFill: 0.25, moves: { length: 3 } });
-  t.equal(cluster.agent('a').guests().length, 6);
+  t.equal(cluster.service('a').guests().length, 6);
   const done = await report<RebalanceReport>(t, cluster, 'b', line);
   t.same(
     done.moves.map(({ vm, to, outcome }) => [vm, to, outcome]),

@@ -19,7 +19,7 @@ void t.test('a migration that is shown after its end does not keep the guest tha
   t.equal(outcome, 'completed');
   await cluster.cleared('b', ['vm']);
   guests.clear();
-  const a = cluster.agent('a');
+  const a = cluster.service('a');
   const [shown] = a.migrations();
   t.match(shown, { vm: 'vm', phase: 'ended', result: { outcome: 'completed' } }, 'it is still shown');
   const whole = (await a.migration(id)).result;

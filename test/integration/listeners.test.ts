@@ -157,6 +157,6 @@ await t.test('what the configuration refuses', (t) => {
 
 await t.test('a lab without TLS says so', async (t) => {
   const agent = await start({ listen: '0.0.0.0:0', insecurePlaintext: true });
-  t.match((await agent.doctor()).findings, [{ code: 'insecure-plaintext', level: 'warning' }]);
+  t.match((await agent.service.doctor()).findings, [{ code: 'insecure-plaintext', level: 'warning' }]);
   await agent.close();
 });

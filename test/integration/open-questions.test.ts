@@ -8,6 +8,7 @@ import { GuestDefinitionSchema } from '../../shared/guest-definition.js';
 import { pino } from 'pino';
 import { journalText } from '../../agent/journal/ownership-journal.js';
 import { Agent } from '../../agent/agent.js';
+import type { AgentService } from '../../agent/api/service.js';
 
 const ID = 'm-00000001';
 
@@ -15,7 +16,7 @@ const ID = 'm-00000001';
 async function restarted(
   t: Test,
   peer: string | null,
-): Promise<{ agent: Agent; logged: (message: RegExp) => Promise<void> }> {
+): Promise<{ service: AgentService; logged: (message: RegExp) => Promise<void> }> {
   const stateDirectory = join(t.testdirName, 'a');
   await mkdir(join(stateDirectory, 'guests'), { recursive: true });
   await mkdir(join(stateDirectory, 'journal'), { recursive: true });
@@ -42,7 +43,7 @@ async function restarted(
   const agent = await Agent.start(config, logger);
   t.teardown(() => agent.close());
   return {
-    agent,
+    service: agent.service,
     logged: (message) =>
       lines.some((line) => message.test(line))
         ? Promise.resolve()
@@ -82,48 +83,48 @@ async function freePort(): Promise<number> {
 void t.test('a VM whose commit was sent before a restart is held until its outcome is known', async (t) => {
   await t.test('while nobody answers', async (t) => {
     t.testdir({});
-    const { agent, logged } = await restarted(t, 'http://127.0.0.1:9');
+    const { service, logged } = await restarted(t, 'http://127.0.0.1:9');
     await logged(/could not be asked/);
-    t.match(agent.guest('web'), { status: 'unknown', migration: ID });
+    t.match(service.guest('web'), { status: 'unknown', migration: ID });
     for (const operation of ['startGuest', 'stopGuest', 'undefineGuest'] as const) {
-      const refused: Promise<unknown> = agent[operation]('web');
+      const refused: Promise<unknown> = service[operation]('web');
       await t.rejects(refused, { code: 'wrong-state', message: /outcome/ }, operation);
     }
-    await t.rejects(agent.startMigration({ vm: 'web', to: 'b', options: {} }), {
+    await t.rejects(service.startMigration({ vm: 'web', to: 'b', options: {} }), {
       code: 'duplicate-migration',
     });
   });
   await t.test('while its target is not configured', async (t) => {
     t.testdir({});
-    const { agent, logged } = await restarted(t, null);
+    const { service, logged } = await restarted(t, null);
     await logged(/'peers' does not name/);
-    t.equal(agent.guest('web').status, 'unknown');
+    t.equal(service.guest('web').status, 'unknown');
   });
   await t.test('it was committed: it is forgotten here, and then there', async (t) => {
     t.testdir({});
     const there = await target(t, 'committed');
-    const { agent, logged } = await restarted(t, there.url);
+    const { service, logged } = await restarted(t, there.url);
     await logged(/outcome of an earlier migration is known/);
-    t.strictSame(agent.guests(), []);
+    t.strictSame(service.guests(), []);
     await there.forgotten();
     await emptied(join(t.testdirName, 'a', 'journal'));
   });
   await t.test('it was not: it is ours', async (t) => {
     t.testdir({});
-    const { agent, logged } = await restarted(t, (await target(t, null)).url);
+    const { service, logged } = await restarted(t, (await target(t, null)).url);
     await logged(/outcome of an earlier migration is known/);
-    t.equal(agent.guest('web').status, 'stopped');
-    await agent.startGuest('web');
-    t.equal(agent.guest('web').status, 'running');
+    t.equal(service.guest('web').status, 'stopped');
+    await service.startGuest('web');
+    t.equal(service.guest('web').status, 'running');
   });
 });
 
 void t.test('an operator settles it where the target is gone', async (t) => {
   await t.test('not without being told the risk', async (t) => {
     t.testdir({});
-    const { agent, logged } = await restarted(t, `http://127.0.0.1:${await freePort()}`);
+    const { service, logged } = await restarted(t, `http://127.0.0.1:${await freePort()}`);
     await logged(/could not be asked/);
-    t.match(await agent.guestOutcome('web'), {
+    t.match(await service.guestOutcome('web'), {
       vm: 'web',
       open: {
         migration: ID,
@@ -138,24 +139,24 @@ void t.test('an operator settles it where the target is gone', async (t) => {
       },
     });
     for (const owner of ['a', 'b']) {
-      const refused = agent.resolveGuest('web', { owner, force: false });
+      const refused = service.resolveGuest('web', { owner, force: false });
       await t.rejects(refused, { code: 'outcome-unknown', message: /risk.*--force/ }, owner);
     }
-    await t.rejects(agent.resolveGuest('web', { owner: 'c', force: true }), { code: 'invalid-request' });
-    t.equal(agent.guest('web').status, 'unknown');
-    await t.rejects(agent.resolveGuest('other', { owner: 'a', force: true }), { code: 'not-found' });
+    await t.rejects(service.resolveGuest('web', { owner: 'c', force: true }), { code: 'invalid-request' });
+    t.equal(service.guest('web').status, 'unknown');
+    await t.rejects(service.resolveGuest('other', { owner: 'a', force: true }), { code: 'not-found' });
   });
 
   await t.test('it is the target that has it: nothing of it is left here', async (t) => {
     t.testdir({});
-    const { agent, logged } = await restarted(t, `http://127.0.0.1:${await freePort()}`);
+    const { service, logged } = await restarted(t, `http://127.0.0.1:${await freePort()}`);
     await logged(/could not be asked/);
-    t.strictSame(await agent.resolveGuest('web', { owner: 'b', force: true }), {
+    t.strictSame(await service.resolveGuest('web', { owner: 'b', force: true }), {
       vm: 'web',
       owner: 'b',
       guest: null,
     });
-    t.strictSame(agent.guests(), []);
+    t.strictSame(service.guests(), []);
     t.match(await journalOf(t), [{ decision: 'released' }], 'the target is told when it is back');
   });
 
@@ -165,31 +166,31 @@ void t.test('an operator settles it where the target is gone', async (t) => {
       async (t) => {
         t.testdir({});
         const port = await freePort();
-        const { agent, logged } = await restarted(t, `http://127.0.0.1:${port}`);
+        const { service, logged } = await restarted(t, `http://127.0.0.1:${port}`);
         await logged(/could not be asked/);
-        const taken = await agent.resolveGuest('web', { owner: 'a', force: true });
+        const taken = await service.resolveGuest('web', { owner: 'a', force: true });
         t.match(taken, { owner: 'a', guest: { status: 'stopped', migration: null } });
         t.match(await journalOf(t), [{ decision: 'taken-back' }]);
-        await agent.startGuest('web');
-        t.match(await agent.guestOutcome('web'), { open: { takenBack: true } });
-        await t.rejects(agent.resolveGuest('web', { owner: 'b', force: true }), { code: 'wrong-state' });
+        await service.startGuest('web');
+        t.match(await service.guestOutcome('web'), { open: { takenBack: true } });
+        await t.rejects(service.resolveGuest('web', { owner: 'b', force: true }), { code: 'wrong-state' });
 
         const there = await target(t, decision, port);
         if (decision === null) {
           await logged(/all is well/);
-          t.equal(agent.guest('web').failure, null);
+          t.equal(service.guest('web').failure, null);
         } else {
           await logged(/there are two/);
-          t.match(agent.guest('web').failure, /node b had committed it.*vm stop web/);
-          t.match(await agent.resolveGuest('web', { owner: 'a', force: false }), {
+          t.match(service.guest('web').failure, /node b had committed it.*vm stop web/);
+          t.match(await service.resolveGuest('web', { owner: 'a', force: false }), {
             guest: { failure: null },
           });
           await there.forgotten();
         }
         t.strictSame(await journalOf(t), []);
-        t.equal(agent.guest('web').status, 'running');
-        t.strictSame(await agent.guestOutcome('web'), { vm: 'web', open: null });
-        await t.rejects(agent.resolveGuest('web', { owner: 'a', force: true }), { code: 'wrong-state' });
+        t.equal(service.guest('web').status, 'running');
+        t.strictSame(await service.guestOutcome('web'), { vm: 'web', open: null });
+        await t.rejects(service.resolveGuest('web', { owner: 'a', force: true }), { code: 'wrong-state' });
       },
     );
   }
@@ -197,36 +198,36 @@ void t.test('an operator settles it where the target is gone', async (t) => {
   await t.test('a target that answers is believed, whatever the operator says', async (t) => {
     t.testdir({});
     const port = await freePort();
-    const { agent, logged } = await restarted(t, `http://127.0.0.1:${port}`);
+    const { service, logged } = await restarted(t, `http://127.0.0.1:${port}`);
     await logged(/could not be asked/);
     await target(t, 'committed', port);
-    const resolved = agent.resolveGuest('web', { owner: 'a', force: true });
+    const resolved = service.resolveGuest('web', { owner: 'a', force: true });
     await t.rejects(resolved, { code: /wrong-state|not-found/ });
-    t.strictSame(agent.guests(), []);
+    t.strictSame(service.guests(), []);
   });
 });
 
 void t.test('what could not be recorded of an outcome is settled by its operator', async (t) => {
   t.testdir({});
   const port = await freePort();
-  const { agent, logged } = await restarted(t, `http://127.0.0.1:${port}`);
+  const { service, logged } = await restarted(t, `http://127.0.0.1:${port}`);
   await logged(/could not be asked/);
   const inTheWay = join(t.testdirName, 'a', 'journal', `${ID}.json.staged`);
   await mkdir(inTheWay);
   const there = await target(t, 'committed', port);
   await logged(/could not be settled/);
-  t.strictSame(agent.guests(), []);
+  t.strictSame(service.guests(), []);
   const definition = GuestDefinitionSchema.parse({
     ...{ name: 'web', kind: 'embedded', memory: 2 ** 20, program: 'idle' },
   });
-  await t.rejects(agent.defineGuest(definition, undefined), {
+  await t.rejects(service.defineGuest(definition, undefined), {
     code: 'name-taken',
     message: /vm resolve web/,
   });
   await rmdir(inTheWay);
-  t.match(await agent.resolveGuest('web', { owner: 'b', force: false }), { owner: 'b', guest: null });
+  t.match(await service.resolveGuest('web', { owner: 'b', force: false }), { owner: 'b', guest: null });
   await there.forgotten();
-  await agent.defineGuest(definition, undefined);
+  await service.defineGuest(definition, undefined);
 });
 
 void t.test('what a VM is held for comes before what was taken back of it', async (t) => {
@@ -238,8 +239,8 @@ void t.test('what a VM is held for comes before what was taken back of it', asyn
     join(journal, `${earlier.migration}.json`),
     journalText({ ...earlier, decision: 'taken-back' }),
   );
-  const { agent } = await restarted(t, `http://127.0.0.1:${await freePort()}`);
-  t.match(await agent.guestOutcome('web'), { open: { migration: ID, takenBack: false } });
+  const { service } = await restarted(t, `http://127.0.0.1:${await freePort()}`);
+  t.match(await service.guestOutcome('web'), { open: { migration: ID, takenBack: false } });
 });
 
 async function journalOf(t: Test): Promise<unknown[]> {

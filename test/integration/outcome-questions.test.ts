@@ -9,7 +9,7 @@ void t.test('what strangers ask leaves nothing behind and changes no outcome', a
   const { url } = cluster.agent('a');
   await cluster.boot('a', { name: 'vm' });
   // slow enough for the questions to come before the commit
-  const { id } = await cluster.agent('a').startMigration({
+  const { id } = await cluster.service('a').startMigration({
     vm: 'vm',
     to: 'b',
     options: { bandwidthBytesPerSecond: 20_000 },
@@ -17,7 +17,7 @@ void t.test('what strangers ask leaves nothing behind and changes no outcome', a
   for (const node of ['evil', 'b']) {
     const peer = await (await RawPeer.connect(url, id)).greet({ node });
     t.match(await peer.say({ type: 'ask' }).hear('answer'), { outcome: 'aborted' });
-    t.equal((await cluster.agent('a').migration(id)).result, null, 'asked before the end');
+    t.equal((await cluster.service('a').migration(id)).result, null, 'asked before the end');
     peer.socket.cut();
   }
   const result = await cluster.result('a', id);
@@ -41,20 +41,20 @@ void t.test('a migration that was said to be aborted is not let in any more', as
   t.match(await peer.say({ type: 'ask' }).hear('answer'), { outcome: 'aborted' });
   await t.rejects(peer.prepare());
   t.match(await peer.hear('error'), { code: 'wrong-state', message: /begin another/ });
-  t.strictSame(cluster.agent('a').guests(), []);
+  t.strictSame(cluster.service('a').guests(), []);
 });
 
 void t.test('the record of an abort goes when the source ends in good order', async (t) => {
   const cluster = await Cluster.start(['a', 'b'], { lock: { grace: '50ms' } });
   t.teardown(() => cluster.close());
   await cluster.boot('a', { name: 'vm', program: 'dirty', parameters: { workingSetPages: 64 } });
-  const { id } = await cluster.agent('a').startMigration({
+  const { id } = await cluster.service('a').startMigration({
     vm: 'vm',
     to: 'b',
     options: { bandwidthBytesPerSecond: 20_000 },
   });
-  while ((await cluster.agent('a').migration(id)).phase !== 'copying') await new Promise(setImmediate);
-  await cluster.agent('a').cancelMigration(id);
+  while ((await cluster.service('a').migration(id)).phase !== 'copying') await new Promise(setImmediate);
+  await cluster.service('a').cancelMigration(id);
   await cluster.cleared('b');
   for (const node of ['a', 'b']) {
     t.strictSame(await readdir(cluster.stateDirectory(node) + '/journal'), [], node);

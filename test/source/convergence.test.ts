@@ -3,14 +3,7 @@ import t from 'tap';
 import { type ConvergenceOptions, decide, SWITCHOVER_OVERHEAD_MS } from '../../agent/source/convergence.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import { estimateLinkRate, type RoundFigures, roundsSinceMinimum } from '../../shared/round-figures.js';
-
-const OPTIONS: ConvergenceOptions = {
-  maxDowntimeMs: 30,
-  maxRounds: 100,
-  maxTotalMs: 600_000,
-  stallRounds: 5,
-  onLimit: 'switch-over',
-};
+import { CONVERGENCE } from '../support/convergence-options.js';
 
 /** A round of 1 MB/ms that left `residualPages`. */
 const round = (residualPages: number, wireBytes = 1e8, ms = 100): RoundFigures => ({
@@ -55,13 +48,13 @@ void t.test('link rate', (t) => {
 
 void t.test('threshold', (t) => {
   const thresholdOf = (maxDowntimeMs: number, rounds = residuals(1e6)) =>
-    decide(rounds, 0, { ...OPTIONS, maxDowntimeMs }).thresholdBytes;
+    decide(rounds, 0, { ...CONVERGENCE, maxDowntimeMs }).thresholdBytes;
   t.equal(thresholdOf(30), 1e6 * (30 - SWITCHOVER_OVERHEAD_MS));
   t.equal(thresholdOf(SWITCHOVER_OVERHEAD_MS), 0);
   t.equal(thresholdOf(0), 0, 'never negative');
   const fits = Math.floor((1e6 * (30 - SWITCHOVER_OVERHEAD_MS)) / PAGE_SIZE);
-  t.equal(decide(residuals(fits), 0, OPTIONS).next, 'switch-over');
-  t.equal(decide(residuals(fits + 1), 0, OPTIONS).next, 'round');
+  t.equal(decide(residuals(fits), 0, CONVERGENCE).next, 'switch-over');
+  t.equal(decide(residuals(fits + 1), 0, CONVERGENCE).next, 'round');
   fc.assert(
     fc.property(someRounds, fc.nat(1000), fc.nat(1000), (rounds, a, b) => {
       const [less, more] = [Math.min(a, b), Math.max(a, b)];
@@ -84,10 +77,10 @@ void t.test('a stall is told apart from slowness', (t) => {
   t.equal(since(0, 0), 1);
 
   const slow = Array.from({ length: 60 }, (_, i) => round(Math.floor(1e6 * 0.97 ** i)));
-  t.equal(decide(slow, 0, OPTIONS).next, 'round', 'slow, and getting there');
+  t.equal(decide(slow, 0, CONVERGENCE).next, 'round', 'slow, and getting there');
   const stalled = residuals(1e6, 1e5, 1e5, 1e5, 1e5, 1e5);
-  t.equal(decide(stalled, 0, OPTIONS).next, 'round', 'four rounds without a new minimum');
-  t.match(decide([...stalled, round(1e5)], 0, OPTIONS), { next: 'switch-over', reason: 'stalled' });
+  t.equal(decide(stalled, 0, CONVERGENCE).next, 'round', 'four rounds without a new minimum');
+  t.match(decide([...stalled, round(1e5)], 0, CONVERGENCE), { next: 'switch-over', reason: 'stalled' });
   fc.assert(
     fc.property(someRounds, (rounds) => {
       const before = roundsSinceMinimum(rounds.slice(0, -1));
@@ -100,8 +93,8 @@ void t.test('a stall is told apart from slowness', (t) => {
 
 void t.test('limits, in their order', (t) => {
   const far = residuals(1e6, 1e6, 1e6);
-  const all = { ...OPTIONS, maxRounds: 3, maxTotalMs: 100, stallRounds: 2 };
-  t.equal(decide(far, 0, OPTIONS).reason, 'above-threshold');
+  const all = { ...CONVERGENCE, maxRounds: 3, maxTotalMs: 100, stallRounds: 2 };
+  t.equal(decide(far, 0, CONVERGENCE).reason, 'above-threshold');
   t.equal(decide(far, 100, all).reason, 'round-limit');
   t.equal(decide(far, 100, { ...all, maxRounds: 4 }).reason, 'time-limit');
   t.equal(decide(far, 99, { ...all, maxRounds: 4 }).reason, 'stalled');
@@ -119,7 +112,7 @@ void t.test('limits, in their order', (t) => {
 });
 
 void t.test('a guest that stands still is switched over after round 0, whatever the link', (t) => {
-  t.match(decide([round(0, 0, 0)], 0, { ...OPTIONS, maxDowntimeMs: 0 }), {
+  t.match(decide([round(0, 0, 0)], 0, { ...CONVERGENCE, maxDowntimeMs: 0 }), {
     next: 'switch-over',
     reason: 'below-threshold',
     thresholdBytes: 0,

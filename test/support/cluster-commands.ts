@@ -13,7 +13,7 @@ const FULL_AFTER = 10_000;
 export async function bootFull(cluster: Cluster, node: string, name: string): Promise<void> {
   const parameters = { workingSetPages: 200, pagesPerSecond: 2000 };
   await cluster.boot(node, { name, program: 'dirty', parameters });
-  const written = () => Number(cluster.agent(node).guest(name).machine.retiredInstructions) >= FULL_AFTER;
+  const written = () => Number(cluster.service(node).guest(name).machine.retiredInstructions) >= FULL_AFTER;
   while (!written()) await setImmediate();
 }
 
@@ -47,16 +47,16 @@ export function nodeOf(t: Test, cluster: Cluster, vm: string): string {
 
 /** Waits until a migration from the node copies and so many others wait. */
 export async function busy(cluster: Cluster, node: string, waiting: number): Promise<void> {
-  const agent = cluster.agent(node);
+  const service = cluster.service(node);
   const count = (phase: string) =>
-    agent.migrations().filter((each) => each.role === 'source' && each.phase === phase).length;
+    service.migrations().filter((each) => each.role === 'source' && each.phase === phase).length;
   while (count('copying') < 1 || count('queued') < waiting) await setImmediate();
 }
 
 /** Lets all migrations from a node go as fast as they can. */
 export function unleash(cluster: Cluster, node: string): void {
-  const agent = cluster.agent(node);
-  for (const { id, phase, role } of agent.migrations()) {
-    if (phase !== 'ended' && role === 'source') agent.limitMigration(id, 0);
+  const service = cluster.service(node);
+  for (const { id, phase, role } of service.migrations()) {
+    if (phase !== 'ended' && role === 'source') service.limitMigration(id, 0);
   }
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { pino } from 'pino';
 import { Agent } from '../../agent/agent.js';
+import type { AgentService } from '../../agent/api/service.js';
 import type { GuestKinds } from '../../agent/guest/hosted-guest.js';
 import type { MigrationResult } from '../../shared/api.js';
 import { type AgentConfig, AgentConfigSchema } from '../../shared/config.js';
@@ -78,6 +79,11 @@ export class Cluster {
     return node.agent;
   }
 
+  /** What the agent of a node offers its clients. */
+  service(name: string): AgentService {
+    return this.agent(name).service;
+  }
+
   /** Ends the agent of a node and starts it again: at the same address, with the same state. */
   async restart(name: string): Promise<void> {
     const node = this.nodes.find((candidate) => candidate.name === name)!;
@@ -100,19 +106,19 @@ export class Cluster {
       program: 'idle',
       ...definition,
     });
-    await this.agent(node).defineGuest(full, undefined);
-    await this.agent(node).startGuest(full.name);
+    await this.service(node).defineGuest(full, undefined);
+    await this.service(node).startGuest(full.name);
   }
 
   /** Asks for a migration and waits for its result. */
   async migrate(vm: string, from: string, to: string, options: object = {}): Promise<MigrationResult> {
-    const { id } = await this.agent(from).startMigration({ vm, to, options });
+    const { id } = await this.service(from).startMigration({ vm, to, options });
     return await this.result(from, id);
   }
 
   /** Waits for the result of a migration that started on `node`. */
   async result(node: string, id: string): Promise<MigrationResult> {
-    for await (const event of this.agent(node).migrationEvents(id, 0, new AbortController().signal)) {
+    for await (const event of this.service(node).migrationEvents(id, 0, new AbortController().signal)) {
       if (event.event === 'ended') return event.result;
     }
     throw new Error(`the events of ${id} ended without a result`);
@@ -121,7 +127,7 @@ export class Cluster {
   /** The nodes that have the guest, with its status there. */
   whereIs(vm: string): { node: string; status: string }[] {
     return this.nodes.flatMap(({ name, agent }) =>
-      agent
+      agent.service
         .guests()
         .filter((guest) => guest.name === vm)
         .map(({ status }) => ({ node: name, status })),
@@ -133,9 +139,9 @@ export class Cluster {
    * is cleared away at the target a moment later.
    */
   async cleared(name: string, own: readonly string[] = []): Promise<void> {
-    const agent = this.agent(name);
-    const guests = () => agent.guests().filter((guest) => !own.includes(guest.name));
-    while (guests().length > 0 || agent.queue().length > 0) await setImmediate();
+    const service = this.service(name);
+    const guests = () => service.guests().filter((guest) => !own.includes(guest.name));
+    while (guests().length > 0 || service.queue().length > 0) await setImmediate();
   }
 
   async close(): Promise<void> {

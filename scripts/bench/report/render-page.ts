@@ -6,7 +6,16 @@ import type { Figure, Section, Table } from './section.js';
 
 /** Built beside this file, for browsers. */
 const STYLE = new URL('./page/report.css', import.meta.url);
-const SCRIPT = new URL('./page/draw-plots.js', import.meta.url);
+/** The page's script and what it imports, which comes first. */
+const SCRIPT = [
+  'palette',
+  'plot-parts',
+  'bar-plot',
+  'column-plot',
+  'line-plot',
+  'span-plot',
+  'draw-plots',
+].map((module) => new URL(`./page/${module}.js`, import.meta.url));
 /** Chart.js as one script, beside the module that its package exports. */
 const CHART_JS = new URL('./chart.umd.min.js', import.meta.resolve('chart.js'));
 
@@ -32,7 +41,7 @@ export function renderPage({ title, header, sections, picks, last }: Page): stri
     <main>${sections.map((section) => sectionHtml(section, plots))} ${last}</main>
   `;
   const style = readFileSync(STYLE, 'utf8');
-  const scripts = [CHART_JS, SCRIPT].map(inlineScript);
+  const scripts = [inlineScript(CHART_JS), SCRIPT.map(joinedModule).join('')];
   const data: PageData = { plots, picks };
   const policy = [
     "default-src 'none'",
@@ -68,6 +77,13 @@ function inlineScript(file: URL): string {
   return readFileSync(file, 'utf8')
     .replace(/\n\/\/# sourceMappingURL=.*\s*$/, '\n')
     .replace(/<(?=\/script|!--)/gi, '\\x3c');
+}
+
+/** A module as a part of one script, in which all have each other's names: a page that loads nothing has nothing to import. */
+function joinedModule(file: URL): string {
+  return inlineScript(file)
+    .replace(/^import .*;\n/gm, '')
+    .replace(/^export /gm, '');
 }
 
 /** Of what may stand in a page, for its content security policy. */

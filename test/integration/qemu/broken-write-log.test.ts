@@ -5,6 +5,7 @@ import { setImmediate } from 'node:timers/promises';
 import { pino } from 'pino';
 import t from 'tap';
 import { Agent } from '../../../agent/agent.js';
+import type { AgentService } from '../../../agent/api/service.js';
 import { embeddedKind } from '../../../agent/guest/embedded/embedded-kind.js';
 import type { WriteLog } from '../../../agent/guest/guest.js';
 import type { GuestKind, HostedGuest } from '../../../agent/guest/hosted-guest.js';
@@ -96,8 +97,8 @@ async function migrateForgetfully(t: { teardown(callback: () => Promise<void>): 
     agents.push(agent);
     return agent;
   };
-  const target = await start('b', {});
-  const source = await start('a', { b: target.url });
+  const { service: target, url } = await start('b', {});
+  const { service: source } = await start('a', { b: url });
   const image = join(directory, 'walker.img');
   await buildPageWalker(image, { memoryBytes: 16 * MIB });
   const disks = [{ file: image, readonly: true }];
@@ -112,24 +113,24 @@ async function migrateForgetfully(t: { teardown(callback: () => Promise<void>): 
   return { source, target, result };
 }
 
-async function printed(agent: Agent, text: RegExp): Promise<void> {
+async function printed(service: AgentService, text: RegExp): Promise<void> {
   const leave = new AbortController();
   let all = '';
-  for await (const chunk of agent.console('walker', 0, true, leave.signal)) {
+  for await (const chunk of service.console('walker', 0, true, leave.signal)) {
     all += chunk.text;
     if (text.test(all)) break;
   }
   leave.abort();
 }
 
-async function ended(agent: Agent, id: string): Promise<MigrationResult> {
-  for await (const event of agent.migrationEvents(id, 0, new AbortController().signal)) {
+async function ended(service: AgentService, id: string): Promise<MigrationResult> {
+  for await (const event of service.migrationEvents(id, 0, new AbortController().signal)) {
     if (event.event === 'ended') return event.result;
   }
   throw new Error('the events ended without a result');
 }
 
-const statuses = (agent: Agent) => agent.guests().map(({ status }) => status);
+const statuses = (service: AgentService) => service.guests().map(({ status }) => status);
 
 await t.test('verified strictly: the guest stays where it is', async (t) => {
   const { source, target, result } = await migrateForgetfully(t, 'strict');

@@ -3,17 +3,11 @@ import t from 'tap';
 import type { Cluster } from '../../../scripts/simulate/cluster.js';
 import type { Overheads } from '../../../scripts/simulate/precopy.js';
 import { type MigrationRules, type Policy, runMoves } from '../../../scripts/simulate/run-moves.js';
+import { CONVERGENCE } from '../../support/convergence-options.js';
 
 const MB = 4096 * 250;
 const NONE: Overheads = { prepare: 0, round: 0, pause: 0, saving: 0, switchover: 0, release: 0 };
-const RULES: MigrationRules = {
-  maxDowntimeMs: 30,
-  maxRounds: 100,
-  maxTotalMs: 600_000,
-  stallRounds: 5,
-  onLimit: 'switch-over',
-  bandwidth: Infinity,
-};
+const RULES: MigrationRules = { ...CONVERGENCE, bandwidth: Infinity };
 
 /** Idle guests of 100 MB on the first of nodes whose cards carry 1 MB a ms. */
 function idle(nodes: number, guests: number): Cluster {

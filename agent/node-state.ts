@@ -1,0 +1,77 @@
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { AgentConfig } from '../shared/config.js';
+import { DrainState } from './drain-state.js';
+import { DefinitionFiles } from './guest/definition-files.js';
+import { guestKinds } from './guest/guest-kinds.js';
+import type { GuestKinds } from './guest/hosted-guest.js';
+import { type NodeGuests, openGuests } from './guest/open-guests.js';
+import { OwnershipJournal } from './journal/ownership-journal.js';
+import { lockStateDirectory, type StateDirectoryLock } from './journal/state-directory.js';
+import { MigrationHistory } from './source/migration-history.js';
+import { WaitingRequests } from './source/waiting-requests.js';
+import { makePrivateDirectory } from './system/private-directory.js';
+
+/** What a node keeps over restarts of its agent; this agent's alone until it is closed. */
+export class NodeState {
+  readonly journal: OwnershipJournal;
+  readonly guests: NodeGuests;
+  readonly kinds: GuestKinds;
+  readonly history: MigrationHistory;
+  readonly waiting: WaitingRequests;
+  readonly drain: DrainState;
+  readonly #lock: StateDirectoryLock;
+
+  /** Takes the state directory and reads what is there: guests that run already are found again. */
+  static async open(
+    config: AgentConfig,
+    logger: Logger,
+    kinds: GuestKinds = guestKinds(config, logger),
+  ): Promise<NodeState> {
+    const { node, stateDirectory, runDirectory } = config;
+    const lock = await lockStateDirectory(stateDirectory);
+    try {
+      if (runDirectory) await makePrivateDirectory(runDirectory, 'run directory');
+      const journal = await OwnershipJournal.open(journalDirectory(config));
+      const drain = await DrainState.open(node, stateDirectory, logger);
+      const guests = await openGuests({
+        node,
+        refuseArrivals: () => drain.refuseArrivals(),
+        kinds,
+        journal,
+        files: new DefinitionFiles(join(stateDirectory, 'guests')),
+        memoryLimitBytes: config.guestMemory,
+        logger,
+      });
+      const history = await MigrationHistory.open(join(stateDirectory, 'history.jsonl'), logger);
+      const waiting = new WaitingRequests(join(stateDirectory, 'waiting'), logger);
+      return new NodeState({ journal, guests, kinds, history, waiting, drain }, lock);
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  }
+
+  private constructor(
+    parts: Pick<NodeState, 'journal' | 'guests' | 'kinds' | 'history' | 'waiting' | 'drain'>,
+    lock: StateDirectoryLock,
+  ) {
+    this.journal = parts.journal;
+    this.guests = parts.guests;
+    this.kinds = parts.kinds;
+    this.history = parts.history;
+    this.waiting = parts.waiting;
+    this.drain = parts.drain;
+    this.#lock = lock;
+  }
+
+  /** Lets another agent have it. Ends no guests. */
+  async close(): Promise<void> {
+    await this.history.close();
+    await this.#lock.release();
+  }
+}
+
+export function journalDirectory({ stateDirectory }: Pick<AgentConfig, 'stateDirectory'>): string {
+  return join(stateDirectory, 'journal');
+}
