@@ -58,7 +58,7 @@ export class GuestStore {
       store.#vms.set(definition.name, new HostedVm(definition, image));
     }
     for (const kind of Object.values(options.kinds)) {
-      for (const survivor of (await kind.survivors?.()) ?? []) {
+      for (const survivor of (await kind.survivors?.((name) => store.#vms.get(name)?.definition)) ?? []) {
         await store.#takeUp(survivor);
       }
     }

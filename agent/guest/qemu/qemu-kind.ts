@@ -4,6 +4,7 @@ import type { AgentConfig } from '../../../shared/config.js';
 import { MigrationError, refusalError } from '../../../shared/errors.js';
 import type { QemuDefinition } from '../../../shared/guest-definition.js';
 import type { GuestKind } from '../hosted-guest.js';
+import { removeLostProbeDirectories } from './host/probe-directory.js';
 import { QemuHostProbe } from './host/qemu-host.js';
 import { awaitState } from './loading-state.js';
 import { openGuest, openMemory, reopenGuest } from './open-guest.js';
@@ -135,19 +136,18 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
       });
       return { findings: toPreflightFindings(findings), qemu: host && comparedFacts(host) };
     },
-    async survivors() {
+    async survivors(definitionOf) {
       const survivors = await findSurvivors({
-        node,
-        runDirectory,
-        logger,
+        ...{ node, runDirectory, logger, definitionOf },
         takeUp: (directory, record) =>
           reopenGuest(directory, record, qemu.writeLog, loggerOf(record.definition.name)),
       });
       try {
         const removed = await removeLostRamFiles(node, qemu.memoryDirectory);
         if (removed.length > 0) logger.warn({ removed }, 'RAM files of agents that are no more are removed');
+        await removeLostProbeDirectories();
       } catch (error) {
-        logger.warn({ err: error }, 'RAM files of agents that are no more could not be removed');
+        logger.warn({ err: error }, 'what agents have left that are no more could not be removed');
       }
       return survivors;
     },
