@@ -119,7 +119,8 @@ export class Agent implements AgentService {
     const credentials = new NodeCredentials(config);
     const stateLock = await lockStateDirectory(config.stateDirectory);
     try {
-      if (config.runDirectory) await makePrivateDirectory(config.runDirectory, 'run directory');
+      if (config.runDirectory)
+        await makePrivateDirectory(config.runDirectory, 'run directory', ['runDirectory']);
       const journal = await OwnershipJournal.open(journalDirectory(config));
       const drain = await DrainState.open(config.node, config.stateDirectory, logger);
       const guests = await GuestStore.open({
@@ -143,7 +144,7 @@ export class Agent implements AgentService {
       agent.#resolveContext.farewells.start();
       return agent;
     } catch (error) {
-      await stateLock.release();
+      stateLock.release();
       throw error;
     }
   }
@@ -499,7 +500,7 @@ export class Agent implements AgentService {
       const reason =
         (error as NodeJS.ErrnoException).code === 'EADDRINUSE' ? 'is in use' : (error as Error).message;
       const text = `the address ${host}:${port} can't be listened on: it ${reason}; choose another one as 'listen'`;
-      throw new MigrationError('invalid-request', text, { cause: error });
+      throw new MigrationError('invalid-request', text, { cause: error, field: ['listen'] });
     }
   }
 
@@ -534,7 +535,7 @@ export class Agent implements AgentService {
     await this.#server.close();
     await unixClosed;
     await this.#history.close();
-    await this.#stateLock.release();
+    this.#stateLock.release();
     this.#logger.info('agent has shut down');
   }
 }
