@@ -81,8 +81,8 @@ export class GuestStore {
   }
 
   async define(definition: GuestDefinition, image: Uint8Array | undefined): Promise<void> {
+    await this.#kind(definition).check(definition, image);
     this.#refuseTaken(definition.name, 'name-taken');
-    this.#kind(definition).check(definition, image);
     const vm = new HostedVm(definition, image);
     this.#vms.set(vm.name, vm);
     await vm.inTurn(async () => {

@@ -56,8 +56,8 @@ export interface MoveReport {
 
 /** One kind of guest: how to bring it to life. */
 export interface GuestKind<Definition extends GuestDefinition = GuestDefinition> {
-  /** Throws invalid-image or invalid-definition if a guest can't be made of that. */
-  check(definition: Definition, image: Uint8Array | undefined): void;
+  /** Throws invalid-image or invalid-definition, with the field where it is one's, if a guest can't be made of that here. */
+  check(definition: Definition, image: Uint8Array | undefined): void | Promise<void>;
   /** A guest that boots, paused. Throws invalid-image, target-out-of-memory, guest-failed. */
   boot(definition: Definition, image: Uint8Array | undefined): Promise<HostedGuest>;
   /**

@@ -5,6 +5,7 @@ import { MigrationError, refusalError } from '../../../shared/errors.js';
 import type { QemuDefinition } from '../../../shared/guest-definition.js';
 import type { GuestKind } from '../hosted-guest.js';
 import { removeLostProbeDirectories } from './host/probe-directory.js';
+import { checkFiles } from './check-files.js';
 import { QemuHostProbe } from './host/qemu-host.js';
 import { awaitState } from './loading-state.js';
 import { openGuest, openMemory, reopenGuest } from './open-guest.js';
@@ -92,12 +93,13 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
   }
 
   return {
-    check(definition, image) {
+    async check(definition, image) {
       if (image) {
         const text = `VM ${definition.name} runs in QEMU and a program image came with it: name a kernel or a disk in its definition`;
         throw new MigrationError('invalid-definition', text);
       }
       checkArguments(definition);
+      await checkFiles(definition);
     },
     boot: async (definition) => await start(await prepare(definition, null)),
     async incoming(definition, migration) {
@@ -179,10 +181,10 @@ interface Prepared {
 }
 
 function checkArguments({ name, arguments: parameters }: QemuDefinition): void {
-  const refused = parameters.find((text) => REFUSED_ARGUMENTS.includes(text.replace(/^--?/, '')));
-  if (refused === undefined) return;
-  const text = `VM ${name} has the argument ${refused}, with which it could not be migrated: leave it out`;
-  throw new MigrationError('invalid-definition', text);
+  const refused = parameters.findIndex((text) => REFUSED_ARGUMENTS.includes(text.replace(/^--?/, '')));
+  if (refused === -1) return;
+  const text = `VM ${name} has the argument ${parameters[refused]}, with which it could not be migrated: leave it out`;
+  throw new MigrationError('invalid-definition', text, { field: ['arguments', refused] });
 }
 
 async function discard(directory: RunDirectory, { record, control }: StartedQemu): Promise<void> {
