@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -7,6 +7,7 @@ import { DefinitionFiles } from '../../agent/guest/definition-files.js';
 import { type Decisions, GuestStore } from '../../agent/guest/guest-store.js';
 import type { GuestKind, Survivor } from '../../agent/guest/hosted-guest.js';
 import type { JournalEntry } from '../../agent/journal/ownership-journal.js';
+import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { definitionOf } from '../support/array-guest.js';
 import { started } from '../support/array-guest.js';
 import { HostedArrayGuest } from '../support/hosted-array-guest.js';
@@ -48,9 +49,12 @@ async function openOn(
   entries: JournalEntry[] = [],
   takeUp?: () => Promise<never>,
   prepare: (guest: LastingGuest) => void = () => undefined,
+  defined: readonly GuestDefinition[] = [],
 ) {
   const directory = await mkdtemp(join(tmpdir(), 'vmferry-survivors-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
+  for (const each of defined) await writeFile(join(directory, `${each.name}.json`), JSON.stringify(each));
+  const known: unknown[] = [];
   const guest = new LastingGuest(definitionOf('web'));
   prepare(guest);
   const survivor: Survivor = {
@@ -65,7 +69,10 @@ async function openOn(
     boot: (definition) => Promise.resolve(new LastingGuest(definition)),
     incoming: (definition) => Promise.resolve(started(new LastingGuest(definition))),
     regions: ({ memory }) => [{ name: 'ram0', bytes: memory }],
-    survivors: () => Promise.resolve([survivor]),
+    survivors: (definitionOf) => {
+      known.push(definitionOf('web'), definitionOf('other'));
+      return Promise.resolve([survivor]);
+    },
     adopt: (name) => Promise.resolve((adopted = new LastingGuest(definitionOf(name)))),
   };
   const journal: Decisions = {
@@ -81,7 +88,7 @@ async function openOn(
     memoryLimitBytes: 4 * 2 ** 20,
     logger: pino({}, { write: (line: string) => void log.push(JSON.parse(line) as never) }),
   });
-  return { store, guest, directory, log, adopted: () => adopted! };
+  return { store, guest, directory, log, known, adopted: () => adopted! };
 }
 
 void t.test("the node's own guest is taken up and is as its operator wanted it", async (t) => {
@@ -151,6 +158,11 @@ void t.test('one that can not be taken up does not keep the agent from starting'
     log.filter(({ level }) => level === 50),
     [{ err: { message: 'its socket is gone' } }],
   );
+});
+
+void t.test('what left no more than a name can be told by the definition that the node has', async (t) => {
+  const { known } = await openOn(t, null, [], undefined, undefined, [definitionOf('web')]);
+  t.strictSame(known, [definitionOf('web'), undefined]);
 });
 
 void t.test('a VM that came here is known to be kept only when it is on disk', async (t) => {
