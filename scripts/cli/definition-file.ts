@@ -23,7 +23,7 @@ export interface DefinedGuest {
   readonly definition: GuestDefinition;
   readonly image: Uint8Array | undefined;
   /** The error of an agent with the place in the file, where it names a field. */
-  located(error: unknown): unknown;
+  readonly located: (error: unknown) => unknown;
 }
 
 /**
