@@ -97,7 +97,7 @@ export class Listeners {
       const reason =
         (error as NodeJS.ErrnoException).code === 'EADDRINUSE' ? 'is in use' : (error as Error).message;
       const text = `the address ${host}:${port} can't be listened on: it ${reason}; choose another one as 'listen'`;
-      throw new MigrationError('invalid-request', text, { cause: error });
+      throw new MigrationError('invalid-request', text, { cause: error, field: ['listen'] });
     }
   }
 

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { AgentConfigSchema } from '../shared/config.js';
 import { MigrationError } from '../shared/errors.js';
-import { parseYaml } from '../shared/yaml-document.js';
+import { YamlDocument } from '../shared/yaml-document.js';
 import { Agent } from './agent.js';
 import { LogOutput } from './log-output.js';
 import { createLogger } from './logger.js';
@@ -19,7 +19,8 @@ const STDOUT = 1;
 export async function runAgent(configFile: string): Promise<number> {
   // Whatever this process makes, and the QEMUs that it starts, is for its user alone: consoles and sockets, too.
   process.umask(0o077);
-  const config = await readConfig(configFile);
+  const document = await readConfig(configFile);
+  const config = document.validate(AgentConfigSchema);
   // Log lines go to standard output as JSON, one a line.
   const output = new LogOutput(STDOUT, (linesLost) =>
     logger.warn(
@@ -34,7 +35,9 @@ export async function runAgent(configFile: string): Promise<number> {
   );
   giveBackFreedMemory();
   const manager = new ServiceManager(process.env, logger);
-  const agent = await Agent.start(config, logger);
+  const agent = await Agent.start(config, logger).catch((error: unknown) => {
+    throw document.located(error);
+  });
   agent.warmUp();
   const serving = `node ${config.node} serves at ${agent.url}`;
   process.on('SIGHUP', () => {
@@ -69,7 +72,7 @@ export async function runAgent(configFile: string): Promise<number> {
   return 0;
 }
 
-async function readConfig(path: string) {
+async function readConfig(path: string): Promise<YamlDocument> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');
@@ -79,5 +82,5 @@ async function readConfig(path: string) {
       cause: error,
     });
   }
-  return parseYaml(text, AgentConfigSchema, 'invalid-request', path);
+  return new YamlDocument(text, 'invalid-request', path);
 }

@@ -31,7 +31,7 @@ export class NodeState {
     const { node, stateDirectory, runDirectory } = config;
     const lock = await lockStateDirectory(stateDirectory);
     try {
-      if (runDirectory) await makePrivateDirectory(runDirectory, 'run directory');
+      if (runDirectory) await makePrivateDirectory(runDirectory, 'run directory', ['runDirectory']);
       const journal = await OwnershipJournal.open(journalDirectory(config));
       const drain = await DrainState.open(node, stateDirectory, logger);
       const guests = await openGuests({
@@ -47,7 +47,7 @@ export class NodeState {
       const waiting = new WaitingRequests(join(stateDirectory, 'waiting'), logger);
       return new NodeState({ journal, guests, kinds, history, waiting, drain }, lock);
     } catch (error) {
-      await lock.release();
+      lock.release();
       throw error;
     }
   }
@@ -68,7 +68,7 @@ export class NodeState {
   /** Lets another agent have it. Ends no guests. */
   async close(): Promise<void> {
     await this.history.close();
-    await this.#lock.release();
+    this.#lock.release();
   }
 }
 

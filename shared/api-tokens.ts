@@ -60,7 +60,8 @@ export class ApiTokens {
   static read(path: string): ApiTokens {
     const what = `the file of tokens ${path} ('tokens')`;
     // Hashes are no secret, but who may add one lets himself in.
-    const text = readNamed({ what, path }, 0o022, 'others than its owner can write to it');
+    const field = ['tokens'];
+    const text = readNamed({ what, path, field }, 0o022, 'others than its owner can write to it');
     let value: unknown;
     try {
       value = parse(text);
@@ -69,9 +70,10 @@ export class ApiTokens {
       throw new MigrationError(
         'invalid-request',
         `${what} is no YAML: write what 'vmferry token create' prints`,
+        { field },
       );
     }
-    return new ApiTokens(validate(TokensSchema, value, 'invalid-request', what));
+    return new ApiTokens(validate(TokensSchema, value, 'invalid-request', what, field));
   }
 
   /** Whose a token is; null if nobody's. In a time that tells nothing of the tokens that there are. */

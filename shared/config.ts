@@ -1,4 +1,4 @@
-import { isAbsolute } from 'node:path';
+import { isAbsolute, join, relative, resolve } from 'node:path';
 import { z } from 'zod';
 import { BandwidthSchema, MigrationOptionsSchema, OnLimitSchema } from './api.js';
 import { NameSchema } from './names.js';
@@ -89,7 +89,16 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
-const UrlSchema = z.url({ protocol: /^https?$/, error: "must be a URL like 'http://10.0.0.2:7800'" });
+const UrlSchema = z.url({ protocol: /^https?$/, error: "must be a URL like 'http://10.0.0.2:7800'" }).refine(
+  (text) => {
+    const { username, password, pathname, search, hash } = new URL(text);
+    return username + password + search + hash === '' && pathname === '/';
+  },
+  {
+    error: "must be a host and a port alone, like 'http://10.0.0.2:7800'",
+    when: ({ issues }) => issues.length === 0,
+  },
+);
 
 const migration = MigrationOptionsSchema.shape;
 const migrationDefaults = MigrationOptionsSchema.parse({});
@@ -279,32 +288,76 @@ const AgentFieldsSchema = z.strictObject({
     .describe('The log.'),
 });
 
+/** Whether a path is that directory, or lies in it. */
+function isWithin(path: string, directory: string): boolean {
+  const way = relative(resolve(directory), resolve(path));
+  return !isAbsolute(way) && way !== '..' && !way.startsWith('../');
+}
+
+/** What an agent keeps in its state directory; see there. */
+const STATE = ['guests', 'journal', 'waiting'];
+
 /** The configuration of an agent, as in its YAML file. */
-export const AgentConfigSchema = AgentFieldsSchema.superRefine(
-  ({ listen, tls, tokens, peers, insecurePlaintext }, context) => {
-    const refuse = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
-    const exposed = listen.tcp !== null && !isLoopback(listen.tcp.host);
-    if (exposed && !tls && !insecurePlaintext) {
+export const AgentConfigSchema = AgentFieldsSchema.superRefine((config, context) => {
+  const { node, listen, tls, tokens, peers, insecurePlaintext, stateDirectory, runDirectory, qemu } = config;
+  const refuse = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
+  const exposed = listen.tcp !== null && !isLoopback(listen.tcp.host);
+  if (exposed && !tls && !insecurePlaintext) {
+    refuse(
+      ['listen'],
+      `${listen.tcp?.host} can be reached from other hosts, and there is no 'tls': give it a certificate, key and ca ` +
+        '(./scripts/make-certificates makes them), or listen on 127.0.0.1 or unix:/PATH',
+    );
+  }
+  if (exposed && tls && tokens === undefined && listen.unix === null) {
+    const remedy =
+      "name a file of tokens as 'tokens' ('vmferry token create' makes them), or listen on unix:/PATH too";
+    refuse(['listen'], `nobody could use this agent's API, which needs tokens there: ${remedy}`);
+  }
+  if (tls && insecurePlaintext) refuse(['insecurePlaintext'], "there is 'tls': remove one of both");
+
+  const addresses = new Map<string, string>();
+  for (const [name, url] of Object.entries(peers)) {
+    const { origin, protocol, hostname, port } = new URL(url);
+    const secure = protocol === 'https:';
+    const other = addresses.get(origin);
+    addresses.set(origin, name);
+    if (name === node) {
+      refuse(['peers', name], "that is this node itself ('node'): name the others alone, or correct 'node'");
+    } else if (tls && !secure) {
+      refuse(['peers', name], `${url} is without TLS, and this agent has 'tls': write https://`);
+    } else if (!tls && secure) {
+      refuse(['peers', name], `${url} is with TLS, and this agent has none: give it 'tls'`);
+    } else if (other !== undefined) {
+      refuse(['peers', name], `peer ${other} has that address already: give each its own`);
+    } else if (listen.tcp?.host === hostname.replace(/^\[|\]$/g, '') && listen.tcp.port === Number(port)) {
       refuse(
-        ['listen'],
-        `${listen.tcp?.host} can be reached from other hosts, and there is no 'tls': give it a certificate, key and ca ` +
-          '(./scripts/make-certificates makes them), or listen on 127.0.0.1 or unix:/PATH',
+        ['peers', name],
+        "that is where this agent itself listens ('listen'): give the address of that node",
       );
     }
-    if (exposed && tls && tokens === undefined && listen.unix === null) {
-      const remedy =
-        "name a file of tokens as 'tokens' ('vmferry token create' makes them), or listen on unix:/PATH too";
-      refuse(['listen'], `nobody could use this agent's API, which needs tokens there: ${remedy}`);
+  }
+
+  if (resolve(stateDirectory) === '/') {
+    refuse(['stateDirectory'], 'must be a directory of its own, as /var/lib/vmferry');
+  }
+  if (isWithin(stateDirectory, qemu.memoryDirectory)) {
+    const lost =
+      'what is there is memory, and gone with a restart of the host, VM definitions and whose they are with it';
+    refuse(['stateDirectory'], `it is in 'qemu.memoryDirectory': ${lost}; name one on a disk`);
+  }
+  if (runDirectory !== undefined) {
+    const remedy = 'name one of its own, as /run/vmferry, or none';
+    if (isWithin(stateDirectory, runDirectory)) {
+      refuse(
+        ['runDirectory'],
+        `'stateDirectory' is that or lies in it, and would be taken for a VM's: ${remedy}`,
+      );
     }
-    if (tls && insecurePlaintext) refuse(['insecurePlaintext'], "there is 'tls': remove one of both");
-    for (const [node, url] of Object.entries(peers)) {
-      const secure = url.startsWith('https:');
-      if (tls && !secure)
-        refuse(['peers', node], `${url} is without TLS, and this agent has 'tls': write https://`);
-      if (!tls && secure)
-        refuse(['peers', node], `${url} is with TLS, and this agent has none: give it 'tls'`);
-    }
-  },
-);
+    const kept = STATE.find((name) => isWithin(runDirectory, join(stateDirectory, name)));
+    if (kept)
+      refuse(['runDirectory'], `the agent keeps other things in ${join(stateDirectory, kept)}: ${remedy}`);
+  }
+});
 
 export type AgentConfig = z.output<typeof AgentConfigSchema>;

@@ -129,26 +129,44 @@ export interface ErrorBody {
   code: ErrorCode;
   message: string;
   retryable: boolean;
+  /** Of an answer of the API alone: the field of what was sent that is wrong. */
+  field?: FieldPath | undefined;
 }
+
+/** A field of a document, with all that it is in: names of fields, and places in lists from 0. */
+export type FieldPath = readonly (string | number)[];
 
 /** What an agent answered as its error, as the error that it was; one that this version does not know is peer-failed. */
 export function errorFromBody(body: unknown): MigrationError {
-  const { code, message } = (body ?? {}) as Partial<Record<keyof ErrorBody, unknown>>;
+  const { code, message, field } = (body ?? {}) as Partial<Record<keyof ErrorBody, unknown>>;
   const words = typeof message === 'string' ? message : 'the agent failed and gave no reason';
-  if (typeof code === 'string' && isErrorCode(code)) return new MigrationError(code, words);
+  if (typeof code === 'string' && isErrorCode(code)) {
+    return new MigrationError(code, words, { field: isFieldPath(field) ? field : undefined });
+  }
   return new MigrationError('peer-failed', `${words} (${String(code)})`);
+}
+
+function isFieldPath(value: unknown): value is FieldPath {
+  return Array.isArray(value) && value.every((key) => typeof key === 'string' || typeof key === 'number');
 }
 
 /** A failure with a stable code. The message names the thing, the reason and, where there is one, the remedy. */
 export class MigrationError extends Error {
   readonly code: ErrorCode;
   readonly retryable: boolean;
+  /** What is wrong of a definition or a configuration, for whoever knows the file that it is from. */
+  declare readonly field?: FieldPath;
 
-  constructor(code: ErrorCode, message: string, options: { cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; field?: FieldPath | undefined } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'MigrationError';
     this.code = code;
     this.retryable = ERROR_CODES[code].retryable;
+    if (options.field) this.field = options.field;
   }
 
   toJSON(): ErrorBody {

@@ -68,6 +68,8 @@ const FileSchema = ArgumentSchema.regex(/^\//, 'must be an absolute path: it is 
 
 /** Largest memory of a guest that runs in QEMU. bytes */
 const MAX_QEMU_MEMORY = 2 ** 40;
+/** Most virtual processors of one. */
+export const MAX_CPUS = 1024;
 const QemuMemorySchema = BytesSchema.pipe(
   z
     .number()
@@ -124,7 +126,7 @@ export const QemuDefinitionSchema = z
       .max(16)
       .describe('How the RAM is split, one NUMA node each; one object with small pages if absent.')
       .optional(),
-    cpus: z.number().int().min(1).max(1024).default(1),
+    cpus: z.number().int().min(1).max(MAX_CPUS).default(1),
     machine: ModelSchema.describe(
       "Machine type; one with a version ('pc-q35-7.2') moves between versions of QEMU.",
     ).default('q35'),

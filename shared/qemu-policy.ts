@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_CPUS } from './guest-definition.js';
 
 /** What a QEMU definition that comes from another node may name on this one. Whatever is not named here is refused. */
 export const QemuPolicySchema = z.strictObject({
@@ -27,6 +28,14 @@ export const QemuPolicySchema = z.strictObject({
       "Arguments for QEMU. The VM's value must have all of the keys that have a value here, may have those that are `*` here, and no others.",
     )
     .meta({ allowed: '`-OPTION`, or `-OPTION VALUE` as in `-device virtio-rng-pci,id=*`' }),
+  cpus: z
+    .number()
+    .int()
+    .min(1)
+    .max(MAX_CPUS)
+    .optional()
+    .describe('Most virtual processors of one VM.')
+    .meta({ fallback: 'what `nproc` tells the agent of its host' }),
 });
 
 export type QemuPolicy = z.output<typeof QemuPolicySchema>;

@@ -1,23 +1,24 @@
 import { z } from 'zod';
-import { type ErrorCode, MigrationError } from './errors.js';
+import { type ErrorCode, type FieldPath, MigrationError } from './errors.js';
 
 /** Reasons that a message names at most; more do not help whoever reads it. */
 const MAX_REASONS = 5;
 
 /**
  * `value` as a fresh object of the schema's type.
- * Throws MigrationError `code`, naming `what`, every field that is wrong and why.
+ * Throws MigrationError `code`, naming `what`, every field that is wrong and why. `field`: what names the file that `value` is from.
  */
 export function validate<Schema extends z.ZodType>(
   schema: Schema,
   value: unknown,
   code: ErrorCode,
   what: string,
+  field?: FieldPath,
 ): z.output<Schema> {
   const parsed = parsedAs(schema, value);
   if (parsed.success) return parsed.data;
   const reasons = reasonsOf(parsed.error).map(({ path, message }) => named(path, message));
-  throw new MigrationError(code, `${what} is not valid: ${reasons.join('; ')}`);
+  throw new MigrationError(code, `${what} is not valid: ${reasons.join('; ')}`, { field });
 }
 
 /** zod's safeParse, with reasons in words that say what is allowed. */

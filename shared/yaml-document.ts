@@ -64,13 +64,26 @@ export class YamlDocument {
     throw new MigrationError(this.#code, complaints.join('\n'));
   }
 
+  /** The error with file, line and what was found, where it names a field; else as it is. */
+  located(error: unknown): unknown {
+    if (!(error instanceof MigrationError) || error.field === undefined) return error;
+    const { code, message, field } = error;
+    return new MigrationError(code, this.#told(field, valueAt(this.value, field), message), {
+      cause: error,
+      field,
+    });
+  }
+
   #complaint(reason: Reason, schema: z.ZodType, value: unknown, more: readonly string[]): string {
     const path = fieldOf(reason);
-    const found = valueAt(value, path);
+    const allowed = allowedBy(reason, schema, value, reason.path.length === 0 ? more : []);
+    return this.#told(path, valueAt(value, path), allowed);
+  }
+
+  #told(path: Path, found: unknown, words: string): string {
     const name = path.map(String).join('.') || 'the whole of it';
     const is = found === undefined ? 'it is missing' : `found ${quoted(found)}`;
-    const allowed = allowedBy(reason, schema, value, reason.path.length === 0 ? more : []);
-    return `${this.#where(this.#offset(path))}: ${name}: ${is}; ${allowed}`;
+    return `${this.#where(this.#offset(path))}: ${name}: ${is}; ${words}`;
   }
 
   /** Of a field, or of the nearest that it should be in. */

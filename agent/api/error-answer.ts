@@ -18,7 +18,11 @@ const HTTP_REFUSALS = new Map([
 /** The HTTP answer to anything thrown while a request was handled. */
 export function errorAnswer(thrown: unknown): { status: number; answer: ErrorAnswer } {
   if (thrown instanceof MigrationError) {
-    return { status: ERROR_CODES[thrown.code].status, answer: { error: thrown.toJSON() } };
+    const { code, field } = thrown;
+    return {
+      status: ERROR_CODES[code].status,
+      answer: { error: { ...thrown.toJSON(), ...(field && { field }) } },
+    };
   }
   const { statusCode, code, message } = thrown as Partial<FastifyError>;
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {

@@ -86,5 +86,5 @@ async function isServed(path: string): Promise<boolean> {
 
 function cannotListen(path: string, reason: string, remedy: string, cause?: unknown): MigrationError {
   const text = `the unix socket ${path} can't be listened on: ${reason}; ${remedy}`;
-  return new MigrationError('invalid-request', text, { cause });
+  return new MigrationError('invalid-request', text, { cause, field: ['listen'] });
 }

@@ -5,7 +5,7 @@ import { type GuestDefinition, GuestDefinitionSchema } from '../../shared/guest-
 import { validate } from '../../shared/validate.js';
 import { makeSyncedDirectory, syncDirectory, SyncedDirectory } from '../system/synced-directory.js';
 import { hasCode } from '../system/system-call-error.js';
-import { writeAtomic } from '../system/write-synced.js';
+import { removeUnfinished, writeAtomic } from '../system/write-synced.js';
 
 export interface StoredDefinition {
   definition: GuestDefinition;
@@ -34,6 +34,7 @@ export class DefinitionFiles {
   async load(): Promise<StoredDefinition[]> {
     await makeSyncedDirectory(this.#directory);
     this.#synced.open();
+    await removeUnfinished(this.#directory);
     const files = await readdir(this.#directory);
     const stored: StoredDefinition[] = [];
     for (const file of files.filter((name) => name.endsWith('.json')).sort()) {

@@ -46,8 +46,8 @@ export class GuestStore {
   }
 
   async define(definition: GuestDefinition, image: Uint8Array | undefined): Promise<void> {
+    await kindOf(this.#kinds, definition).check(definition, image);
     this.#vms.refuseTaken(definition.name, 'name-taken');
-    kindOf(this.#kinds, definition).check(definition, image);
     const vm = new HostedVm(definition, image);
     this.#vms.add(vm);
     await vm.inTurn(async () => {

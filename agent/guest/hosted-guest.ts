@@ -56,8 +56,8 @@ export interface MoveReport {
 
 /** One kind of guest: how to bring it to life. */
 export interface GuestKind<Definition extends GuestDefinition = GuestDefinition> {
-  /** Throws invalid-image or invalid-definition if a guest can't be made of that. */
-  check(definition: Definition, image: Uint8Array | undefined): void;
+  /** Throws invalid-image or invalid-definition, with the field where it is one's, if a guest can't be made of that here. */
+  check(definition: Definition, image: Uint8Array | undefined): void | Promise<void>;
   /** A guest that boots, paused. Throws invalid-image, target-out-of-memory, guest-failed. */
   boot(definition: Definition, image: Uint8Array | undefined): Promise<HostedGuest>;
   /**
@@ -67,8 +67,11 @@ export interface GuestKind<Definition extends GuestDefinition = GuestDefinition>
   incoming(definition: Definition, migration: string): Promise<IncomingHostedGuest>;
   /** Names and sizes of the regions that a guest of that definition has. */
   regions(definition: Definition): { name: string; bytes: number }[];
-  /** Guests that outlived the agent; remains of those that did not are removed. Absent where guests end with it. */
-  survivors?(): Promise<Survivor[]>;
+  /**
+   * Guests that outlived the agent; remains of those that did not are removed. Absent where guests end with it. `definitionOf`: what the
+   * node has of a VM, for one that can't be told by what it left.
+   */
+  survivors?(definitionOf: (vm: string) => GuestDefinition | undefined): Promise<Survivor[]>;
   /** What speaks for or against moving that guest away. */
   preflightSource?(guest: HostedGuest): Promise<MoveReport>;
   /** What speaks for or against a guest of that definition and those traits coming here; changes nothing. */

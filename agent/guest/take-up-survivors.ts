@@ -14,8 +14,9 @@ export interface TakeUpOptions {
 
 /** Takes up the guests that outlived an earlier run of the agent. To be done before anybody can ask for one of them. */
 export async function takeUpSurvivors(options: TakeUpOptions): Promise<void> {
+  const definitionOf = (name: string) => options.vms.find(name)?.definition;
   for (const kind of Object.values(options.kinds)) {
-    for (const survivor of (await kind.survivors?.()) ?? []) await takeUp(survivor, options);
+    for (const survivor of (await kind.survivors?.(definitionOf)) ?? []) await takeUp(survivor, options);
   }
 }
 

@@ -8,7 +8,7 @@ import { MigrationIdSchema, NameSchema } from '../../shared/names.js';
 import { PrioritySchema } from '../../shared/protocol/messages.js';
 import { validate } from '../../shared/validate.js';
 import { makeSyncedDirectory, syncDirectory } from '../system/synced-directory.js';
-import { unwritable, writeAtomic } from '../system/write-synced.js';
+import { removeUnfinished, unwritable, writeAtomic } from '../system/write-synced.js';
 
 /** A migration that waits for its nodes, as the next run of the agent is to know it. */
 const WaitingRequestSchema = z.strictObject({
@@ -35,6 +35,7 @@ export class WaitingRequests {
   /** In the order in which they were asked for. A file that can't be read is told in the log and left as it is. */
   async load(): Promise<WaitingRequest[]> {
     await makeSyncedDirectory(this.#directory);
+    await removeUnfinished(this.#directory);
     const requests: WaitingRequest[] = [];
     for (const file of await readdir(this.#directory)) {
       if (!file.endsWith('.json')) continue;

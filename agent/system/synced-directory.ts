@@ -1,7 +1,9 @@
 import { closeSync, constants, fsync, openSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { hasCode } from './system-call-error.js';
+import { unwritable } from './write-synced.js';
 
 /**
  * Makes last what was renamed, made or removed in a directory, so that it is still so after a power cut. The directory stays open from
@@ -36,14 +38,42 @@ export async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-/** Makes a directory for this process's user alone, with those above it, so that it lasts itself. Harmless if it is there. */
+/**
+ * Makes a directory for this process's user alone, with those above it, so that it lasts itself. Harmless if it is there. Throws what
+ * unwritable() says.
+ */
 export async function makeSyncedDirectory(path: string): Promise<void> {
   const whole = resolve(path);
-  const first = await mkdir(whole, { recursive: true, mode: 0o700 });
-  // An earlier run may have ended between the two.
-  const top = dirname(first ?? whole);
-  for (let parent = dirname(whole); ; parent = dirname(parent)) {
-    await syncDirectory(parent);
-    if (parent === top) return;
+  try {
+    const first = await makeDirectory(whole);
+    // An earlier run may have ended between the two.
+    const top = dirname(first ?? whole);
+    for (let parent = dirname(whole); ; parent = dirname(parent)) {
+      await syncDirectory(parent);
+      if (parent === top) return;
+    }
+  } catch (error) {
+    throw unwritable(`the directory ${whole}`, error);
   }
+}
+
+/**
+ * With those above it; resolves with the first that was not there, null if all were. One by one: mkdir's own option for that never returns
+ * where a directory is there and takes no others, as /proc.
+ */
+async function makeDirectory(path: string): Promise<string | null> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+    return path;
+  } catch (error) {
+    if (hasCode(error, 'EEXIST') && (await isDirectory(path))) return null;
+    const parent = dirname(path);
+    if (!hasCode(error, 'ENOENT') || (await isDirectory(parent))) throw error;
+    const first = await makeDirectory(parent);
+    return (await makeDirectory(path)) === null ? null : first;
+  }
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => null))?.isDirectory() === true;
 }

@@ -2,12 +2,13 @@ import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import type { Readable } from 'node:stream';
-import { MigrationError } from '../../shared/errors.js';
+import { type FieldPath, MigrationError, toMigrationError } from '../../shared/errors.js';
 import {
   type GuestDefinition,
   GuestDefinitionSchema,
   MAX_IMAGE_BYTES,
 } from '../../shared/guest-definition.js';
+import { fileProblem } from '../../shared/file-problem.js';
 import { formatBytes } from '../../shared/units.js';
 import { YamlDocument } from '../../shared/yaml-document.js';
 
@@ -21,6 +22,8 @@ const IMAGE_KEYS = ['elf', 'image'] as const;
 export interface DefinedGuest {
   readonly definition: GuestDefinition;
   readonly image: Uint8Array | undefined;
+  /** The error of an agent with the place in the file, where it names a field. */
+  readonly located: (error: unknown) => unknown;
 }
 
 /**
@@ -33,7 +36,7 @@ export async function readDefinition(file: string, stdin: Readable): Promise<Def
   try {
     text = await readText(file, stdin);
   } catch (thrown) {
-    throw new MigrationError('invalid-definition', `${what}: ${reasonOf(thrown)}`, { cause: thrown });
+    throw new MigrationError('invalid-definition', `${what}: ${fileProblem(thrown)}`, { cause: thrown });
   }
   const document = new YamlDocument(text, 'invalid-definition', what);
   const content = document.value;
@@ -44,32 +47,49 @@ export async function readDefinition(file: string, stdin: Readable): Promise<Def
     );
   }
   const fields = { ...(content as Record<string, unknown>) };
-  const keys = IMAGE_KEYS.filter((key) => fields[key] !== undefined);
-  const [key] = keys;
-  if (keys.length > 1) {
-    throw new MigrationError('invalid-definition', `${what}: give one of 'elf' and 'image', not both`);
-  }
+  const keys = IMAGE_KEYS.filter((key) => fields[key] !== undefined && fields.kind !== 'qemu');
+  const [key, another] = keys;
+  const refuse = (field: string, text: string) =>
+    document.located(new MigrationError('invalid-definition', text, { field: [field] }));
+  if (another !== undefined) throw refuse(another, `give one of 'elf' and 'image', not both`);
   let image: Uint8Array | undefined;
   if (key !== undefined) {
     const path = fields[key];
     delete fields[key];
     fields.program ??= 'image';
     if (typeof path !== 'string' || fields.program !== 'image') {
-      throw new MigrationError(
-        'invalid-definition',
-        `${what}: '${key}' is the path of an ELF file and goes with program 'image' (or none named)`,
-      );
+      throw refuse(key, `it must be the path of an ELF file, and goes with program 'image' (or none named)`);
     }
-    image = await readImage(resolve(file === '-' ? '.' : dirname(file), path));
+    try {
+      image = await readImage(resolve(file === '-' ? '.' : dirname(file), path));
+    } catch (error) {
+      throw document.located(withField(error, [key]));
+    }
   }
-  const definition = document.validate(GuestDefinitionSchema, fields, IMAGE_KEYS);
+  const definition = document.validate(
+    GuestDefinitionSchema,
+    fields,
+    fields.kind === 'qemu' ? [] : IMAGE_KEYS,
+  );
   if (definition.kind === 'embedded' && definition.program === 'image' && image === undefined) {
-    throw new MigrationError(
-      'invalid-definition',
-      `${what}: program 'image' needs 'elf: PATH', its ELF file`,
-    );
+    throw refuse('program', `it needs 'elf: PATH' beside it, its ELF file`);
   }
-  return { definition, image };
+  return {
+    definition,
+    image,
+    // To the agent the image is one, by whatever name the file has it.
+    located: (error) =>
+      document.located(
+        error instanceof MigrationError && error.field?.[0] === 'image' && key !== undefined
+          ? withField(error, [key])
+          : error,
+      ),
+  };
+}
+
+function withField(error: unknown, field: FieldPath): MigrationError {
+  const { code, message } = toMigrationError(error);
+  return new MigrationError(code, message, { cause: error, field });
 }
 
 async function readText(file: string, stdin: Readable): Promise<string> {
@@ -87,7 +107,7 @@ async function readImage(path: string): Promise<Uint8Array> {
     const { size } = await stat(path);
     if (size <= MAX_IMAGE_BYTES) return await readFile(path);
   } catch (thrown) {
-    throw new MigrationError('invalid-image', `program image ${path}: ${reasonOf(thrown)}`, {
+    throw new MigrationError('invalid-image', `program image ${path}: ${fileProblem(thrown)}`, {
       cause: thrown,
     });
   }
@@ -95,13 +115,4 @@ async function readImage(path: string): Promise<Uint8Array> {
     'invalid-image',
     `program image ${path}: it is larger than ${formatBytes(MAX_IMAGE_BYTES)}, the most that a VM may bring`,
   );
-}
-
-/** Words for what reading threw; the path stands before them already. */
-function reasonOf(thrown: unknown): string {
-  const { code, message } = thrown as NodeJS.ErrnoException;
-  if (code === 'ENOENT') return 'there is no such file';
-  if (code === 'EACCES') return 'it may not be read by this user';
-  if (code === 'EISDIR') return 'it is a directory';
-  return message.split('\n', 1).join('').replace(/:$/, '');
 }

@@ -49,8 +49,10 @@ function defineCommands(vm: Argv<GlobalOptions>, run: Run): void {
       await run(args, async ({ client, output, terminal }) => {
         // yargs hands a lone dash over as an empty text
         const file = args.file === '' ? '-' : args.file;
-        const { definition, image } = await readDefinition(file, terminal.stdin);
-        const guest = await client.defineGuest(definition, image);
+        const { definition, image, located } = await readDefinition(file, terminal.stdin);
+        const guest = await client.defineGuest(definition, image).catch((error: unknown) => {
+          throw located(error);
+        });
         output.result(
           guest,
           () => `${guest.name} is defined; start it with 'vmferry vm start ${guest.name}'`,

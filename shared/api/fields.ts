@@ -18,6 +18,12 @@ export const ErrorBodySchema: z.ZodType<ErrorBody> = z
     retryable: z
       .boolean()
       .describe('The same request can succeed later with nothing changed by the operator.'),
+    field: z
+      .array(z.union([z.string(), z.int()]))
+      .optional()
+      .describe(
+        'The field of the VM definition that is wrong, with all that it is in: names, and places in lists from 0.',
+      ),
   })
   .meta({ id: 'Error', description: 'A failure.' });
 

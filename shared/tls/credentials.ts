@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import type { SecureContextOptions } from 'node:tls';
-import { MigrationError } from '../errors.js';
+import { type FieldPath, MigrationError } from '../errors.js';
 import { nodeOfNames } from './certificate-names.js';
 
 /** Where the three files of a party are, in PEM. */
@@ -30,6 +30,8 @@ const MAX_FILE_BYTES = 1024 * 1024;
 interface NamedFile {
   readonly what: string;
   readonly path: string;
+  /** The field of the configuration that names it, where one does. */
+  readonly field?: FieldPath | undefined;
 }
 
 /** For TLS, both directions. */
@@ -49,6 +51,7 @@ export function readCredentials(
   const named = (kind: keyof TlsFiles, what: string) => ({
     what: `the ${what} ${files[kind]} (${options[kind]})`,
     path: files[kind],
+    field: ['tls', kind],
   });
   const theCa = named('ca', 'CA certificate');
   const theCertificate = named('certificate', 'certificate');
@@ -81,6 +84,7 @@ export function checkNodeCertificate(leaf: X509Certificate, node: string, path: 
     'invalid-request',
     `the certificate ${path} ('tls.certificate') ${reason}, and this is node ${node}: ` +
       `give one with the name URI:vmferry:node:${node}, as ./scripts/make-certificates makes`,
+    { field: ['tls', 'certificate'] },
   );
 }
 
@@ -93,7 +97,8 @@ export function readSecret(file: NamedFile): string {
 export function readNamed(file: NamedFile, forbidden = 0, open = ''): string {
   let descriptor: number | undefined;
   try {
-    descriptor = openSync(file.path, 'r');
+    // A pipe would be waited for.
+    descriptor = openSync(file.path, constants.O_RDONLY | constants.O_NONBLOCK);
     // Of the opened file: its name can lead elsewhere a moment later.
     const facts = fstatSync(descriptor);
     if (!facts.isFile()) throw unusable(file, 'it is no regular file', 'name a file');
@@ -161,6 +166,12 @@ function isIssued(
   );
 }
 
-function unusable({ what }: NamedFile, reason: string, remedy: string, cause?: unknown): MigrationError {
-  return new MigrationError('invalid-request', `${what} can't be used: ${reason}; ${remedy}`, { cause });
+function unusable(
+  { what, field }: NamedFile,
+  reason: string,
+  remedy: string,
+  cause?: unknown,
+): MigrationError {
+  const text = `${what} can't be used: ${reason}; ${remedy}`;
+  return new MigrationError('invalid-request', text, { cause, field });
 }

@@ -13,7 +13,7 @@ await t.test('definitions as people write them', async (t) => {
     'own.yaml': 'name: own\nkind: embedded\nmemory: 2MiB\nelf: images/own.elf\n',
     images: { 'own.elf': '\u007fELF' },
   });
-  t.same(await readDefinition(join(folder, 'plain.yaml'), nothing), {
+  t.match(await readDefinition(join(folder, 'plain.yaml'), nothing), {
     definition: {
       name: 'web-1',
       kind: 'embedded',
@@ -83,13 +83,39 @@ await t.test('what is wrong is named', async (t) => {
       'elf and program',
       `${base}program: idle\nelf: my.elf\n`,
       'invalid-definition',
-      /goes with program 'image'/,
+      /case\.yaml:5: elf: found 'my\.elf'; it must be the path of an ELF file, and goes with program 'image'/,
     ],
-    ['elf is no path', `${base}elf: 7\n`, 'invalid-definition', /'elf' is the path of an ELF file/],
-    ['two images', `${base}elf: my.elf\nimage: my.elf\n`, 'invalid-definition', /not both/],
-    ['image missing', `${base}program: image\n`, 'invalid-definition', /needs 'elf: PATH'/],
-    ['no such image', `${base}elf: no.elf\n`, 'invalid-image', /no\.elf: there is no such file/],
-    ['image is a folder', `${base}elf: folder\n`, 'invalid-image', /folder: it is a directory/],
+    ['elf is no path', `${base}elf: 7\n`, 'invalid-definition', /:4: elf: found 7; it must be the path/],
+    [
+      'two images',
+      `${base}elf: my.elf\nimage: my.elf\n`,
+      'invalid-definition',
+      /:5: image: found 'my\.elf'; give .*not both/,
+    ],
+    [
+      'image missing',
+      `${base}program: image\n`,
+      'invalid-definition',
+      /:4: program: found 'image'; it needs 'elf: PATH'/,
+    ],
+    [
+      'no such image',
+      `${base}elf: no.elf\n`,
+      'invalid-image',
+      /:4: elf: found 'no\.elf'; .*no\.elf: there is no such file/,
+    ],
+    [
+      'image is a folder',
+      `${base}elf: folder\n`,
+      'invalid-image',
+      /:4: elf: found 'folder'; .*it is a directory/,
+    ],
+    [
+      'an image for QEMU',
+      'name: a\nkind: qemu\nmemory: 64MiB\nelf: my.elf\n',
+      'invalid-definition',
+      /:4: elf: found 'my\.elf'; no such field is known, but name, kind, memory, .*, arguments$/,
+    ],
   ];
   const file = join(folder, 'case.yaml');
   for (const [what, content, code, message] of cases) {
@@ -102,5 +128,8 @@ await t.test('what is wrong is named', async (t) => {
   });
   await writeFile(join(folder, 'my.elf'), Buffer.alloc(16 * 1024 * 1024 + 1));
   await writeFile(file, `${base}elf: my.elf\n`);
-  await t.rejects(readDefinition(file, nothing), { code: 'invalid-image', message: /larger than 16\.0 MiB/ });
+  await t.rejects(readDefinition(file, nothing), {
+    code: 'invalid-image',
+    message: /:4: elf: found 'my\.elf'; .*larger than 16\.0 MiB/,
+  });
 });

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import t from 'tap';
 import type { JournalEntry } from '../../agent/journal/ownership-journal.js';
+import { definitionOf } from '../support/array-guest.js';
 import { openOn } from '../support/node-guests.js';
 
 const entry = (migration: string, decision: JournalEntry['decision'], vm = 'web'): JournalEntry => ({
@@ -86,4 +87,9 @@ void t.test('a guest that is taken up and does not run as it should says so', as
   t.ok(log.some(({ level }) => level === 50));
   await store.resume('web');
   t.equal(store.get('web').failure, null);
+});
+
+void t.test('what left no more than a name can be told by the definition that the node has', async (t) => {
+  const { known } = await openOn(t, null, [], undefined, undefined, [definitionOf('web')]);
+  t.strictSame(known, [definitionOf('web'), undefined]);
 });

@@ -51,6 +51,58 @@ const ROUND = [
   'residualPages',
 ];
 
+await t.test('what an agent finds wrong with a definition is told with its place in the file', async (t) => {
+  const base = 'name: wrong\nkind: embedded\nmemory: 2MiB\n';
+  const qemu = 'name: wrong\nkind: qemu\nmemory: 64MiB\n';
+  for (const [text, place] of [
+    [
+      `${base}program: dirty\nparameters:\n  pagesPerSecond: 10\n  rate: 5\n`,
+      /:7: parameters\.rate: found 5; .*it takes/,
+    ],
+    [
+      `${base}program: dirty\nparameters: { pagesPerSecond: 5000000 }\n`,
+      /:5: parameters\.pagesPerSecond: found 5000000; .*give 0 to 4000000 pages\/s/,
+    ],
+    [
+      `${base}program: dirty\nparameters: { workingSetPages: 5000 }\n`,
+      /:5: parameters: found .*; .* room for/,
+    ],
+    [`${base}elf: wrong.yaml\n`, /:4: elf: found 'wrong\.yaml'; .*ELF/],
+    [
+      `${qemu}disks:\n  - file: /dev/null/a\n`,
+      /:5: disks\.0\.file: found '\/dev\/null\/a'; the disk .*put it there/,
+    ],
+    [`${qemu}disks: [{ file: /nowhere/a.img }]\n`, /:4: disks\.0\.file: found .*; .*there is no such file/],
+    [
+      `${qemu}disks: [{ file: /dev/zero }]\n`,
+      /:4: disks\.0\.file: found .*neither a file nor a block device/,
+    ],
+    [
+      `${qemu}boot:\n  kernel: /proc/version\n  initrd: /tmp\n`,
+      /:6: boot\.initrd: found '\/tmp'; .*is a directory/,
+    ],
+    [
+      `${qemu}boot:\n  kernel: /nowhere/vmlinuz\n`,
+      /:5: boot\.kernel: found '\/nowhere\/vmlinuz'; the kernel/,
+    ],
+    [
+      `${qemu}arguments:\n  - -bios\n  - /nowhere/bios\n`,
+      /:6: arguments\.1: found '\/nowhere\/bios'; the firmware/,
+    ],
+    [
+      `${qemu}arguments: ['-drive', 'if=pflash,file=/nowhere/f']\n`,
+      /:4: arguments\.1: found .*; the firmware \/nowhere\/f can't be used/,
+    ],
+    [`${qemu}arguments:\n  - -snapshot\n`, /:5: arguments\.0: found '-snapshot'; .*leave it out/],
+  ] as const) {
+    const file = await lab.file('wrong.yaml', text);
+    const { exitCode, stderr } = await runHere('vm', 'define', file);
+    t.equal(exitCode, 2);
+    t.match(stderr, `wrong.yaml:`);
+    t.match(stderr, place);
+  }
+});
+
 await t.test('define, start, dry run, migrate, look: 0', async (t) => {
   const file = await lab.file('web.yaml', 'name: web\nkind: embedded\nmemory: 2MiB\nprogram: ticker\n');
   t.match(await run('vm', 'define', file), { exitCode: 0, stdout: /web is defined/ });

@@ -47,3 +47,48 @@ void t.test('times that a timer could not keep, or that would cut every connecti
   }
   t.end();
 });
+
+void t.test('what contradicts itself is refused, where it stands', (t) => {
+  const http = 'http://127.0.0.1:7801';
+  const tls = { certificate: 'a.pem', key: 'a-key.pem', ca: 'ca.pem' };
+  const cases: [object, string, RegExp][] = [
+    [{ peers: { b: http, a: 'http://127.0.0.1:7802' } }, 'peers.a', /that is this node itself/],
+    [{ peers: { b: http, c: `${http}/` } }, 'peers.c', /peer b has that address already/],
+    [{ peers: { b: 'http://127.0.0.1:7800' } }, 'peers.b', /where this agent itself listens/],
+    [
+      { listen: '[::1]:7801', peers: { b: 'http://[::1]:7801' } },
+      'peers.b',
+      /where this agent itself listens/,
+    ],
+    [{ peers: { b: `${http}/v1` } }, 'peers.b', /a host and a port alone/],
+    [{ peers: { b: 'http://me:secret@127.0.0.1:7801' } }, 'peers.b', /a host and a port alone/],
+    [{ tls, peers: { b: http } }, 'peers.b', /write https/],
+    [{ peers: { b: 'https://127.0.0.1:7801' } }, 'peers.b', /this agent has none/],
+    [{ listen: '10.0.0.1:7800' }, 'listen', /there is no 'tls'/],
+    [{ tls, insecurePlaintext: true }, 'insecurePlaintext', /remove one of both/],
+    [{ stateDirectory: '/' }, 'stateDirectory', /a directory of its own/],
+    [
+      { stateDirectory: '/dev/shm/vmferry' },
+      'stateDirectory',
+      /in 'qemu.memoryDirectory'.*name one on a disk/,
+    ],
+    [{ stateDirectory: '/mem', qemu: { memoryDirectory: '/mem/' } }, 'stateDirectory', /name one on a disk/],
+    [{ runDirectory: '/var/lib/vmferry' }, 'runDirectory', /'stateDirectory' is that or lies in it/],
+    [{ runDirectory: '/var/lib' }, 'runDirectory', /'stateDirectory' is that or lies in it/],
+    [{ runDirectory: '/var/lib/vmferry/journal' }, 'runDirectory', /keeps other things in .*journal/],
+  ];
+  for (const [part, field, message] of cases) {
+    const { error } = parse(part);
+    t.equal(error?.issues.length, 1, JSON.stringify(part));
+    t.match(error?.issues[0], { message }, JSON.stringify(part));
+    t.equal(error?.issues[0]?.path.join('.'), field);
+  }
+  for (const part of [
+    { peers: { b: http, c: 'http://127.0.0.1:7802' } },
+    { stateDirectory: '/dev/shmail', runDirectory: '/run/vmferry' },
+    { runDirectory: '/var/lib/vmferry/run' },
+  ]) {
+    t.ok(parse(part).success, JSON.stringify(part));
+  }
+  t.end();
+});

@@ -24,8 +24,14 @@ await t.test('what waits is there in the next run, in the order in which it was 
   await waiting.add(second);
   await waiting.add(first);
   t.strictSame(synced.at(-1), { path: directory, entries: ['m-00000000.json', 'm-99999999.json'] });
+  await writeFile(join(directory, 'm-55555555.json.unfinished'), '{"id"');
   const next = new WaitingRequests(directory, logger);
   t.same(await next.load(), [first, second]);
+  t.strictSame(
+    (await readdir(directory)).sort(),
+    ['m-00000000.json', 'm-99999999.json'],
+    'nothing half-written',
+  );
   await next.remove(first.id);
   await next.remove(first.id);
   t.same(await new WaitingRequests(directory, logger).load(), [second]);

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -66,9 +66,12 @@ export async function openOn(
   entries: JournalEntry[] = [],
   takeUp?: () => Promise<never>,
   prepare: (guest: LastingGuest) => void = () => undefined,
+  defined: readonly GuestDefinition[] = [],
 ) {
   const directory = await mkdtemp(join(tmpdir(), 'vmferry-survivors-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
+  for (const each of defined) await writeFile(join(directory, `${each.name}.json`), JSON.stringify(each));
+  const known: unknown[] = [];
   const guest = new LastingGuest(definitionOf('web'));
   prepare(guest);
   const survivor: Survivor = {
@@ -83,7 +86,10 @@ export async function openOn(
     boot: (definition) => Promise.resolve(new LastingGuest(definition)),
     incoming: (definition) => Promise.resolve(started(new LastingGuest(definition))),
     regions: regionsOf,
-    survivors: () => Promise.resolve([survivor]),
+    survivors: (definitionOf) => {
+      known.push(definitionOf('web'), definitionOf('other'));
+      return Promise.resolve([survivor]);
+    },
     adopt: (name) => Promise.resolve((adopted = new LastingGuest(definitionOf(name)))),
   };
   const log: { level: number; msg: string }[] = [];
@@ -98,5 +104,5 @@ export async function openOn(
     memoryLimitBytes: 4 * MIB,
     logger: pino({}, { write: (line: string) => void log.push(JSON.parse(line) as never) }),
   });
-  return { guest, directory, log, adopted: () => adopted!, ...node };
+  return { guest, directory, log, known, adopted: () => adopted!, ...node };
 }

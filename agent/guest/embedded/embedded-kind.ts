@@ -1,4 +1,4 @@
-import { MigrationError } from '../../../shared/errors.js';
+import { MigrationError, toMigrationError } from '../../../shared/errors.js';
 import type { EmbeddedDefinition } from '../../../shared/guest-definition.js';
 import type { GuestKind } from '../hosted-guest.js';
 import { loadElf } from './elf.js';
@@ -11,14 +11,14 @@ export const embeddedKind: GuestKind<EmbeddedDefinition> = {
     if (definition.program === 'image') {
       if (!image) {
         const text = `VM ${definition.name} has program 'image' and no image came with it: give the ELF file`;
-        throw new MigrationError('invalid-definition', text);
+        throw new MigrationError('invalid-definition', text, { field: ['program'] });
       }
-      loadElf(image, new Uint8Array(definition.memory));
+      checkImage(image, definition.memory);
       return;
     }
     if (image) {
       const text = `VM ${definition.name} has program '${definition.program}' and an image: leave one of them out`;
-      throw new MigrationError('invalid-definition', text);
+      throw new MigrationError('invalid-definition', text, { field: ['program'] });
     }
     buildProgram(definition.program, definition.parameters, definition.memory);
   },
@@ -29,3 +29,12 @@ export const embeddedKind: GuestKind<EmbeddedDefinition> = {
   },
   regions: ({ memory }) => [{ name: 'ram', bytes: memory }],
 };
+
+function checkImage(image: Uint8Array, memoryBytes: number): void {
+  try {
+    loadElf(image, new Uint8Array(memoryBytes));
+  } catch (error) {
+    const { code, message } = toMigrationError(error);
+    throw new MigrationError(code, message, { cause: error, field: ['image'] });
+  }
+}

@@ -4,6 +4,8 @@ import type { AgentConfig } from '../../../shared/config.js';
 import { MigrationError, refusalError } from '../../../shared/errors.js';
 import type { QemuDefinition } from '../../../shared/guest-definition.js';
 import type { GuestKind } from '../hosted-guest.js';
+import { removeLostProbeDirectories } from './host/probe-directory.js';
+import { checkFiles } from './check-files.js';
 import { QemuHostProbe } from './host/qemu-host.js';
 import { awaitState } from './loading-state.js';
 import { openGuest, openMemory, reopenGuest } from './open-guest.js';
@@ -91,12 +93,13 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
   }
 
   return {
-    check(definition, image) {
+    async check(definition, image) {
       if (image) {
         const text = `VM ${definition.name} runs in QEMU and a program image came with it: name a kernel or a disk in its definition`;
         throw new MigrationError('invalid-definition', text);
       }
       checkArguments(definition);
+      await checkFiles(definition);
     },
     boot: async (definition) => await start(await prepare(definition, null)),
     async incoming(definition, migration) {
@@ -135,19 +138,18 @@ export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDef
       });
       return { findings: toPreflightFindings(findings), qemu: host && comparedFacts(host) };
     },
-    async survivors() {
+    async survivors(definitionOf) {
       const survivors = await findSurvivors({
-        node,
-        runDirectory,
-        logger,
+        ...{ node, runDirectory, logger, definitionOf },
         takeUp: (directory, record) =>
           reopenGuest(directory, record, qemu.writeLog, loggerOf(record.definition.name)),
       });
       try {
         const removed = await removeLostRamFiles(node, qemu.memoryDirectory);
         if (removed.length > 0) logger.warn({ removed }, 'RAM files of agents that are no more are removed');
+        await removeLostProbeDirectories();
       } catch (error) {
-        logger.warn({ err: error }, 'RAM files of agents that are no more could not be removed');
+        logger.warn({ err: error }, 'what agents have left that are no more could not be removed');
       }
       return survivors;
     },
@@ -179,10 +181,10 @@ interface Prepared {
 }
 
 function checkArguments({ name, arguments: parameters }: QemuDefinition): void {
-  const refused = parameters.find((text) => REFUSED_ARGUMENTS.includes(text.replace(/^--?/, '')));
-  if (refused === undefined) return;
-  const text = `VM ${name} has the argument ${refused}, with which it could not be migrated: leave it out`;
-  throw new MigrationError('invalid-definition', text);
+  const refused = parameters.findIndex((text) => REFUSED_ARGUMENTS.includes(text.replace(/^--?/, '')));
+  if (refused === -1) return;
+  const text = `VM ${name} has the argument ${parameters[refused]}, with which it could not be migrated: leave it out`;
+  throw new MigrationError('invalid-definition', text, { field: ['arguments', refused] });
 }
 
 async function discard(directory: RunDirectory, { record, control }: StartedQemu): Promise<void> {

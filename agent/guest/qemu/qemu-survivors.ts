@@ -1,10 +1,11 @@
 import type { Logger } from 'pino';
-import { MigrationError } from '../../../shared/errors.js';
+import { MigrationError, toMigrationError } from '../../../shared/errors.js';
+import type { GuestDefinition } from '../../../shared/guest-definition.js';
 import type { Survivor } from '../hosted-guest.js';
 import { isAlive } from './process/process-identity.js';
 import type { GuestRecord } from './process/guest-record.js';
 import { guestDirectories } from './process/recorded-guests.js';
-import { removeRemains } from './process/remains.js';
+import { findBySocket, removeRemains, removeUnrecorded } from './process/remains.js';
 import { RunDirectory } from './process/run-directory.js';
 import type { QemuGuest } from './qemu-guest.js';
 
@@ -12,12 +13,15 @@ export interface SurvivorSearch {
   readonly node: string;
   readonly runDirectory: string;
   readonly logger: Logger;
+  /** The definition of a VM that the node has. */
+  readonly definitionOf: (vm: string) => GuestDefinition | undefined;
   readonly takeUp: (directory: RunDirectory, record: GuestRecord) => Promise<QemuGuest>;
 }
 
 /**
  * The guests whose QEMU outlived an earlier run of the agent. What is left of others is removed, but for those that were
- * coming here: whether they are the node's own, to be known as such, is for the caller to find out.
+ * coming here: whether they are the node's own, to be known as such, is for the caller to find out. One whose record can't be
+ * read can't be taken up.
  */
 export async function findSurvivors(search: SurvivorSearch): Promise<Survivor[]> {
   const survivors: Survivor[] = [];
@@ -27,10 +31,22 @@ export async function findSurvivors(search: SurvivorSearch): Promise<Survivor[]>
       const survivor = await survivorIn(directory, vm, search);
       if (survivor) survivors.push(survivor);
     } catch (error) {
+      const text =
+        `what an earlier agent left of its QEMU in ${directory.path} can't be used, and a QEMU may be running: ` +
+        toMigrationError(error).message;
+      const definition = search.definitionOf(vm);
+      if (definition?.kind === 'qemu') {
+        survivors.push({
+          definition,
+          incoming: null,
+          takeUp: () => Promise.reject(new MigrationError('guest-failed', text, { cause: error })),
+          destroy: () => removeUnrecorded(directory),
+        });
+        continue;
+      }
       search.logger.error(
         { vm, err: error },
-        `what an earlier agent left of VM ${vm} can't be used, and the VM can't be started: end its QEMU if that runs (its ` +
-          `arguments name ${directory.path}), remove that directory, and restart the agent`,
+        `VM ${vm} is not known here and can't be started: ${text}; end that QEMU if it runs, remove the directory, and restart the agent`,
       );
     }
   }
@@ -44,7 +60,14 @@ async function survivorIn(
 ): Promise<Survivor | null> {
   const { node, logger } = search;
   if (!directory.recorded) {
-    await directory.remove();
+    const [running] = findBySocket(directory.qmpSocket);
+    if (running)
+      throw new MigrationError(
+        'guest-failed',
+        `its record guest.json is gone, and it runs as pid ${running.pid}`,
+      );
+    // Nothing was started without a record. What is not ours is whoever's the run directory is, too.
+    if (await directory.isOurs()) await directory.remove();
     return null;
   }
   const record = await directory.read();

@@ -24,7 +24,7 @@ export class QemuPair {
       for (const guest of this.#guests) await guest.destroy();
       // What tests leave to be found by another agent.
       for (const kind of [this.kind('source'), this.kind('target')]) {
-        for (const survivor of (await kind.survivors?.()) ?? []) await survivor.destroy();
+        for (const survivor of (await kind.survivors?.(() => undefined)) ?? []) await survivor.destroy();
       }
       const remains = this.remains();
       rmSync(this.directory, { recursive: true });

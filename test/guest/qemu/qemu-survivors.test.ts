@@ -1,7 +1,7 @@
 import { arriving, savedState } from '../../support/array-guest.js';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'tap';
 import type { GuestRecord } from '../../../agent/guest/qemu/process/guest-record.js';
@@ -9,11 +9,17 @@ import { identifyProcess, isAlive } from '../../../agent/guest/qemu/process/proc
 import { clearRemains } from '../../../agent/guest/qemu/process/remains.js';
 import { RunDirectory } from '../../../agent/guest/qemu/process/run-directory.js';
 import type { Survivor } from '../../../agent/guest/hosted-guest.js';
+import { type GuestDefinition, QemuDefinitionSchema } from '../../../shared/guest-definition.js';
 import { firstBreak, move, printsMore, QemuPair, transcript } from './qemu-pair.js';
 
 /** What an agent that starts now finds on a node. */
-async function survivorsOf(pair: QemuPair, node = 'source'): Promise<Survivor[]> {
-  return (await pair.kind(node).survivors?.()) ?? [];
+async function survivorsOf(
+  pair: QemuPair,
+  node = 'source',
+  definitions: readonly GuestDefinition[] = [],
+): Promise<Survivor[]> {
+  const definitionOf = (vm: string) => definitions.find(({ name }) => name === vm);
+  return (await pair.kind(node).survivors?.(definitionOf)) ?? [];
 }
 
 async function onlySurvivor(pair: QemuPair, node = 'source'): Promise<Survivor> {
@@ -174,15 +180,65 @@ void test('directories that are none of ours', async (t) => {
   const pair = new QemuPair(t);
   const empty = pair.runDirectory('source', 'empty');
   const damaged = pair.runDirectory('source', 'damaged');
-  mkdirSync(empty, { recursive: true });
-  mkdirSync(damaged);
+  const foreign = [pair.runDirectory('source', 'lock'), pair.runDirectory('source', 'systemd')];
+  for (const path of [...foreign, empty, damaged]) mkdirSync(path, { recursive: true });
+  chmodSync(empty, 0o700);
+  chmodSync(foreign[1]!, 0o700);
+  writeFileSync(join(foreign[1]!, 'notify'), '');
   writeFileSync(join(damaged, 'guest.json'), '{"version": 1}');
   t.same(await survivorsOf(pair), []);
   t.notOk(existsSync(empty), 'without a record nothing was ever started');
   t.ok(existsSync(damaged), 'is for a person to look at');
+  for (const path of foreign)
+    t.ok(existsSync(path), 'those of others stay, should the run directory be theirs');
+  await t.rejects(new RunDirectory(dirname(damaged), 'systemd').create(), {
+    code: 'guest-failed',
+    message: /systemd\/notify is none of a VM's files: move it away, or configure another runDirectory/,
+  });
   writeFileSync(join(damaged, 'guest.json'), 'no JSON');
   t.same(await survivorsOf(pair), []);
   const beside = clearRemains(new RunDirectory(dirname(damaged), 'damaged'), 'a');
   await t.rejects(beside, { code: 'guest-failed' }, 'no QEMU is started beside what it may be about');
-  rmSync(damaged, { recursive: true });
+  for (const path of [...foreign, damaged]) rmSync(path, { recursive: true });
+});
+
+for (const [what, damage] of [
+  ['is garbled', (file: string) => writeFileSync(file, 'no JSON')],
+  ['is gone', (file: string) => rmSync(file)],
+] as const) {
+  void test(`a guest whose record ${what} can't be taken up, but ended`, async (t) => {
+    const pair = new QemuPair(t);
+    const guest = await pair.boot();
+    const { process: identity, ramFiles } = readRecord(pair);
+    await guest.detach();
+    damage(join(pair.runDirectory('source'), 'guest.json'));
+    const definitions = [guest.definition];
+    const [survivor] = await survivorsOf(pair, 'source', definitions);
+    t.same(survivor?.definition, guest.definition);
+    await t.rejects(survivor!.takeUp(), {
+      code: 'guest-failed',
+      message: /guest\.json is (not readable|gone)/,
+    });
+    t.ok(isAlive(identity!));
+    await survivor!.destroy();
+    t.notOk(isAlive(identity!));
+    t.notOk(existsSync(pair.runDirectory('source')));
+    t.same(await survivorsOf(pair, 'source', definitions), []);
+    for (const file of ramFiles) rmSync(file, { force: true });
+  });
+}
+
+void test('one that may have been adopted is not taken for one that has ended', async (t) => {
+  const pair = new QemuPair(t);
+  const directory = pair.runDirectory('source', 'foreign');
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  writeFileSync(join(directory, 'guest.json'), '{}');
+  const definition = QemuDefinitionSchema.parse({ name: 'foreign', kind: 'qemu', memory: '64MiB' });
+  const [survivor] = await survivorsOf(pair, 'source', [definition]);
+  await t.rejects(survivor!.destroy(), {
+    code: 'guest-failed',
+    message: /nobody can tell which it is: end it/,
+  });
+  t.ok(existsSync(directory));
+  rmSync(directory, { recursive: true });
 });

@@ -16,7 +16,7 @@ export const PROGRAMS: Readonly<Record<Exclude<EmbeddedDefinition['program'], 'i
 
 /**
  * The image of the built-in program that `definition` names, for its parameters and memory.
- * Throws invalid-definition, naming the parameter, for one that is unknown or out of its range.
+ * Throws invalid-definition, with the parameter as its field, for one that is unknown or out of its range.
  */
 export function buildProgram(
   name: keyof typeof PROGRAMS,
@@ -30,6 +30,7 @@ export function buildProgram(
       throw new MigrationError(
         'invalid-definition',
         `program ${name} has no parameter '${given}': it takes ${known.join(', ')}`,
+        { field: ['parameters', given] },
       );
     }
   }
@@ -41,6 +42,7 @@ export function buildProgram(
       throw new MigrationError(
         'invalid-definition',
         `parameter ${parameter} of program ${name} is ${chosen}: give ${allowed.min} to ${allowed.max} ${allowed.unit}`,
+        { field: ['parameters', parameter] },
       );
     }
     return chosen;
@@ -50,6 +52,7 @@ export function buildProgram(
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     const reason = `program ${name} cannot be built: ${error.message}`;
-    throw new MigrationError('invalid-definition', reason, { cause: error });
+    const field = Object.keys(parameters).length > 0 ? ['parameters'] : ['memory'];
+    throw new MigrationError('invalid-definition', reason, { cause: error, field });
   }
 }

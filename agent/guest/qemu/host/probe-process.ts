@@ -1,7 +1,5 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MigrationError } from '../../../../shared/errors.js';
 import { systemTimers } from '../../../../shared/timers.js';
@@ -11,6 +9,7 @@ import { complaints } from '../process/complaints.js';
 import { connectStarting } from '../qmp/connect-starting.js';
 import type { QmpConnection } from '../qmp/qmp-connection.js';
 import { QmpConnectionError } from '../qmp/qmp-errors.js';
+import { inProbeDirectory } from './probe-directory.js';
 
 /** For a QEMU that is asked about itself, from its start to its end: loading it from a slow disk included. ms */
 const PROBE_MS = 20_000;
@@ -47,28 +46,28 @@ export async function askQemu<Answer>(
   parameters: readonly string[],
   ask: (qmp: QmpConnection) => Promise<Answer>,
 ): Promise<Answer> {
-  const directory = await mkdtemp(join(tmpdir(), 'vmferry-probe-'));
-  const path = join(directory, 'qmp');
-  const fixed = ['-S', '-nodefaults', '-no-user-config', '-display', 'none'];
-  const probe = await start(binary, [...fixed, ...monitorArguments(path), ...parameters]);
-  const ended = probe.end.then(({ words }): never => {
-    throw new MigrationError('unsupported-guest', `${binary} ${words}`);
-  });
-  try {
-    const qmp = await connectStarting(path, ended, { timeoutMs: PROBE_MS });
+  return await inProbeDirectory(async (directory) => {
+    const path = join(directory, 'qmp');
+    const fixed = ['-S', '-nodefaults', '-no-user-config', '-display', 'none'];
+    const probe = await start(binary, [...fixed, ...monitorArguments(path), ...parameters]);
+    const ended = probe.end.then(({ words }): never => {
+      throw new MigrationError('unsupported-guest', `${binary} ${words}`);
+    });
     try {
-      return await ask(qmp);
-    } catch (error) {
-      if (error instanceof QmpConnectionError) await ended;
-      throw error;
+      const qmp = await connectStarting(path, ended, { timeoutMs: PROBE_MS });
+      try {
+        return await ask(qmp);
+      } catch (error) {
+        if (error instanceof QmpConnectionError) await ended;
+        throw error;
+      } finally {
+        qmp.close();
+      }
     } finally {
-      qmp.close();
+      probe.kill();
+      await probe.end.catch(() => undefined);
     }
-  } finally {
-    probe.kill();
-    await probe.end.catch(() => undefined);
-    await rm(directory, { recursive: true, force: true });
-  }
+  });
 }
 
 /** Has the kernel end the program behind it with this process, however that ends; see PR_SET_PDEATHSIG in prctl(2). */

@@ -1,6 +1,6 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { inProbeDirectory } from './probe-directory.js';
 import { runQemu } from './probe-process.js';
 
 /** Whether an accelerator executes guests here, and what was tried to find out: one line for the operator. */
@@ -30,8 +30,7 @@ export async function tryAccelerator(
   accel: 'kvm' | 'tcg',
   cpu: string,
 ): Promise<AcceleratorTrial> {
-  const directory = await mkdtemp(join(tmpdir(), 'vmferry-firmware-'));
-  try {
+  return await inProbeDirectory(async (directory) => {
     const file = join(directory, 'firmware');
     const firmware = Buffer.alloc(FIRMWARE_BYTES, 0xf4);
     firmware.set(PROGRAM, RESET_VECTOR);
@@ -45,7 +44,5 @@ export async function tryAccelerator(
     return exitCode === EXIT_CODE
       ? { usable: true, reason: `a guest with ${tried} executed its first instructions` }
       : { usable: false, reason: `QEMU with ${tried} ${words}` };
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
+  });
 }

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { toMigrationError } from '../../../../shared/errors.js';
 import type { QemuDefinition } from '../../../../shared/guest-definition.js';
 import type { QemuPolicy } from '../../../../shared/qemu-policy.js';
@@ -37,6 +38,15 @@ export async function checkPolicy(definition: QemuDefinition, policy: QemuPolicy
     }
     const found = format === 'qcow2' ? await chainOf(file, policy.files) : null;
     if (found) refuseFile('disk', found.file, found.reason);
+  }
+  const cpus = policy.cpus ?? availableParallelism();
+  if (definition.cpus > cpus) {
+    const reason = `is more than the target gives a VM from another node (${cpus})`;
+    refuse(
+      `cpus: ${definition.cpus}`,
+      reason,
+      `raise qemu.allow.cpus of the target, or define the VM with fewer`,
+    );
   }
   for (const { tap } of definition.nics) {
     if (policy.taps.some((allowed) => matchesName(allowed, tap))) continue;

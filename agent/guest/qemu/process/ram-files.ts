@@ -1,10 +1,9 @@
-import { randomBytes } from 'node:crypto';
 import { open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MigrationError } from '../../../../shared/errors.js';
 import type { QemuDefinition } from '../../../../shared/guest-definition.js';
 import { formatBytes } from '../../../../shared/units.js';
-import { identifyProcess } from './process-identity.js';
+import { makerName } from './maker.js';
 
 /** A guest's memory objects: where each one's file is to be, and its size in bytes. */
 export interface RamFile {
@@ -21,7 +20,7 @@ export async function planRamFiles(
   node: string,
   memoryDirectory: string,
 ): Promise<RamFile[]> {
-  const unique = uniquePart();
+  const unique = makerName();
   const objects: { size: number; hugepages?: number | undefined }[] = definition.memoryObjects ?? [
     { size: definition.memory },
   ];
@@ -46,13 +45,7 @@ const SCRATCH = 'vmferry-scratch-';
 
 /** A name for a file of memory that belongs to no guest. */
 export function scratchFile(directory: string, bytes: number): RamFile {
-  return { path: join(directory, `${SCRATCH}${uniquePart()}-0.ram`), bytes };
-}
-
-/** With the process that it is made by, so that what is left of one that is no more can be told. */
-function uniquePart(): string {
-  const { startTime = '0' } = identifyProcess(process.pid) ?? {};
-  return `${process.pid}.${startTime}.${randomBytes(4).toString('hex')}`;
+  return { path: join(directory, `${SCRATCH}${makerName()}-0.ram`), bytes };
 }
 
 /** Creates the files, all holes. Throws target-out-of-memory. */

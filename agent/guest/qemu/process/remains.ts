@@ -1,4 +1,5 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
+import { basename } from 'node:path';
 import { MigrationError } from '../../../../shared/errors.js';
 import { commandLine } from '../../../system/process-status.js';
 import { qmpSocketArgument } from './command-line.js';
@@ -10,9 +11,24 @@ import type { RunDirectory } from './run-directory.js';
 
 /** Ends the QEMU of a guest, if it lives, and removes all files of it. */
 export async function removeRemains(directory: RunDirectory, record: GuestRecord): Promise<void> {
-  const identities = record.process ? [record.process] : findByArgument(qmpSocketArgument(record.qmpSocket));
+  const identities = record.process ? [record.process] : findBySocket(record.qmpSocket);
   for (const identity of identities) await QemuProcess.found(identity).terminate();
   await removeRamFiles(record.ramFiles);
+  await directory.remove();
+}
+
+/**
+ * The same for a guest whose record is lost or damaged: its QEMU is found by its arguments, and its RAM files go with the next start of
+ * the agent. Throws guest-failed where that QEMU may be one that was adopted, which runs with any arguments.
+ */
+export async function removeUnrecorded(directory: RunDirectory): Promise<void> {
+  if (!existsSync(directory.qemuLog)) {
+    const text =
+      `no agent has started the QEMU of VM ${basename(directory.path)}, and nobody can tell which it is: end it if it runs, remove ` +
+      `${directory.path}, and restart the agent`;
+    throw new MigrationError('guest-failed', text);
+  }
+  for (const identity of findBySocket(directory.qmpSocket)) await QemuProcess.found(identity).terminate();
   await directory.remove();
 }
 
@@ -35,8 +51,9 @@ export async function clearRemains(directory: RunDirectory, node: string): Promi
   await removeRemains(directory, record);
 }
 
-/** The processes that were started with `argument`: those whose agent died before it noted the process. */
-function findByArgument(argument: string): ProcessIdentity[] {
+/** The processes that an agent has started with that socket for QMP, also those that it died before it could note. */
+export function findBySocket(qmpSocket: string): ProcessIdentity[] {
+  const argument = qmpSocketArgument(qmpSocket);
   return readdirSync('/proc')
     .map(Number)
     .filter((pid) => Number.isInteger(pid) && commandLine(pid).includes(argument))

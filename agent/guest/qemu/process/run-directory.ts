@@ -1,8 +1,9 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MigrationError } from '../../../../shared/errors.js';
 import { validate } from '../../../../shared/validate.js';
+import { hasCode } from '../../../system/system-call-error.js';
 import { complaints } from './complaints.js';
 import { type GuestRecord, GuestRecordSchema } from './guest-record.js';
 
@@ -11,6 +12,17 @@ const MAX_SOCKET_PATH_BYTES = 107;
 
 /** Characters of QEMU's own messages that an error quotes, from their end. */
 const QUOTED_CHARACTERS = 500;
+
+/** What a guest's directory may hold. */
+const FILES = {
+  qmpSocket: 'qmp.sock',
+  consoleSocket: 'console.sock',
+  consoleLog: 'console.log',
+  stateSocket: 'state.sock',
+  qemuLog: 'qemu.log',
+  record: 'guest.json',
+  unfinishedRecord: 'guest.json.new',
+};
 
 /**
  * The directory of one guest's QEMU: sockets, console, what QEMU says, and the record by which a restarted agent finds the
@@ -29,11 +41,11 @@ export class RunDirectory {
 
   constructor(runDirectory: string, vm: string) {
     this.path = join(runDirectory, vm);
-    this.qmpSocket = join(this.path, 'qmp.sock');
-    this.consoleSocket = join(this.path, 'console.sock');
-    this.consoleLog = join(this.path, 'console.log');
-    this.stateSocket = join(this.path, 'state.sock');
-    this.qemuLog = join(this.path, 'qemu.log');
+    this.qmpSocket = join(this.path, FILES.qmpSocket);
+    this.consoleSocket = join(this.path, FILES.consoleSocket);
+    this.consoleLog = join(this.path, FILES.consoleLog);
+    this.stateSocket = join(this.path, FILES.stateSocket);
+    this.qemuLog = join(this.path, FILES.qemuLog);
   }
 
   /** Makes the directory, with nothing in it. Throws guest-failed. */
@@ -64,7 +76,7 @@ export class RunDirectory {
    * every step that is left to another thread takes as long.
    */
   write(record: GuestRecord): void {
-    const unfinished = `${this.#record}.new`;
+    const unfinished = join(this.path, FILES.unfinishedRecord);
     writeFileSync(unfinished, JSON.stringify(record, null, 2) + '\n', { mode: 0o600 });
     renameSync(unfinished, this.#record);
   }
@@ -90,11 +102,36 @@ export class RunDirectory {
     }
   }
 
+  /** Whether an agent of this user has made it, by all that there is to see. */
+  async isOurs(): Promise<boolean> {
+    const { uid, mode } = await stat(this.path);
+    return uid === process.geteuid!() && (mode & 0o777) === 0o700 && (await this.#strangeFile()) === null;
+  }
+
+  /**
+   * Harmless when repeated. Throws guest-failed where something else than a guest's files is there: a run directory can be configured
+   * by mistake that others use.
+   */
   async remove(): Promise<void> {
+    const strange = await this.#strangeFile();
+    if (strange !== null) {
+      const text = `${join(this.path, strange)} is none of a VM's files: move it away, or configure another runDirectory`;
+      throw new MigrationError('guest-failed', text);
+    }
     await rm(this.path, { recursive: true, force: true });
   }
 
+  async #strangeFile(): Promise<string | null> {
+    try {
+      const names = Object.values(FILES);
+      return (await readdir(this.path)).find((name) => !names.includes(name)) ?? null;
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return null;
+      throw error;
+    }
+  }
+
   get #record(): string {
-    return join(this.path, 'guest.json');
+    return join(this.path, FILES.record);
   }
 }

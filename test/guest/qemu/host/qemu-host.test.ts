@@ -1,10 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { chmod, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import t from 'tap';
 import { askQemu } from '../../../../agent/guest/qemu/host/probe-process.js';
+import {
+  inProbeDirectory,
+  removeLostProbeDirectories,
+} from '../../../../agent/guest/qemu/host/probe-directory.js';
 import { QemuHostProbe } from '../../../../agent/guest/qemu/host/qemu-host.js';
 import { identifyProcess, isAlive } from '../../../../agent/guest/qemu/process/process-identity.js';
 import { commandLine } from '../../../../agent/system/process-status.js';
@@ -12,8 +16,9 @@ import { tryAccelerator } from '../../../../agent/guest/qemu/host/try-accelerato
 
 const QEMU = 'qemu-system-x86_64';
 
-// What probes leave behind is looked for in a directory that nobody else uses.
-const temporary = join(t.testdir({ tmp: {} }), 'tmp');
+// What probes leave behind is looked for in a directory that nobody else uses. A socket's path must be short.
+const temporary = await mkdtemp(join('/tmp', 'vmferry-'));
+t.teardown(() => rm(temporary, { recursive: true, force: true }));
 process.env['TMPDIR'] = temporary;
 t.afterEach(async () => {
   t.same(await readdir(temporary), [], 'nothing is left');
@@ -85,7 +90,7 @@ void t.test('a question that fails ends the QEMU too', async (t) => {
 
 void t.test('a QEMU that is asked ends with the agent, however that ends', async (t) => {
   const probes = new URL('../../../../agent/guest/qemu/host/probe-process.js', import.meta.url);
-  // What is left of an agent that is killed are the directories of its probes. A socket's path must be short.
+  // What is left of an agent that is killed are the directories of its probes.
   const directory = await mkdtemp(join('/tmp', 'vmferry-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   const agent = spawn(
@@ -108,6 +113,23 @@ void t.test('a QEMU that is asked ends with the agent, however that ends', async
   agent.kill('SIGKILL');
   await once(agent, 'exit');
   while (isAlive(identity)) await new Promise((resolve) => setImmediate(resolve));
+
+  const left = await readdir(directory);
+  t.match(left, [/^vmferry-probe-/]);
+  const others = [`vmferry-probe-${agent.pid}`, `vmferry-probe-${process.pid}`, 'vmferry-x'];
+  for (const name of others) await mkdir(join(directory, name));
+  const file = left[0]!.replace(/.{8}$/, 'aaaaaaaa');
+  await writeFile(join(directory, file), '');
+  process.env['TMPDIR'] = directory;
+  try {
+    await inProbeDirectory(async (own) => {
+      await removeLostProbeDirectories();
+      const kept = [...others, basename(own), file];
+      t.same((await readdir(directory)).sort(), kept.sort(), 'the next agent removes it, and nothing else');
+    });
+  } finally {
+    process.env['TMPDIR'] = temporary;
+  }
 });
 
 void t.test('an accelerator is one that executes instructions', async (t) => {

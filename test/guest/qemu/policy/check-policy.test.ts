@@ -1,4 +1,5 @@
 import { mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import { checkPolicy } from '../../../../agent/guest/qemu/policy/check-policy.js';
@@ -39,12 +40,13 @@ function host(t: Test) {
   symlinkSync(secret, join(images, 'out'));
   symlinkSync('a.raw', join(images, 'alias'));
   symlinkSync(images, join(root, 'link'));
-  const policy = QemuPolicySchema.parse({ files: [images, join(root, 'link')], taps: ['tap0', 'vm*'] });
-  const check = async (fields: object) => {
+  const given = { files: [images, join(root, 'link')], taps: ['tap0', 'vm*'] };
+  const check = async (fields: object, more: object = {}) => {
+    const policy = QemuPolicySchema.parse({ ...given, ...more });
     const definition = QemuDefinitionSchema.parse({ name: 'vm', kind: 'qemu', memory: '1MiB', ...fields });
     return (await checkPolicy(definition, policy)).map(({ code, subject, reason, remedy }) => {
       t.equal(code, 'refused-by-policy');
-      t.match(remedy, /qemu\.allow\.(files|taps|arguments)/);
+      t.match(remedy, /qemu\.allow\.(files|taps|arguments|cpus)/);
       return `${subject}: ${reason}`;
     });
   };
@@ -128,4 +130,15 @@ void test('tap devices and arguments', async (t) => {
   for (const tap of ['tap01', 'eth0'])
     t.match((await check(nic(tap))).join(), new RegExp(`tap device ${tap}`));
   t.match((await check({ arguments: ['-monitor', 'stdio'] })).join(), /argument '-monitor stdio'/);
+});
+
+void test('virtual processors: those of the host, or what is configured', async (t) => {
+  const { check } = host(t);
+  const processors = availableParallelism();
+  t.same(await check({ cpus: processors }), []);
+  t.match(await check({ cpus: processors + 1 }), [
+    `cpus: ${processors + 1}: is more than the target gives a VM`,
+  ]);
+  t.same(await check({ cpus: 64 }, { cpus: 64 }), []);
+  t.match(await check({ cpus: 2 }, { cpus: 1 }), ['cpus: 2: is more than the target gives a VM']);
 });
