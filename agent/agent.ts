@@ -335,8 +335,8 @@ export class Agent implements AgentService {
     return this.#lock.entries();
   }
 
-  async cluster() {
-    return await this.#cluster.report();
+  async cluster(fresh = false) {
+    return await this.#cluster.report(fresh);
   }
 
   async setDrained(drained: boolean) {
