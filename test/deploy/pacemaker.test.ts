@@ -145,7 +145,11 @@ await t.test('a VM is started, moved live, found where it is, and stopped', asyn
 
   const refused = await act('start', 'a', WITHOUT_COMMAND);
   t.match(refused, { code: OCF.error, reason: 'node b has it: running' });
-  t.equal((await act('monitor', 'b', WITHOUT_COMMAND)).code, OCF.success, 'to look starts no process of Node.js');
+  t.equal(
+    (await act('monitor', 'b', WITHOUT_COMMAND)).code,
+    OCF.success,
+    'to look starts no process of Node.js',
+  );
   t.equal((await act('start', 'b')).code, OCF.success, 'one that runs has been started');
   await pair.client('b').changeGuest('web', 'pause');
   t.equal(await monitor('b'), OCF.success);
