@@ -56,11 +56,20 @@ await t.test('what waits is cancelled, all of it, and what runs goes on', async 
     stdout: /^cancelled: 2 of 2 that waited; 2 VMs stay on a\nm-\w+ of \w+ to b runs and goes on/,
   });
   unleash(cluster, 'a');
+  t.match(await vmferry(cluster, 'b', ['cancel', '--all-from', 'a']), {
+    exitCode: 0,
+    stdout: /^no migration waits to leave a\n/,
+  });
   const done = await report<EvacuationReport>(t, cluster, 'a', ['evacuate', 'a']);
   t.match(
     done.moves.map(({ outcome }) => outcome),
     ['completed', 'completed', 'completed'],
   );
+  const back = vmferry(cluster, 'a', ['evacuate', 'b', ...SLOW]);
+  await busy(cluster, 'b', 2);
+  await vmferry(cluster, 'a', ['cancel', '--all-from', 'b']);
+  unleash(cluster, 'b');
+  t.match(await back, { exitCode: EXIT.cancelled, stderr: /stopped, since \w+ was cancelled: / });
 });
 
 await t.test('targets that refuse in preflight, and VMs that can go nowhere', async (t) => {
@@ -204,5 +213,5 @@ await t.test('nodes are made about equally full', async (t) => {
     stdout: /^nothing to move: each node is within 15 points of the cluster's average, 25 %$/m,
   });
   const finer = await vmferry(cluster, 'c', ['rebalance', '--tolerance', '0', '--dry-run']);
-  t.match(finer.stdout, /would move; nothing was changed; with all of them each node is within 0 points/);
+  t.match(finer.stdout, /1 VM would move; nothing was changed; with that each node is within 0 points/);
 });

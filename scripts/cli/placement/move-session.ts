@@ -116,7 +116,7 @@ export async function moveAll(
   if (failed) {
     const left = states.filter(({ outcome }) => outcome !== 'completed' && outcome !== 'failed').length;
     output.remark(
-      `stopped, since ${failed.vm} failed: what waited is cancelled, ${left} of ${states.length} not moved. ` +
+      `stopped, since ${failed.vm} ${failed.outcome === 'cancelled' ? 'was cancelled' : 'failed'}: what waited is cancelled, ${left} of ${states.length} not moved. ` +
         `Go on with '${resume}', past failures with '${resume} --on-failure continue'`,
     );
   } else if (options.signal.aborted) {

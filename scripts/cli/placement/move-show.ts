@@ -34,7 +34,7 @@ export class MoveLines implements MoveShow {
   ended({ vm, to, error }: MoveState, result: MigrationResult | null): void {
     this.#ended += 1;
     const what = result ? headline(result) : `${vm} could not be sent to ${to}`;
-    const why = error ? `: ${error.message}` : '';
+    const why = error && result?.outcome !== 'cancelled' ? `: ${error.message}` : '';
     this.#write(`[${this.#ended} of ${this.#total}] ${what}${why}`);
   }
 

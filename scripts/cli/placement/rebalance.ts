@@ -102,7 +102,8 @@ function summary(
       : `${done} of ${counted(moves.length, 'VM')} moved${redirectedNote(moves)}`;
   const near = `within ${tolerance} points of the cluster's average, ${percent(meanFill)}`;
   if (balanced && moves.length === 0) return `nothing to move: each node is ${near}`;
-  const then = dryRun || detach || done < moves.length ? 'with all of them' : 'with that';
+  const toCome = dryRun || detach || done < moves.length;
+  const then = toCome && moves.length > 1 ? 'with all of them' : 'with that';
   if (balanced) return `${what}; ${then} each node is ${near}`;
   return `${what}; ${then} not each node is ${near}, and no further move of one VM brings them nearer`;
 }

@@ -28,6 +28,8 @@ await t.test('a line when a move is asked for, begins and ends', (t) => {
   web.failedTargets.push({ node: 'b', migration: 'm-1', error: db.error });
   web.to = 'c';
   show.redirected(web);
+  web.error = new MigrationError('cancelled', 'it was cancelled').toJSON();
+  show.ended(web, migrationResult({ vm: 'web', outcome: 'cancelled', error: web.error }));
   show.stop();
   t.match(lines, [
     'web: asked for, from a to b (migration m-1)',
@@ -35,6 +37,7 @@ await t.test('a line when a move is asked for, begins and ends', (t) => {
     /^\[1 of 2\] web moved from a to b in 813 ms/,
     '[2 of 2] db could not be sent to b: node b is drained',
     'web: did not get to b, goes to the next best, c: node b is drained',
+    /was cancelled: web is on a as before$/,
   ]);
   t.end();
 });
