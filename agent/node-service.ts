@@ -96,8 +96,8 @@ export class NodeService implements AgentService {
     return this.#migrations.lock.entries();
   }
 
-  async cluster() {
-    return await this.#cluster.report();
+  async cluster(fresh = false) {
+    return await this.#cluster.report(fresh);
   }
 
   async setDrained(drained: boolean) {

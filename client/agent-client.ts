@@ -89,9 +89,9 @@ export class AgentClient {
     return await this.#json<QueueEntry[]>('GET', '/v1/queue');
   }
 
-  /** All nodes that the agent knows, and the queues of all of them as one. */
-  async cluster(): Promise<ClusterReport> {
-    return await this.#json<ClusterReport>('GET', '/v1/cluster');
+  /** All nodes that the agent knows, and the queues of all of them as one. `fresh`: as they are now, else up to a second ago. */
+  async cluster(fresh = false): Promise<ClusterReport> {
+    return await this.#json<ClusterReport>('GET', `/v1/cluster${fresh ? '?fresh=true' : ''}`);
   }
 
   /** Whether VMs may come to the node, from now on. */

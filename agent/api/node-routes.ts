@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import {
   type AccessReport,
+  ClusterQuerySchema,
   type ClusterReport,
   DrainSchema,
   type NodeInfo,
@@ -19,7 +20,10 @@ export function nodeRoutes(app: FastifyInstance, service: AgentService): void {
   app.get('/status', (_request, reply) => answer<StatusReport>(reply, service.status()));
   app.get('/doctor', async (): Promise<DoctorReport> => await service.doctor());
   app.get('/doctor/peers', async (): Promise<PeerReports> => await service.doctorPeers());
-  app.get('/cluster', async (): Promise<ClusterReport> => await service.cluster());
+  app.get('/cluster', async (request): Promise<ClusterReport> => {
+    const { fresh } = validate(ClusterQuerySchema, request.query, 'invalid-request', 'the query');
+    return await service.cluster(fresh === 'true');
+  });
   app.put('/drained', async (request): Promise<NodeInfo> => {
     const { drained } = validate(DrainSchema, request.body, 'invalid-request', 'the request');
     return await service.setDrained(drained);

@@ -27,7 +27,8 @@ export interface AgentService {
   status(): StatusReport;
   queue(): QueueEntry[];
   /** All nodes that this one knows, asked just now, or a second ago. */
-  cluster(): Promise<ClusterReport>;
+  /** `fresh`: nothing that was found before; else it may be a second old. */
+  cluster(fresh?: boolean): Promise<ClusterReport>;
   /** Whether guests may come here, from now on and over restarts. */
   setDrained(drained: boolean): Promise<NodeInfo>;
   /** How fit this node is for guests and for migrations. */

@@ -30,17 +30,30 @@ export class ClusterView {
   readonly #now: () => number;
   readonly #slots = new Slots(AT_ONCE, AT_ONCE);
   #last: { readonly at: number; readonly report: Promise<ClusterReport> } | null = null;
+  /** The look after the one that is under way: who asks for a fresh one waits for it, all for the same. */
+  #next: Promise<ClusterReport> | null = null;
 
   constructor(options: ClusterViewOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
   }
 
-  /** Never fails for a node that does not answer: its entry says why. */
-  async report(): Promise<ClusterReport> {
+  /** Never fails for a node that does not answer: its entry says why. `fresh`: nothing that was found before it was asked for. */
+  async report(fresh = false): Promise<ClusterReport> {
+    if (!this.#last || this.#now() - this.#last.at >= FRESH_MS) return await this.#begin();
+    if (!fresh) return await this.#last.report;
+    this.#next ??= this.#last.report.then(() => {
+      this.#next = null;
+      return this.#begin();
+    });
+    return await this.#next;
+  }
+
+  #begin(): Promise<ClusterReport> {
     const at = this.#now();
-    if (!this.#last || at - this.#last.at >= FRESH_MS) this.#last = { at, report: this.#look(at) };
-    return await this.#last.report;
+    const report = this.#look(at);
+    this.#last = { at, report };
+    return report;
   }
 
   async #look(at: number): Promise<ClusterReport> {

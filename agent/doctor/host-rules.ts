@@ -63,7 +63,10 @@ function limitFindings({ openFiles, fileSize }: HostFacts, memory: GuestMemory):
 }
 
 function clockFindings({ clockKept }: HostFacts): PreflightFinding[] {
-  if (clockKept !== false) return [];
+  if (clockKept === null) return [];
+  if (clockKept) {
+    return [{ level: 'ok', code: 'clock-kept', message: "a program keeps this host's clock in time" }];
+  }
   return [
     {
       ...{ level: 'warning', code: 'clock-not-kept' },

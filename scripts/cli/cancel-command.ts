@@ -49,9 +49,12 @@ async function cancelAll({ client, output }: Session, node: string): Promise<Exi
     if (await cancelWaiting(access, node, migration)) cancelled.push(migration);
   }
   const left = report.queue.filter(({ from, migration }) => from === node && !cancelled.includes(migration));
+  const stay = `${counted(cancelled.length, 'VM')} ${cancelled.length === 1 ? 'stays' : 'stay'} on ${node}`;
   output.result(cancelled, () =>
     [
-      `cancelled: ${cancelled.length} of ${waiting.length} that waited; ${counted(cancelled.length, 'VM')} stay on ${node}`,
+      waiting.length === 0
+        ? `no migration waits to leave ${node}`
+        : `cancelled: ${cancelled.length} of ${waiting.length} that waited; ${stay}`,
       ...left.map(
         ({ migration, vm, to }) =>
           `${migration} of ${vm} to ${to} runs and goes on: 'vmferry cancel ${migration}'`,

@@ -80,6 +80,13 @@ export const ClusterReportSchema = z
   .meta({ id: 'Cluster', description: 'The cluster as one node sees it.' });
 export type ClusterReport = z.output<typeof ClusterReportSchema>;
 
+export const ClusterQuerySchema = z.strictObject({
+  fresh: z
+    .enum(['true', 'false'])
+    .describe("'true': nothing that was found before the request; else the answer may be a second old.")
+    .default('false'),
+});
+
 export const DrainSchema = z
   .strictObject({ drained: z.boolean() })
   .meta({ id: 'Drain', description: 'Whether guests may come to the node.' });

@@ -23,6 +23,8 @@ const OCF = {
   configured: 6,
   notRunning: 7,
 };
+/** A command line that can do nothing, as one that is not called. */
+const WITHOUT_COMMAND = { OCF_RESKEY_vmferry: '/bin/false' };
 const OCF_TESTER = '/usr/sbin/ocf-tester';
 
 if (!existsSync(OCF_TESTER))
@@ -181,8 +183,13 @@ await t.test('a VM is started, moved live, found where it is, and stopped', asyn
   t.equal(await hosts.monitor('a'), OCF.notRunning);
   t.equal(await hosts.monitor('b'), OCF.success);
 
-  const refused = await hosts.act('start', 'a');
+  const refused = await hosts.act('start', 'a', WITHOUT_COMMAND);
   t.match(refused, { code: OCF.error, reason: 'node b has it: running' });
+  t.equal(
+    (await hosts.act('monitor', 'b', WITHOUT_COMMAND)).code,
+    OCF.success,
+    'to look starts no process of Node.js',
+  );
   t.equal((await hosts.act('start', 'b')).code, OCF.success, 'one that runs has been started');
   await pair.client('b').changeGuest('web', 'pause');
   t.equal(await hosts.monitor('b'), OCF.success);

@@ -23,6 +23,7 @@ void t.test('a host by what is known of it', (t) => {
   t.same(find({ availableMemory: 31 * GIB }, 2 * GIB), [], 'what VMs have already is not available any more');
   t.match(find({ openFiles: 1024 }), [{ code: 'open-files', remedy: /LimitNOFILE=/ }]);
   t.match(find({ fileSize: GIB }), [{ code: 'file-size', remedy: /LimitFSIZE=/ }]);
+  t.ok(checkHost(HOST, { limitBytes: GIB, usedBytes: 0 }).some(({ code }) => code === 'clock-kept'));
   t.match(find({ clockKept: false }), [{ code: 'clock-not-kept', remedy: /chrony/ }]);
   t.end();
 });

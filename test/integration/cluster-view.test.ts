@@ -54,6 +54,11 @@ await t.test('each node, and the queues of all as one', async (t) => {
   t.equal(await cluster.service('d').cluster(), report, 'who asks again at once is told the same');
   await a.cancelMigration(waiting);
   await a.cancelMigration(running);
+  await cluster.service('c').setDrained(true);
+  const client = new AgentClient(cluster.agent('d').url);
+  const drained = async () =>
+    (await client.cluster(true)).nodes.flatMap(({ node, status }) => (status?.node.drained ? [node] : []));
+  t.same(await Promise.all([drained(), drained()]), [['c'], ['c']], 'unless it wants to know how it is now');
 });
 
 await t.test('a node that is away, one that is another, and one that talks nonsense', async (t) => {

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { ZodOpenApiPathsObject } from 'zod-openapi';
 import {
   AccessReportSchema,
+  ClusterQuerySchema,
   ClusterReportSchema,
   DrainSchema,
   HealthReportSchema,
@@ -86,8 +87,9 @@ export const nodePaths: ZodOpenApiPathsObject = {
       operationId: 'getCluster',
       tag: 'node',
       summary: 'All nodes that the agent knows, as each tells of itself, and their queues as one',
-      description: 'A node that does not answer has an error in its entry. The answer is up to a second old.',
+      description: 'A node that does not answer has an error in its entry.',
       role: 'read',
+      query: ClusterQuerySchema,
       answers: { '200': json(ClusterReportSchema, 'The cluster.', examples.cluster) },
     }),
   },

@@ -5,10 +5,17 @@ import type { ExitCode } from '../exit-code.js';
 import { followMigration } from '../../../client/follow-migration.js';
 import type { Session } from '../session.js';
 import { moveTable, stuckLines } from './move-text.js';
-import { moveAll, type MovesOptions, realDryRun, untilInterrupted } from './move-session.js';
+import {
+  moveAll,
+  type MovesOptions,
+  realDryRun,
+  redirectedNote,
+  redirection,
+  untilInterrupted,
+} from './move-session.js';
 import { nodeGuests, type Stuck } from './node-guests.js';
-import { nodeLoads, type Reason } from './node-load.js';
-import { planMoves } from './plan-moves.js';
+import { type NodeLoad, nodeLoads, type Reason } from './node-load.js';
+import { type DryRun, planMoves } from './plan-moves.js';
 import { exitCodeOfMoves, type MoveState, planned, underWay } from './run-moves.js';
 
 export interface EvacuationOptions extends MovesOptions {
@@ -50,12 +57,14 @@ class Evacuation {
   readonly #options: EvacuationOptions;
   readonly #access: ClusterAccess;
   readonly #signal: AbortSignal;
+  readonly #dryRun: DryRun;
 
   constructor(session: Session, options: EvacuationOptions, signal: AbortSignal) {
     this.#session = session;
     this.#options = options;
     this.#access = new ClusterAccess(session.client);
     this.#signal = signal;
+    this.#dryRun = realDryRun(this.#access, options, signal);
   }
 
   async run(): Promise<ExitCode> {
@@ -84,7 +93,17 @@ class Evacuation {
       this.#result(report, states, stuck);
       return stuck.length > 0 ? EXIT.refused : EXIT.done;
     }
-    const running = { access: this.#access, signal: this.#signal, request, onFailure, follow: !detach };
+    const targets = this.#loads(report).filter(({ closed }) => closed === null);
+    const redirect =
+      targets.length > 1
+        ? redirection(this.#access, this.#dryRun, (candidates, now, dryRun) =>
+            planMoves(candidates, this.#loads(now), dryRun),
+          )
+        : null;
+    const running = {
+      ...{ access: this.#access, signal: this.#signal, request, onFailure },
+      ...{ follow: !detach, redirect },
+    };
     await moveAll(this.#session, states, running, command);
     const end = detach ? report : await this.#access.refresh(report, nodes);
     const emptied = this.#result(end, states, stuck);
@@ -121,18 +140,23 @@ class Evacuation {
     const { nodes, to } = this.#options;
     if (to !== null) answeringNode(report, to);
     const guests = nodes.map((node) => nodeGuests(answeringNode(report, node).status));
-    const loads = nodeLoads(report)
-      .filter(({ node }) => to === null || node === to)
-      .map((load) => (nodes.includes(load.node) ? { ...load, closed: toBeEmptied(load.node) } : load));
     const plan = await planMoves(
       guests.flatMap(({ movable }) => movable),
-      loads,
-      realDryRun(this.#access, this.#options, this.#signal),
+      this.#loads(report),
+      this.#dryRun,
     );
     return {
       states: [...guests.flatMap((each) => each.underWay.map(underWay)), ...plan.moves.map(planned)],
       stuck: [...guests.flatMap((each) => each.stuck), ...plan.stuck],
     };
+  }
+
+  /** The nodes that VMs may go to. */
+  #loads(report: ClusterReport): NodeLoad[] {
+    const { nodes, to } = this.#options;
+    return nodeLoads(report)
+      .filter(({ node }) => to === null || node === to)
+      .map((load) => (nodes.includes(load.node) ? { ...load, closed: toBeEmptied(load.node) } : load));
   }
 
   #tell(states: readonly MoveState[], stuck: readonly Stuck[]): void {
@@ -157,7 +181,7 @@ class Evacuation {
         ? `${counted(moves.length, 'VM')} can leave, ${stuck.length} can't; nothing was changed`
         : detach
           ? `${counted(moves.length, 'VM')} asked to leave`
-          : `${counted(moved, 'VM')} moved`;
+          : `${counted(moved, 'VM')} moved${redirectedNote(moves)}`;
       return [what, ...nodes.map(nodeLine)].join('\n');
     });
     return nodes;

@@ -1,9 +1,11 @@
+import type { ClusterReport } from '../../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../../shared/errors.js';
 import type { ClusterAccess } from '../cluster-access.js';
 import type { ExitCode } from '../exit-code.js';
 import type { Session } from '../session.js';
 import { moveShow } from './move-show.js';
-import type { DryRun } from './plan-moves.js';
+import { type Candidate, nodeGuests } from './node-guests.js';
+import type { DryRun, Move } from './plan-moves.js';
 import { type MoveState, runMoves, type RunOptions } from './run-moves.js';
 
 /** What every command that moves several VMs can be told. */
@@ -43,6 +45,42 @@ export function realDryRun(access: ClusterAccess, { request }: MovesOptions, sig
   };
 }
 
+/** Plans moves by a plan of the command for other nodes than those that have failed, if their VMs are well where they are. */
+export function redirection(
+  access: ClusterAccess,
+  dryRun: DryRun,
+  plan: (
+    candidates: readonly Candidate[],
+    report: ClusterReport,
+    dryRun: DryRun,
+  ) => Promise<{ readonly moves: readonly Move[] }>,
+): NonNullable<RunOptions['redirect']> {
+  return async (failed) => {
+    const targets = new Map(
+      failed.map(({ vm, from, to: node, error, failedTargets }) => [
+        `${vm} ${from}`,
+        [...failedTargets, { node, error }],
+      ]),
+    );
+    const report = await access.look();
+    const well = report.nodes.flatMap(({ status }) => (status ? nodeGuests(status).movable : []));
+    const candidates = well.filter(({ vm, from }) => targets.has(`${vm} ${from}`));
+    const elsewhere: DryRun = async (move) => {
+      const error = targets.get(`${move.vm} ${move.from}`)?.find(({ node }) => node === move.to)?.error;
+      return error ? [{ level: 'refusal', code: error.code, message: error.message }] : await dryRun(move);
+    };
+    return (await plan(candidates, report, elsewhere)).moves;
+  };
+}
+
+/** What a number of moves is told with: how many of them went to another node than was planned. */
+export function redirectedNote(states: readonly MoveState[]): string {
+  const moved = states.filter(
+    ({ outcome, failedTargets }) => outcome === 'completed' && failedTargets.length > 0,
+  );
+  return moved.length === 0 ? '' : `, ${moved.length} of them to the next best node since another one failed`;
+}
+
 /** Runs `action` with a signal that Ctrl-C fires: what was asked for by then goes on. */
 export async function untilInterrupted(
   { terminal }: Session,
@@ -78,7 +116,7 @@ export async function moveAll(
   if (failed) {
     const left = states.filter(({ outcome }) => outcome !== 'completed' && outcome !== 'failed').length;
     output.remark(
-      `stopped, since ${failed.vm} failed: what waited is cancelled, ${left} of ${states.length} not moved. ` +
+      `stopped, since ${failed.vm} ${failed.outcome === 'cancelled' ? 'was cancelled' : 'failed'}: what waited is cancelled, ${left} of ${states.length} not moved. ` +
         `Go on with '${resume}', past failures with '${resume} --on-failure continue'`,
     );
   } else if (options.signal.aborted) {

@@ -26,10 +26,15 @@ export class MoveLines implements MoveShow {
       this.#write(`${vm}: moving from ${from} to ${to}`);
   }
 
+  redirected({ vm, to, failedTargets }: MoveState): void {
+    const { node, error } = failedTargets.at(-1)!;
+    this.#write(`${vm}: did not get to ${node}, goes to the next best, ${to}: ${error.message}`);
+  }
+
   ended({ vm, to, error }: MoveState, result: MigrationResult | null): void {
     this.#ended += 1;
     const what = result ? headline(result) : `${vm} could not be sent to ${to}`;
-    const why = error ? `: ${error.message}` : '';
+    const why = error && result?.outcome !== 'cancelled' ? `: ${error.message}` : '';
     this.#write(`[${this.#ended} of ${this.#total}] ${what}${why}`);
   }
 
@@ -81,6 +86,12 @@ export class MoveBar implements MoveShow {
     const { round, pagesDone, pagesTotal, bytesPerSecond } = event;
     const percent = pagesTotal === 0 ? 100 : Math.floor((100 * pagesDone) / pagesTotal);
     this.#running.set(state, `${state.vm}: round ${round}, ${percent} %, ${formatRate(bytesPerSecond)}`);
+    this.#draw();
+  }
+
+  redirected(state: MoveState): void {
+    this.#running.delete(state);
+    this.#lines.redirected(state);
     this.#draw();
   }
 

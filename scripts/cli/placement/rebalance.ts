@@ -6,7 +6,14 @@ import type { ExitCode } from '../exit-code.js';
 import type { Session } from '../session.js';
 import { formatTable } from '../table.js';
 import { moveTable } from './move-text.js';
-import { moveAll, type MovesOptions, realDryRun, untilInterrupted } from './move-session.js';
+import {
+  moveAll,
+  type MovesOptions,
+  realDryRun,
+  redirectedNote,
+  redirection,
+  untilInterrupted,
+} from './move-session.js';
 import { nodeGuests } from './node-guests.js';
 import { fillOf, nodeLoads, type Reason } from './node-load.js';
 import { type BalancePlan, planBalance } from './plan-balance.js';
@@ -37,7 +44,8 @@ export async function rebalance(session: Session, options: RebalanceOptions): Pr
     const report = await access.look();
     const loads = nodeLoads(report);
     const candidates = report.nodes.flatMap(({ status }) => (status ? nodeGuests(status).movable : []));
-    const plan = await planBalance(candidates, loads, tolerance / 100, realDryRun(access, options, signal));
+    const dryRun = realDryRun(access, options, signal);
+    const plan = await planBalance(candidates, loads, tolerance / 100, dryRun);
     const states = plan.moves.map(planned);
     const left = loads.flatMap(({ closed }) => closed ?? []);
     const { output } = session;
@@ -47,14 +55,18 @@ export async function rebalance(session: Session, options: RebalanceOptions): Pr
     for (const { vm, to, message, code } of plan.refused) {
       output.progress(`${vm} can't go to ${to}: ${message} (${code})`);
     }
-    const { dryRun, detach, onFailure, request } = options;
-    if (!dryRun) {
+    const { detach, onFailure, request } = options;
+    if (!options.dryRun) {
       const resume = `vmferry rebalance --tolerance ${tolerance}`;
-      await moveAll(session, states, { access, request, onFailure, signal, follow: !detach }, resume);
+      const redirect = redirection(access, dryRun, (failed, now, elsewhere) =>
+        planBalance(failed, nodeLoads(now), tolerance / 100, elsewhere),
+      );
+      const running = { access, request, onFailure, signal, follow: !detach, redirect };
+      await moveAll(session, states, running, resume);
     }
-    const result: RebalanceReport = { ...plan, dryRun, tolerance, moves: states, left };
+    const result: RebalanceReport = { ...plan, dryRun: options.dryRun, tolerance, moves: states, left };
     output.result(result, () => summary(result, options));
-    if (dryRun) return EXIT.done;
+    if (options.dryRun) return EXIT.done;
     return exitCodeOfMoves(detach ? states.filter(({ error }) => error !== null) : states, []);
   });
 }
@@ -87,10 +99,11 @@ function summary(
     ? `${counted(moves.length, 'VM')} would move; nothing was changed`
     : detach
       ? `${counted(moves.length, 'VM')} asked to move`
-      : `${done} of ${counted(moves.length, 'VM')} moved`;
+      : `${done} of ${counted(moves.length, 'VM')} moved${redirectedNote(moves)}`;
   const near = `within ${tolerance} points of the cluster's average, ${percent(meanFill)}`;
   if (balanced && moves.length === 0) return `nothing to move: each node is ${near}`;
-  const then = dryRun || detach || done < moves.length ? 'with all of them' : 'with that';
+  const toCome = dryRun || detach || done < moves.length;
+  const then = toCome && moves.length > 1 ? 'with all of them' : 'with that';
   if (balanced) return `${what}; ${then} each node is ${near}`;
   return `${what}; ${then} not each node is ${near}, and no further move of one VM brings them nearer`;
 }

@@ -1,18 +1,50 @@
 import { Slots } from '../../../agent/admission/slots.js';
 import type { MigrationEvent, MigrationRequest, MigrationResult, Outcome } from '../../../shared/api.js';
-import { type ErrorBody, toMigrationError } from '../../../shared/errors.js';
+import { type ErrorBody, type ErrorCode, toMigrationError } from '../../../shared/errors.js';
 import { EXIT } from '../../../shared/api.js';
 import type { ClusterAccess } from '../cluster-access.js';
 import { type ExitCode, exitCodeOfRefusedStart, exitCodeOfResult } from '../exit-code.js';
 import { followMigration } from '../../../client/follow-migration.js';
-import type { UnderWay } from './node-guests.js';
+import type { Candidate, UnderWay } from './node-guests.js';
 import type { Move } from './plan-moves.js';
 
 /** Event streams to one agent at once, which has room for 192 of one address. */
 const STREAMS_OF_AGENT = 64;
 
+/** Nodes that a VM is sent to at most in one run, one after the other. */
+const MOST_TARGETS = 3;
+
+/**
+ * What fails a migration for its target or the way there, so that another node may do. Of 'guest-failed' that is so where the VM is well at
+ * its source, which plans ask for.
+ */
+const OF_THE_TARGET = new Set<ErrorCode>([
+  ...(['peer-unreachable', 'peer-untrusted', 'wrong-node', 'unknown-node', 'version-unsupported'] as const),
+  ...(['link-lost', 'timeout', 'shutting-down', 'limit-exceeded', 'peer-failed', 'lock-lost'] as const),
+  ...(['node-drained', 'target-has-guest', 'target-out-of-memory', 'unsupported-guest'] as const),
+  ...([
+    'unsupported-option',
+    'preflight-refused',
+    'refused-by-policy',
+    'load-failed',
+    'guest-failed',
+  ] as const),
+]);
+
+/** A node that a VM did not come to, for a reason that is not the VM's. */
+export interface FailedTarget {
+  readonly node: string;
+  readonly migration: string;
+  readonly error: ErrorBody;
+}
+
 /** A move and what has become of it. */
-export interface MoveState extends Move {
+export interface MoveState extends Candidate {
+  to: string;
+  reason: string;
+  warnings: Move['warnings'];
+  /** Where it was sent to before, in this run. */
+  failedTargets: FailedTarget[];
   /** Null: it was not asked for. */
   migration: string | null;
   /** Null: it has not ended, as far as is known. */
@@ -27,6 +59,8 @@ export interface MoveState extends Move {
 export interface MoveShow {
   asked(state: MoveState): void;
   event(state: MoveState, event: MigrationEvent): void;
+  /** Its target has failed, and it is to go to another node. */
+  redirected(state: MoveState): void;
   /** `result`: null if it was refused, or can't be followed any more. */
   ended(state: MoveState, result: MigrationResult | null): void;
   /** The next words stand on a line of their own. */
@@ -43,10 +77,17 @@ export interface RunOptions {
   readonly signal: AbortSignal;
   /** False: ends when all are asked for. */
   readonly follow: boolean;
+  /** Plans moves whose targets have failed for other nodes; those for which there is one. Null where there is no other node. */
+  readonly redirect: ((failed: readonly MoveState[]) => Promise<readonly Move[]>) | null;
 }
 
+const NOT_ASKED = {
+  ...{ migration: null, outcome: null, error: null },
+  ...{ totalMs: 0, queuedMs: 0, downtimeMs: 0 },
+};
+
 export function planned(move: Move): MoveState {
-  return { ...move, migration: null, outcome: null, error: null, totalMs: 0, queuedMs: 0, downtimeMs: 0 };
+  return { ...move, ...NOT_ASKED, failedTargets: [] };
 }
 
 export function underWay({ migration, ...candidate }: UnderWay): MoveState {
@@ -66,6 +107,11 @@ class MoveRun {
   readonly #options: RunOptions;
   readonly #streams = new Slots(Infinity, STREAMS_OF_AGENT);
   #failed: MoveState | null = null;
+  /** Moves whose targets have failed, and that wait to be planned anew; and the planning. */
+  readonly #homeless: MoveState[] = [];
+  #redirecting = Promise.resolve();
+  /** Settles once all were asked for. */
+  #asked: Promise<unknown> = Promise.resolve();
 
   constructor(states: readonly MoveState[], options: RunOptions) {
     this.#states = states;
@@ -73,23 +119,23 @@ class MoveRun {
   }
 
   async run(): Promise<MoveState | null> {
-    const sources = new Set(this.#states.map(({ from }) => from));
-    await Promise.all([...sources].map((from) => this.#runFrom(from)));
+    const sources = [...new Set(this.#states.map(({ from }) => from))];
+    const followed: Promise<void>[] = [];
+    this.#asked = Promise.all(sources.map((from) => this.#askAllFrom(from, followed)));
+    await this.#asked;
+    await Promise.all(followed);
     return this.#failed;
   }
 
-  async #runFrom(from: string): Promise<void> {
-    const { signal, follow } = this.#options;
-    const followed: Promise<void>[] = [];
+  async #askAllFrom(from: string, followed: Promise<void>[]): Promise<void> {
     for (const state of this.#states) {
       if (state.from !== from) continue;
       if (state.migration === null) {
-        if (this.#failed || signal.aborted) continue;
+        if (this.#isOver()) continue;
         await this.#ask(state);
       }
-      if (follow && state.migration !== null) followed.push(this.#follow(state));
+      if (this.#options.follow && state.migration !== null) followed.push(this.#follow(state));
     }
-    await Promise.all(followed);
   }
 
   async #ask(state: MoveState): Promise<void> {
@@ -111,26 +157,70 @@ class MoveRun {
   }
 
   async #follow(state: MoveState): Promise<void> {
+    while (state.migration !== null) {
+      const result = await this.#end(state, state.migration);
+      if (result === null) return;
+      if (exitCodeOfResult(result) === EXIT.done) {
+        this.#options.show.ended(state, result);
+        return;
+      }
+      if (await this.#isRedirected(state, result)) continue;
+      await this.#fail(state, result);
+      return;
+    }
+  }
+
+  /** How its migration ended; null where nobody wants to know, or it can't be followed and that was told. */
+  async #end(state: MoveState, id: string): Promise<MigrationResult | null> {
     const { access, show, signal } = this.#options;
-    const id = state.migration!;
-    let result: MigrationResult;
     try {
-      result = await this.#streams.run(state.from, signal, () =>
+      const result = await this.#streams.run(state.from, signal, () =>
         followMigration({
           ...{ id, signal, client: access.agent(state.from) },
           onEvent: (event) => show.event(state, event),
         }),
       );
+      const { outcome, error, totalMs, queuedMs, downtimeMs } = result;
+      Object.assign(state, { outcome, error, totalMs, queuedMs, downtimeMs });
+      return result;
     } catch (thrown) {
-      if (signal.aborted) return;
+      if (signal.aborted) return null;
       state.error = toMigrationError(thrown).toJSON();
       await this.#fail(state, null);
-      return;
+      return null;
     }
-    const { outcome, error, totalMs, queuedMs, downtimeMs } = result;
-    Object.assign(state, { outcome, error, totalMs, queuedMs, downtimeMs });
-    if (exitCodeOfResult(result) === EXIT.done) show.ended(state, result);
-    else await this.#fail(state, result);
+  }
+
+  /** Whether a move that failed has been asked for anew, to another node: where the target is what failed, and there is one. */
+  async #isRedirected(state: MoveState, { outcome, error, id }: MigrationResult): Promise<boolean> {
+    const { redirect } = this.#options;
+    if (redirect === null || this.#isOver() || state.failedTargets.length + 1 >= MOST_TARGETS) return false;
+    if (outcome !== 'failed' || error === null || !OF_THE_TARGET.has(error.code)) return false;
+    this.#homeless.push(state);
+    this.#redirecting = this.#redirecting.then(() => this.#redirectAll(redirect));
+    await this.#redirecting;
+    return state.failedTargets.at(-1)?.migration === id;
+  }
+
+  /** Those that have failed by now are planned together, and asked for before the next are: each plan sees what was planned before. */
+  async #redirectAll(redirect: NonNullable<RunOptions['redirect']>): Promise<void> {
+    const failed = this.#homeless.splice(0);
+    await this.#asked;
+    if (failed.length === 0 || this.#isOver()) return;
+    const moves = await redirect(failed).catch(() => []);
+    for (const state of failed) {
+      const move = moves.find(({ vm, from }) => vm === state.vm && from === state.from);
+      if (!move || this.#isOver()) continue;
+      const { to: node, migration, error } = state;
+      state.failedTargets.push({ node, migration: migration!, error: error! });
+      Object.assign(state, move, NOT_ASKED);
+      this.#options.show.redirected(state);
+      await this.#ask(state);
+    }
+  }
+
+  #isOver(): boolean {
+    return this.#failed !== null || this.#options.signal.aborted;
   }
 
   async #fail(state: MoveState, result: MigrationResult | null): Promise<void> {

@@ -25,12 +25,19 @@ await t.test('a line when a move is asked for, begins and ends', (t) => {
   show.ended(web, migrationResult({ vm: 'web' }));
   db.error = new MigrationError('node-drained', 'node b is drained').toJSON();
   show.ended(db, null);
+  web.failedTargets.push({ node: 'b', migration: 'm-1', error: db.error });
+  web.to = 'c';
+  show.redirected(web);
+  web.error = new MigrationError('cancelled', 'it was cancelled').toJSON();
+  show.ended(web, migrationResult({ vm: 'web', outcome: 'cancelled', error: web.error }));
   show.stop();
   t.match(lines, [
     'web: asked for, from a to b (migration m-1)',
     'web: moving from a to b',
     /^\[1 of 2\] web moved from a to b in 813 ms/,
     '[2 of 2] db could not be sent to b: node b is drained',
+    'web: did not get to b, goes to the next best, c: node b is drained',
+    /was cancelled: web is on a as before$/,
   ]);
   t.end();
 });
@@ -45,6 +52,13 @@ await t.test('on a terminal the lines stand above a bar, which is gone at the en
   show.event(web, preparing);
   show.event(web, progress);
   t.match(printed(), /web: moving from a to b\n[^]*0 of 2 VMs {2}web: round 1, 45 %, 2\.0 MB\/s/);
+  db.failedTargets.push({
+    node: 'c',
+    migration: 'm-2',
+    error: new MigrationError('link-lost', 'gone').toJSON(),
+  });
+  show.redirected(db);
+  t.match(printed(), /db: did not get to c[^\n]*: gone\n[^]*0 of 2 VMs {2}web: round 1/);
   show.ended(web, migrationResult({ vm: 'web' }));
   t.match(printed(), /\[1 of 2\] web moved [^\n]*\n[^]*1 of 2 VMs {2}/);
   show.ended(db, migrationResult({ vm: 'db' }));
