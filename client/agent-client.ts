@@ -199,8 +199,9 @@ export class AgentClient {
   }
 
   /** Also of one that ended long ago. */
-  async migration(id: string): Promise<MigrationInfo> {
-    return await this.#json<MigrationInfo>('GET', `/v1/migrations/${encodeURIComponent(id)}`);
+  async migration(id: string, signal?: AbortSignal): Promise<MigrationInfo> {
+    const path = `/v1/migrations/${encodeURIComponent(id)}`;
+    return await this.#json<MigrationInfo>('GET', path, undefined, signal);
   }
 
   /** Migrations from there that have ended, the last one first. */

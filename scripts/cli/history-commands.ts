@@ -3,6 +3,7 @@ import { EXIT, type HistoryEntry, type Outcome } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
 import { formatBytes, formatDuration, parseDuration } from '../../shared/units.js';
 import { drawMigration } from './migration-drawing.js';
+import { checkedMigrationId, withMigrationId } from './migration-id.js';
 import type { GlobalOptions, Run } from './session.js';
 import { formatTable } from './table.js';
 
@@ -66,13 +67,12 @@ export function historyCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Glob
       'show <id>',
       'show how a migration goes, or went: its rounds and its switchover, drawn',
       (command) =>
-        command
-          .positional('id', { type: 'string', demandOption: true, describe: "the migration's id" })
+        withMigrationId(command)
           .example('$0 show m-1a2b3c4d5e6f', 'ids are shown by migrate, status and history')
           .example('$0 show m-1a2b3c4d5e6f --json', 'all that is kept of it'),
       async (args) => {
-        await run(args, async ({ client, output, terminal }) => {
-          const migration = await client.migration(args.id);
+        await run({ ...args, subject: { migration: args.id } }, async ({ client, output, terminal }) => {
+          const migration = await client.migration(checkedMigrationId(args.id));
           output.result(migration, () => drawMigration(migration, terminal.stdout.columns ?? DEFAULT_WIDTH));
           return EXIT.done;
         });

@@ -51,7 +51,7 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
         .example('$0 migrate web-1 --to b --detach --json', 'print the id; see status and cancel')
         .example('$0 migrate --all-from a --to b', 'all VMs that are started on node a'),
     async (args) => {
-      await run(args, async (session) => {
+      await run({ ...args, subject: { vm: args.vm, to: args.to } }, async (session) => {
         const given = givenMigrationOptions(args);
         const { vm, allFrom: node, to, dryRun = false, detach = false, onFailure } = args;
         eitherOr(vm, node, 'migrate web-1 --to b', 'migrate --all-from a --to b');
@@ -83,12 +83,13 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
   );
 }
 
-async function check({ client, output }: Session, request: MigrationRequest): Promise<ExitCode> {
+async function check(session: Session, request: MigrationRequest): Promise<ExitCode> {
+  const { client, output } = session;
   let report;
   try {
     report = await client.preflight(request);
   } catch (thrown) {
-    const error = toMigrationError(thrown);
+    const error = await session.explain(thrown);
     output.failure(error);
     // nothing was to be started, so nothing is unknown
     return error.code === 'link-lost' ? EXIT.failed : exitCodeOfRefusedStart(error);
@@ -103,7 +104,7 @@ async function migrate(session: Session, request: MigrationRequest, detach: bool
   try {
     started = await client.startMigration(request);
   } catch (thrown) {
-    const error = toMigrationError(thrown);
+    const error = await session.explain(thrown);
     output.failure(error);
     const exitCode = exitCodeOfRefusedStart(error);
     if (exitCode === EXIT.unknown) {

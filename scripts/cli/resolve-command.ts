@@ -25,7 +25,7 @@ export function resolveCommand(vm: Argv<GlobalOptions>, run: Run): void {
         .example('$0 vm resolve web-1', 'what is known of it; exit code 5 while it is open')
         .example('$0 vm resolve web-1 --owner a --force', 'it goes on on node a; node b is known to be off'),
     async (args) => {
-      await run(args, async ({ client, output }) => {
+      await run({ ...args, subject: { vm: args.vm } }, async ({ client, output }) => {
         const name = checkedName(args.vm);
         if (args.owner === undefined) {
           const report = await client.guestOutcome(name);

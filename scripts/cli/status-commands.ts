@@ -4,6 +4,7 @@ import { MigrationError } from '../../shared/errors.js';
 import { formatBytes, formatDuration, formatRate, parseDuration, parseRate } from '../../shared/units.js';
 import type { ExitCode } from './exit-code.js';
 import { guestTable } from './guest-text.js';
+import { checkedMigrationId, withMigrationId } from './migration-id.js';
 import type { GlobalOptions, Run, Session } from './session.js';
 import { StatusLines } from './status-lines.js';
 import { StatusScreen } from './status-screen.js';
@@ -48,8 +49,7 @@ export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
       'limit <id>',
       'let a migration send faster or slower, also while it runs',
       (command) =>
-        command
-          .positional('id', { type: 'string', demandOption: true, describe: "the migration's id" })
+        withMigrationId(command)
           .option('bandwidth', {
             type: 'string',
             demandOption: true,
@@ -59,9 +59,9 @@ export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
           .example('$0 limit m-1a2b3c4d5e6f --bandwidth 200mbit', 'leave more room on the link')
           .example('$0 limit m-1a2b3c4d5e6f --bandwidth 0', 'as fast as the link is'),
       async (args) => {
-        await run(args, async ({ client, output }) => {
+        await run({ ...args, subject: { migration: args.id } }, async ({ client, output }) => {
           const bandwidth = inUnits('bandwidth', args.bandwidth, parseRate);
-          const migration = await client.limitMigration(args.id, bandwidth);
+          const migration = await client.limitMigration(checkedMigrationId(args.id), bandwidth);
           const limit = bandwidth === 0 ? 'has no limit' : `is limited to ${formatRate(bandwidth)}`;
           output.result(migration, () => `migration ${migration.id} ${limit}`);
           return EXIT.done;

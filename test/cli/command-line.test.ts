@@ -336,7 +336,7 @@ await t.test('a console, wherever its VM goes', async (t) => {
     text: 'hello world\n',
   });
   t.match(await a.vmferry('vm console web-1 --json'), { exitCode: EXIT.usage, stderr: /--no-follow/ });
-  t.match(await a.vmferry('vm console nope'), { exitCode: EXIT.failed, stderr: /'nope' is not defined/ });
+  t.match(await a.vmferry('vm console nope'), { exitCode: EXIT.refused, stderr: /'nope' is not defined/ });
 });
 
 await t.test('input reaches the VM, and Ctrl-] leaves', async (t) => {

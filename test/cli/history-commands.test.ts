@@ -110,7 +110,7 @@ await t.test('show: the rounds and the switchover of one that has ended', async 
   ]);
   const json = await run('show', service.current.id, '--json');
   t.same(JSON.parse(json.stdout), service.current);
-  t.match(await run('show', 'm-00000000'), { exitCode: EXIT.failed, stderr: /'m-00000000' is not known/ });
+  t.match(await run('show', 'm-00000000'), { exitCode: EXIT.refused, stderr: /'m-00000000' is not known/ });
 });
 
 await t.test('show: one that failed before its first page', (t) => {
