@@ -56,7 +56,8 @@ export function historyCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Glob
               Date.parse(entry.endedAt) >= since,
           );
           const shown = limit === 0 ? found : found.slice(0, limit);
-          output.result(shown, () => historyTable(shown));
+          const filtered = vm !== undefined || outcome !== undefined || args.since !== undefined;
+          output.result(shown, () => historyTable(shown, filtered));
           const more = found.length - shown.length;
           if (more > 0) output.remark(`${more} more, earlier: see them with --limit`);
           return EXIT.done;
@@ -95,8 +96,8 @@ export function timeOf(text: string, now: number): number {
   );
 }
 
-function historyTable(entries: readonly HistoryEntry[]): string {
-  if (entries.length === 0) return 'no such migration has ended here';
+function historyTable(entries: readonly HistoryEntry[], filtered: boolean): string {
+  if (entries.length === 0) return `no ${filtered ? 'such ' : ''}migration from this node has ended`;
   const figures = true;
   return formatTable(
     [

@@ -7,6 +7,7 @@ import { type ExitCode, exitCodeOfPreflight, exitCodeOfRefusedStart, exitCodeOfR
 import { givenMigrationOptions, migrationOptions } from './migration-options.js';
 import { ProgressBar, ProgressLines } from './migration-progress.js';
 import { migrationSummary, preflightSummary } from './migration-summary.js';
+import { onlyWith } from './option-needs.js';
 import { evacuate } from './placement/evacuate.js';
 import { eitherOr, onFailureOption } from './placement/move-session.js';
 import type { GlobalOptions, Run, Session } from './session.js';
@@ -53,8 +54,9 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
     async (args) => {
       await run({ ...args, subject: { vm: args.vm, to: args.to } }, async (session) => {
         const given = givenMigrationOptions(args);
-        const { vm, allFrom: node, to, dryRun = false, detach = false, onFailure } = args;
+        const { vm, allFrom: node, to, dryRun = false, detach = false, onFailure = 'stop' } = args;
         eitherOr(vm, node, 'migrate web-1 --to b', 'migrate --all-from a --to b');
+        onlyWith('--on-failure', args.onFailure, '--all-from', node);
         if (node !== undefined) {
           if (!args.queue) {
             const text = '--no-queue is for one VM: those of --all-from wait for each other';

@@ -90,7 +90,8 @@ function summary(
       : `${done} of ${counted(moves.length, 'VM')} moved`;
   const near = `within ${tolerance} points of the cluster's average, ${percent(meanFill)}`;
   if (balanced && moves.length === 0) return `nothing to move: each node is ${near}`;
-  const then = dryRun || detach || done < moves.length ? 'with all of them' : 'with that';
+  const open = dryRun || detach || done < moves.length;
+  const then = open ? `with ${moves.length === 1 ? 'it' : 'all of them'} moved` : 'with that';
   if (balanced) return `${what}; ${then} each node is ${near}`;
   return `${what}; ${then} not each node is ${near}, and no further move of one VM brings them nearer`;
 }
