@@ -62,7 +62,7 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
       }
       exitCode = await action({ terminal, output, client, explain });
     } catch (thrown) {
-      const error = await explain(thrown);
+      const error = withRemedy(await explain(thrown));
       if (error.code === 'internal') output.remark(`a defect of vmferry: ${(thrown as Error).stack}`);
       output.failure(error);
       exitCode = exitCodeOfError(error);
@@ -159,6 +159,13 @@ function fileOption(what: string, variable: string) {
   const path = process.env[variable];
   const fallback = path === undefined ? {} : { default: path, defaultDescription: `$${variable}` };
   return { type: 'string', requiresArg: true, describe, ...fallback } as const;
+}
+
+/** The agent does not know with what program it is asked: how one proves who one is here is said here. */
+function withRemedy(error: MigrationError): MigrationError {
+  if (error.code !== 'unauthenticated') return error;
+  const text = `${error.message}. Tokens are given with --token-file, certificates with --ca, --certificate and --key`;
+  return new MigrationError(error.code, text, { cause: error });
 }
 
 /** The words of the line that name a command with a help of its own. */

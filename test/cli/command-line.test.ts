@@ -100,6 +100,17 @@ await t.test('what goes on', async (t) => {
   });
 });
 
+await t.test('who is not known is told by which options he proves who he is', async (t) => {
+  const { service, vmferry } = await agent(t);
+  service.failures.set('cancelMigration', new MigrationError('unauthenticated', 'the request has no token'));
+  t.same(await vmferry(`cancel ${MIGRATION_ID}`), {
+    exitCode: EXIT.failed,
+    stdout: '',
+    stderr:
+      'vmferry: the request has no token. Tokens are given with --token-file, certificates with --ca, --certificate and --key\n',
+  });
+});
+
 await t.test('a machine of somebody else is adopted', async (t) => {
   const { service, vmferry } = await agent(t);
   t.match(await vmferry('vm adopt db-1 --qmp /run/db.qmp'), {
