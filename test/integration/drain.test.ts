@@ -187,5 +187,8 @@ await t.test('nodes are made about equally full', async (t) => {
     stdout: /^nothing to move: each node is within 15 points of the cluster's average, 25 %$/m,
   });
   const finer = await vmferry(cluster, 'c', ['rebalance', '--tolerance', '0', '--dry-run']);
-  t.match(finer.stdout, /would move; nothing was changed; with (it|all of them) moved each node is within 0 points/);
+  t.match(
+    finer.stdout,
+    /would move; nothing was changed; with (it|all of them) moved each node is within 0 points/,
+  );
 });
