@@ -42,10 +42,14 @@ const NOT_CONNECTED = new Map([
   ['UND_ERR_CONNECT_TIMEOUT', 'the connection timed out'],
 ]);
 
+/** What fetch() throws where the signal that it was given fires. */
+const GIVEN_UP: ReadonlySet<string> = new Set(['AbortError', 'TimeoutError']);
+
 /**
  * One agent's HTTP API, typed: a method for each operation of the OpenAPI document, but for what is not made for programs like this one
  * (`/metrics`, `/healthz`, the document itself). Every failure is a MigrationError: the agent's own; peer-unreachable if no connection
- * could be made (nothing was asked of it then); link-lost if the connection broke, with what it was asked left open.
+ * could be made (nothing was asked of it then); link-lost if the connection broke, with what it was asked left open; timeout or cancelled if
+ * the caller's own signal fired.
  *
  * Answers are not held against their schemas: a later agent may have more fields, phases and codes than this client knows (OPERATIONS.md,
  * "From scripts"), and each caller knows best what it can do without. Tests hold agents to them.
@@ -199,8 +203,9 @@ export class AgentClient {
   }
 
   /** Also of one that ended long ago. */
-  async migration(id: string): Promise<MigrationInfo> {
-    return await this.#json<MigrationInfo>('GET', `/v1/migrations/${encodeURIComponent(id)}`);
+  async migration(id: string, signal?: AbortSignal): Promise<MigrationInfo> {
+    const path = `/v1/migrations/${encodeURIComponent(id)}`;
+    return await this.#json<MigrationInfo>('GET', path, undefined, signal);
   }
 
   /** Migrations from there that have ended, the last one first. */
@@ -238,6 +243,7 @@ export class AgentClient {
       }
     } catch (thrown) {
       if (thrown instanceof MigrationError) throw thrown;
+      if (signal.aborted) throw this.#givenUp(thrown);
       throw new MigrationError('link-lost', `agent at ${this.url}: the connection broke`, { cause: thrown });
     }
   }
@@ -282,6 +288,7 @@ export class AgentClient {
 
   #connectionError(thrown: unknown): MigrationError {
     if (thrown instanceof MigrationError) return thrown;
+    if (thrown instanceof Error && GIVEN_UP.has(thrown.name)) return this.#givenUp(thrown);
     // fetch() says 'fetch failed' and has the reason in its cause
     const cause = thrown instanceof Error ? thrown.cause : undefined;
     const code =
@@ -303,6 +310,15 @@ export class AgentClient {
       `agent at ${this.url}: ${reason}. Start it with 'vmferry agent --config FILE', or name another with --agent URL or VMFERRY_AGENT`,
       { cause: thrown },
     );
+  }
+
+  /** The caller's own signal has ended it: nothing is wrong with the connection. */
+  #givenUp(thrown: unknown): MigrationError {
+    return thrown instanceof Error && thrown.name === 'TimeoutError'
+      ? new MigrationError('timeout', `agent at ${this.url}: it did not answer in time`, { cause: thrown })
+      : new MigrationError('cancelled', `agent at ${this.url}: you stopped waiting for its answer`, {
+          cause: thrown,
+        });
   }
 
   #notAnAgent(response: Response, cause: unknown): MigrationError {

@@ -7,7 +7,7 @@ import type {
 } from '../shared/api.js';
 import { type Forecast, forecast } from '../shared/migration-forecast.js';
 import { PAGE_SIZE } from '../shared/page.js';
-import { counted, formatBytes, formatDuration, formatRate } from '../shared/units.js';
+import { counted, formatBytes, formatDuration, formatEstimate, formatRate } from '../shared/units.js';
 import { outcomeBadge } from './history-view.js';
 import { downtimeParts, ratePlot, residualPlot, switchoverPlot } from './migration-plots.js';
 import { isDrawable, type MigrationTrace, traceOf } from './migration-trace.js';
@@ -15,7 +15,6 @@ import type { PageContext } from './page-context.js';
 import { cancelButton } from './queue-view.js';
 import { html, nothing, type TemplateResult } from './vendor/lit-html/lit-html.js';
 import { repeat } from './vendor/lit-html/directives/repeat.js';
-import { roughly } from './words.js';
 
 /** Migrations that run, in all of the cluster, and those from here that have just ended. */
 export function runningView(context: PageContext): TemplateResult {
@@ -146,7 +145,7 @@ function titleView(
 
 function forecastView({ state, etaMs, reason }: Forecast): TemplateResult {
   const tone = { converging: 'good', slow: 'warning', stalled: 'problem' }[state];
-  const eta = etaMs === null ? '' : `switchover in about ${roughly(etaMs)}: `;
+  const eta = etaMs === null ? '' : `switchover in ${etaMs < 1000 ? '' : 'about '}${formatEstimate(etaMs)}: `;
   return html`<p><span class="badge ${tone}">${state}</span> ${eta}${reason}</p>`;
 }
 

@@ -1,9 +1,10 @@
 import type { ClusterQueueEntry } from '../shared/api.js';
+import { formatEstimate } from '../shared/units.js';
 import { dashboardLink } from './nodes-view.js';
 import type { PageContext } from './page-context.js';
 import { html, nothing, type TemplateResult } from './vendor/lit-html/lit-html.js';
 import { repeat } from './vendor/lit-html/directives/repeat.js';
-import { clockTime, roughly } from './words.js';
+import { clockTime } from './words.js';
 
 /** Migrations of the whole cluster that wait, in the order of their turns. */
 export function queueView(context: PageContext): TemplateResult {
@@ -54,7 +55,7 @@ function waitsForWords({ state }: PageContext, { waitsFor, positions }: ClusterQ
 function startWords(expectedStart: string | null): string {
   if (expectedStart === null) return 'begins when those before it are done';
   const left = Date.parse(expectedStart) - Date.now();
-  return left < 1000 ? 'begins any moment' : `begins in about ${roughly(left)}`;
+  return left < 1000 ? 'begins soon' : `begins in about ${formatEstimate(left)}, or later`;
 }
 
 /** Cancels a migration from this node; those of others are cancelled at these. */

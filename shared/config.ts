@@ -60,7 +60,7 @@ const UnixAddressSchema = z
   .transform((text) => ({ path: text.slice('unix:'.length) }))
   .refine(
     ({ path }) => isAbsolute(path),
-    "the path of the socket must be absolute, e.g. 'unix:/run/vmferry.sock'",
+    "the path of the socket must be absolute, e.g. 'unix:/run/vmferry/agent.sock'",
   )
   .refine(
     ({ path }) => Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES,

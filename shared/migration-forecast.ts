@@ -1,7 +1,7 @@
 import type { CopyingReport, MigrationInfo, RoundResult } from './api.js';
 import { PAGE_SIZE } from './page.js';
 import { AGE_WEIGHT, estimateLinkRate, NEW_MINIMUM, roundsSinceMinimum } from './round-figures.js';
-import { counted, formatBytes, formatDuration } from './units.js';
+import { counted, formatBytes, formatDuration, formatEstimate } from './units.js';
 
 /** How a migration that copies in rounds will go on. Pure: what it tells of itself in, a forecast out. */
 
@@ -61,9 +61,10 @@ function stalled({ rounds, limits }: CopyingReport, last: RoundResult, since: nu
   const left = last.residualPages * PAGE_SIZE;
   const more = Math.max(0, limits.stallRounds - since);
   const linkRate = estimateLinkRate(rounds);
+  const downtimeMs = left / linkRate;
   const downtime =
     limits.onLimit === 'switch-over' && linkRate > 0
-      ? `, for about ${formatDuration(left / linkRate)} of downtime`
+      ? `, for about ${downtimeMs < 1000 ? formatDuration(downtimeMs) : formatEstimate(downtimeMs)} of downtime`
       : '';
   const reason =
     `no new minimum of the residual for ${since} rounds, ${formatBytes(left)} left; ` +

@@ -68,6 +68,15 @@ export function formatDuration(ms: number): string {
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
+/** An estimate of milliseconds, no finer than it is known: 'less than 1 s', '13 s', '4 min', '2 h'. */
+export function formatEstimate(ms: number): string {
+  if (ms < 1000) return 'less than 1 s';
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 100) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 100 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
+}
+
 /** '1 page', '3 pages'; `many` where that takes more than an s. */
 export function counted(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;

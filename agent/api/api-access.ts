@@ -58,7 +58,7 @@ export function checkAccess(request: IncomingMessage, { tokens, exposed, peers }
   if (authorization === undefined) {
     throw new MigrationError(
       'unauthenticated',
-      "the request has no token: give one with --token-file or VMFERRY_TOKEN_FILE ('Authorization: Bearer TOKEN')",
+      "the request has no token: send one, as 'Authorization: Bearer TOKEN'",
     );
   }
   const holder = tokens.find(BEARER.exec(authorization)?.[1] ?? '');

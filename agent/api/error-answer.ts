@@ -41,6 +41,15 @@ export async function answerError(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<void> {
+  if (isGone(thrown, request)) {
+    request.log.debug(
+      { method: request.method, url: request.url },
+      'the client went away within its request',
+    );
+    // Nobody reads it; fastify is to know that the request is done with.
+    reply.hijack();
+    return;
+  }
   const { status, answer } = errorAnswer(thrown);
   const fields = { method: request.method, url: request.url, code: answer.error.code, status };
   if (status >= 500) {
@@ -51,6 +60,11 @@ export async function answerError(
     request.log.debug(fields, answer.error.message);
   }
   await reply.status(status).send(answer);
+}
+
+/** Whether nothing failed but the connection, before all of the request was there. */
+function isGone(thrown: unknown, { raw }: FastifyRequest): boolean {
+  return (thrown as NodeJS.ErrnoException).code === 'ECONNRESET' && raw.destroyed && !raw.complete;
 }
 
 /** The answer to bytes that are no HTTP request, written on the bare socket. */

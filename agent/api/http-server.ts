@@ -64,6 +64,8 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     },
     logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: 'idle',
+    // Fastify's own refusal while it closes has none of the codes that clients go by.
+    return503OnClosing: false,
     frameworkErrors: (error, request, reply) => void answerError(error, request, reply),
     clientErrorHandler: (error, socket) => {
       if (!socket.writable) {
@@ -87,8 +89,12 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     );
   });
   app.decorateRequest('caller');
+  let closing = false;
   // A connection too many is told so.
   app.addHook('onRequest', (request, reply, done) => {
+    if (closing) {
+      throw new MigrationError('shutting-down', 'this agent is shutting down: try again when it is back');
+    }
     const refusal = connections.refusalOf(request.raw.socket);
     if (refusal) {
       reply.header('connection', 'close');
@@ -113,7 +119,6 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
 
   // A connection that is in use when the server closes is not closed with those that are not: kept alive behind its answer, it
   // would hold up the end of the agent for more than a minute.
-  let closing = false;
   app.addHook('onSend', (_request, reply, _payload, done) => {
     if (closing) reply.header('connection', 'close');
     done();

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
-import { lstat, unlink } from 'node:fs/promises';
+import { lstat, mkdir, unlink } from 'node:fs/promises';
 import { type Server as HttpServer } from 'node:http';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { MigrationError } from '../../shared/errors.js';
 
 /** What keeps all but the agent's own user from a socket that is made. */
@@ -13,7 +14,7 @@ export class UnixListener {
   readonly #sockets = new Set<Socket>();
 
   /**
-   * Listens at `path`; one that an agent has left there that is gone is replaced. `deliver` takes each connection. Throws invalid-request
+   * Listens at `path`, whose directory is made where it is missing; a socket that an agent has left there that is gone is replaced. `deliver` takes each connection. Throws invalid-request
    * where something else is there, or the socket can't be made.
    */
   static async listen(path: string, deliver: (socket: Socket) => void): Promise<UnixListener> {
@@ -59,7 +60,7 @@ async function clear(path: string): Promise<void> {
   try {
     found = await lstat(path);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return await makeDirectory(path);
     throw cannotListen(path, (error as Error).message, 'choose another path', error);
   }
   if (!found.isSocket())
@@ -68,6 +69,16 @@ async function clear(path: string): Promise<void> {
     throw cannotListen(path, 'another program serves it', 'end that program, or choose another path');
   }
   await unlink(path);
+}
+
+/** One directory, not those above it: one of /run is gone with each boot, and a path that is wrong is to be told of. */
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(dirname(path), { mode: 0o755 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return;
+    throw cannotListen(path, (error as Error).message, 'make its directory, or choose another path', error);
+  }
 }
 
 async function isServed(path: string): Promise<boolean> {

@@ -1,6 +1,16 @@
-import type { ClusterQueueEntry, MigrationInfo, QueueEntry, StatusReport } from '../../shared/api.js';
-import { PAGE_SIZE } from '../../shared/page.js';
+import {
+  type ClusterQueueEntry,
+  CopyingReportSchema,
+  type MigrationInfo,
+  MigrationInfoSchema,
+  type QueueEntry,
+  type StatusReport,
+} from '../../shared/api.js';
+import { forecast as convergenceForecast } from '../../shared/migration-forecast.js';
 import { compareArrival } from '../lock/pair.js';
+
+/** What is relied on of a migration that copies. */
+const CopyingSchema = MigrationInfoSchema.pick({ progress: true }).extend({ copying: CopyingReportSchema });
 
 /** What a node that answered says. */
 export interface NodeView {
@@ -59,12 +69,13 @@ function forecast(entries: readonly ClusterQueueEntry[], views: readonly NodeVie
   }
 }
 
-/** The rest of the round that runs: later ones are shorter, and their number is not known. */
+/** Until it can be paused, by its rounds; null where they don't tell. What comes then takes less, but for a comparison of all memory. */
 function remainingMs({ migration, from }: ClusterQueueEntry, views: readonly NodeView[]): number | null {
   const info = viewOf(from, views)?.status.migrations.find(({ id }) => id === migration);
-  if (!info?.progress || info.progress.bytesPerSecond <= 0) return null;
-  const { pagesTotal, pagesDone, bytesPerSecond } = info.progress;
-  return ((pagesTotal - pagesDone) * PAGE_SIZE * 1000) / bytesPerSecond;
+  if (info?.phase !== 'copying') return null;
+  // It is another node's word.
+  const { success, data } = CopyingSchema.safeParse(info);
+  return success ? convergenceForecast(data.copying, data.progress).etaMs : null;
 }
 
 /** All of its guest's memory once. */

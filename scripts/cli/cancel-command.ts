@@ -3,6 +3,7 @@ import { EXIT } from '../../shared/api.js';
 import { counted } from '../../shared/units.js';
 import { answeringNode, ClusterAccess } from './cluster-access.js';
 import type { ExitCode } from './exit-code.js';
+import { checkedMigrationId } from './migration-id.js';
 import { eitherOr } from './placement/move-session.js';
 import { cancelWaiting } from './placement/run-moves.js';
 import type { GlobalOptions, Run, Session } from './session.js';
@@ -24,11 +25,11 @@ export function cancelCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Global
         .example('$0 cancel --all-from a', 'what a drain of node a has left in the queue'),
     async (args) => {
       const { id, allFrom } = args;
-      await run(args, async (session) => {
+      await run({ ...args, subject: { migration: id } }, async (session) => {
         eitherOr(id, allFrom, 'cancel m-1a2b3c4d5e6f', 'cancel --all-from a');
         if (allFrom !== undefined) return await cancelAll(session, allFrom);
         const { client, output } = session;
-        const migration = await client.cancelMigration(id!);
+        const migration = await client.cancelMigration(checkedMigrationId(id!));
         output.result(
           migration,
           () => `migration ${migration.id} is cancelled: ${migration.vm} is on ${migration.from} as before`,

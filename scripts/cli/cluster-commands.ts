@@ -6,7 +6,7 @@ import {
   EXIT,
   type QueueEntry,
 } from '../../shared/api.js';
-import { formatBytes } from '../../shared/units.js';
+import { formatBytes, formatEstimate } from '../../shared/units.js';
 import type { GlobalOptions, Run } from './session.js';
 import { type Column, formatTable } from './table.js';
 
@@ -120,9 +120,8 @@ function startText(expectedStart: string | null, state: QueueEntry['state'], at:
   if (state === 'running') return '';
   if (expectedStart === null) return 'not known';
   const ms = Date.parse(expectedStart) - Date.parse(at);
-  if (ms < 1000) return 'at once';
-  if (ms < 120_000) return `in about ${Math.round(ms / 1000)} s`;
-  return `in about ${Math.round(ms / 60_000)} min`;
+  // It is the least that those before it take: what a guest writes meanwhile, its switchover and a comparison come on top.
+  return ms < 1000 ? 'soon' : `in about ${formatEstimate(ms)}, or later`;
 }
 
 function localQueueText(entries: readonly QueueEntry[]): string {

@@ -11,12 +11,13 @@ import { type ExitCode, exitCodeOfError } from './exit-code.js';
 import { historyCommands } from './history-commands.js';
 import { migrateCommand } from './migrate-command.js';
 import { Output } from './output.js';
-import type { GlobalOptions, Run, Terminal } from './session.js';
+import type { GlobalOptions, Run, Session, Terminal } from './session.js';
 import { doctorCommand } from './doctor-command.js';
 import { simulateCommand } from './simulate-command.js';
 import { statusCommands } from './status-commands.js';
 import { tokenCommand } from './token-command.js';
 import { vmCommands } from './vm-commands.js';
+import { withWhereabouts } from './whereabouts.js';
 
 export const DEFAULT_AGENT_URL = 'http://127.0.0.1:7800';
 
@@ -43,19 +44,25 @@ const COMMANDS = [
 ];
 
 const EPILOGUE = `Exit codes: 0 done; 1 the operation failed and the VM is where it was; 2 wrong usage;
-3 refused by preflight; 4 cancelled; 5 outcome unknown, an operator is needed.`;
+3 refused, nothing has changed: by preflight, or since there is no VM, node or migration of that name;
+4 cancelled; 5 outcome unknown, an operator is needed.`;
 
 /** Runs the command that `args` name (without 'node' and the script) and returns the process's exit code. */
 export async function runCommandLine(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
   let exitCode: ExitCode = EXIT.done;
-  const run: Run = async (options, action) => {
+  const run: Run = async ({ subject = {}, ...options }, action) => {
     const output = new Output(terminal.stdout, terminal.stderr, options.json);
+    let explain: Session['explain'] = (thrown) => Promise.resolve(toMigrationError(thrown));
     try {
       const { 'token-file': tokenFile, ca, certificate, key } = options;
       const client = new AgentClient(agentUrl(options.agent), { tokenFile, ca, certificate, key });
-      exitCode = await action({ terminal, output, client });
+      // Scripts go by codes, and are not to wait for the nodes of a cluster to learn that a VM is not here.
+      if (!options.json) {
+        explain = (thrown) => withWhereabouts(toMigrationError(thrown), subject, client, args);
+      }
+      exitCode = await action({ terminal, output, client, explain });
     } catch (thrown) {
-      const error = toMigrationError(thrown);
+      const error = withRemedy(await explain(thrown));
       if (error.code === 'internal') output.remark(`a defect of vmferry: ${(thrown as Error).stack}`);
       output.failure(error);
       exitCode = exitCodeOfError(error);
@@ -154,6 +161,13 @@ function fileOption(what: string, variable: string) {
   return { type: 'string', requiresArg: true, describe, ...fallback } as const;
 }
 
+/** The agent does not know with what program it is asked: how one proves who one is here is said here. */
+function withRemedy(error: MigrationError): MigrationError {
+  if (error.code !== 'unauthenticated') return error;
+  const text = `${error.message}. Tokens are given with --token-file, certificates with --ca, --certificate and --key`;
+  return new MigrationError(error.code, text, { cause: error });
+}
+
 /** The words of the line that name a command with a help of its own. */
 function helpPath(args: readonly string[]): string {
   const [group, command] = args.filter((arg) => /^[a-z]+$/.test(arg));
@@ -169,7 +183,7 @@ function agentUrl(text: string): string {
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
     throw new MigrationError(
       'invalid-request',
-      `agent '${text}' is no URL. Write it like ${DEFAULT_AGENT_URL} or unix:/run/vmferry.sock`,
+      `agent '${text}' is no URL. Write it like ${DEFAULT_AGENT_URL} or unix:/run/vmferry/agent.sock`,
     );
   }
   return url.href;

@@ -36,7 +36,7 @@ export function consoleCommand(vm: Argv<GlobalOptions>, run: Run): void {
         .example('$0 vm console web-1 --no-follow', 'print what is kept, and end')
         .example('echo date | $0 vm console web-1', 'send a line, then watch'),
     async (args) => {
-      await run(args, async (session) => {
+      await run({ ...args, subject: { vm: args.vm } }, async (session) => {
         const name = checkedName(args.vm);
         if (!Number.isSafeInteger(args.position) || args.position < 0) {
           throw new MigrationError('invalid-request', `--position: ${args.position} is no count of bytes`);

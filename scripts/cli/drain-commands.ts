@@ -74,7 +74,7 @@ export function drainCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Global
           .example('$0 rebalance --dry-run', 'how full nodes are, and what would be moved')
           .example('$0 rebalance --tolerance 5', 'closer, with more moves'),
       async (args) => {
-        const { dryRun = false, detach = false, onFailure, tolerance } = args;
+        const { dryRun = false, detach = false, onFailure = 'stop', tolerance } = args;
         await run(args, (session) =>
           rebalance(session, { dryRun, detach, onFailure, tolerance, request: givenMigrationOptions(args) }),
         );
@@ -112,11 +112,11 @@ interface LeavingArguments extends MigrationArguments {
   nodes: string;
   dryRun?: boolean | undefined;
   detach?: boolean | undefined;
-  onFailure: 'stop' | 'continue';
+  onFailure?: 'stop' | 'continue' | undefined;
 }
 
 function leavingOptions(name: string, args: LeavingArguments) {
-  const { dryRun = false, detach = false, onFailure } = args;
+  const { dryRun = false, detach = false, onFailure = 'stop' } = args;
   const nodes = nodesOf(args);
   const command = `vmferry ${name} ${nodes.join(',')}`;
   return { nodes, dryRun, detach, onFailure, command, to: null, request: givenMigrationOptions(args) };

@@ -3,6 +3,7 @@ import { EXIT, type HistoryEntry, type Outcome } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
 import { formatBytes, formatDuration, parseDuration } from '../../shared/units.js';
 import { drawMigration } from './migration-drawing.js';
+import { checkedMigrationId, withMigrationId } from './migration-id.js';
 import type { GlobalOptions, Run } from './session.js';
 import { formatTable } from './table.js';
 
@@ -55,7 +56,8 @@ export function historyCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Glob
               Date.parse(entry.endedAt) >= since,
           );
           const shown = limit === 0 ? found : found.slice(0, limit);
-          output.result(shown, () => historyTable(shown));
+          const filtered = vm !== undefined || outcome !== undefined || args.since !== undefined;
+          output.result(shown, () => historyTable(shown, filtered));
           const more = found.length - shown.length;
           if (more > 0) output.remark(`${more} more, earlier: see them with --limit`);
           return EXIT.done;
@@ -66,13 +68,12 @@ export function historyCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Glob
       'show <id>',
       'show how a migration goes, or went: its rounds and its switchover, drawn',
       (command) =>
-        command
-          .positional('id', { type: 'string', demandOption: true, describe: "the migration's id" })
+        withMigrationId(command)
           .example('$0 show m-1a2b3c4d5e6f', 'ids are shown by migrate, status and history')
           .example('$0 show m-1a2b3c4d5e6f --json', 'all that is kept of it'),
       async (args) => {
-        await run(args, async ({ client, output, terminal }) => {
-          const migration = await client.migration(args.id);
+        await run({ ...args, subject: { migration: args.id } }, async ({ client, output, terminal }) => {
+          const migration = await client.migration(checkedMigrationId(args.id));
           output.result(migration, () => drawMigration(migration, terminal.stdout.columns ?? DEFAULT_WIDTH));
           return EXIT.done;
         });
@@ -95,8 +96,8 @@ export function timeOf(text: string, now: number): number {
   );
 }
 
-function historyTable(entries: readonly HistoryEntry[]): string {
-  if (entries.length === 0) return 'no such migration has ended here';
+function historyTable(entries: readonly HistoryEntry[], filtered: boolean): string {
+  if (entries.length === 0) return `no ${filtered ? 'such ' : ''}migration from this node has ended`;
   const figures = true;
   return formatTable(
     [

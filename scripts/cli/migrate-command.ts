@@ -7,6 +7,7 @@ import { type ExitCode, exitCodeOfPreflight, exitCodeOfRefusedStart, exitCodeOfR
 import { givenMigrationOptions, migrationOptions } from './migration-options.js';
 import { ProgressBar, ProgressLines } from './migration-progress.js';
 import { migrationSummary, preflightSummary } from './migration-summary.js';
+import { onlyWith } from './option-needs.js';
 import { evacuate } from './placement/evacuate.js';
 import { eitherOr, onFailureOption } from './placement/move-session.js';
 import type { GlobalOptions, Run, Session } from './session.js';
@@ -51,10 +52,11 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
         .example('$0 migrate web-1 --to b --detach --json', 'print the id; see status and cancel')
         .example('$0 migrate --all-from a --to b', 'all VMs that are started on node a'),
     async (args) => {
-      await run(args, async (session) => {
+      await run({ ...args, subject: { vm: args.vm, to: args.to } }, async (session) => {
         const given = givenMigrationOptions(args);
-        const { vm, allFrom: node, to, dryRun = false, detach = false, onFailure } = args;
+        const { vm, allFrom: node, to, dryRun = false, detach = false, onFailure = 'stop' } = args;
         eitherOr(vm, node, 'migrate web-1 --to b', 'migrate --all-from a --to b');
+        onlyWith('--on-failure', args.onFailure, '--all-from', node);
         if (node !== undefined) {
           if (!args.queue) {
             const text = '--no-queue is for one VM: those of --all-from wait for each other';
@@ -83,12 +85,13 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
   );
 }
 
-async function check({ client, output }: Session, request: MigrationRequest): Promise<ExitCode> {
+async function check(session: Session, request: MigrationRequest): Promise<ExitCode> {
+  const { client, output } = session;
   let report;
   try {
     report = await client.preflight(request);
   } catch (thrown) {
-    const error = toMigrationError(thrown);
+    const error = await session.explain(thrown);
     output.failure(error);
     // nothing was to be started, so nothing is unknown
     return error.code === 'link-lost' ? EXIT.failed : exitCodeOfRefusedStart(error);
@@ -103,7 +106,7 @@ async function migrate(session: Session, request: MigrationRequest, detach: bool
   try {
     started = await client.startMigration(request);
   } catch (thrown) {
-    const error = toMigrationError(thrown);
+    const error = await session.explain(thrown);
     output.failure(error);
     const exitCode = exitCodeOfRefusedStart(error);
     if (exitCode === EXIT.unknown) {

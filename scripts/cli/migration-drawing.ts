@@ -1,11 +1,11 @@
 import type { MigrationInfo, MigrationResult, RoundResult } from '../../shared/api.js';
 import { forecast } from '../../shared/migration-forecast.js';
-import { PAGE_SIZE } from '../../shared/page.js';
-import { formatBytes, formatDuration, formatRate } from '../../shared/units.js';
+import { formatDuration, formatRate } from '../../shared/units.js';
 import { bar } from './bars.js';
 import { findingLines } from './finding-lines.js';
 import { forecastLine, stateLine } from './migration-lines.js';
 import { convergenceLines, headline, sentLine, verifyLines } from './migration-summary.js';
+import { roundTable } from './round-table.js';
 import { formatTable } from './table.js';
 
 /** Characters that the longest bar of a switchover takes. */
@@ -44,39 +44,18 @@ function drawResult({ requestedAt }: MigrationInfo, result: MigrationResult, wid
 /** A line and a bar for each round, as long as the pages that it copied; the next one shows what it left. */
 function roundChart(rounds: readonly RoundResult[], paused: number | null, width: number): string {
   const most = Math.max(...rounds.map(({ pages }) => pages));
-  const rows: string[][] = [];
+  const [heading = '', ...lines] = roundTable(rounds).split('\n');
+  const room = Math.max(10, Math.min(60, width - heading.length - ' (paused)'.length - 3));
+  const drawn = [heading];
   let next = rounds[0]?.round ?? 0;
-  for (const round of rounds) {
-    if (round.round > next) rows.push(['…']);
-    next = round.round + 1;
-    rows.push([
-      String(round.round),
-      String(round.pages),
-      formatBytes(round.bytes),
-      formatDuration(round.ms),
-      formatRate(round.bytesPerSecond),
-      formatRate(round.dirtyPagesPerSecond * PAGE_SIZE),
-      formatBytes(round.residualPages * PAGE_SIZE),
-    ]);
+  for (const [index, { round, pages }] of rounds.entries()) {
+    // Of many rounds the latest alone are kept.
+    if (round > next) drawn.push('    …');
+    next = round + 1;
+    const copied = bar(most === 0 ? 0 : pages / most, room);
+    drawn.push(`${lines[index]}  ${copied}${round === paused ? ' (paused)' : ''}`.trimEnd());
   }
-  const figures = true;
-  const table = formatTable(
-    ['round', 'pages', 'copied', 'time', 'link rate', 'dirty rate', 'left'].map((heading) => ({
-      heading,
-      figures,
-    })),
-    rows,
-  ).split('\n');
-  const room = Math.max(10, Math.min(60, width - table[0]!.length - ' (paused)'.length - 3));
-  const bars = new Map(
-    rounds.map(({ round, pages }) => [
-      String(round),
-      `${bar(most === 0 ? 0 : pages / most, room)}${round === paused ? ' (paused)' : ''}`,
-    ]),
-  );
-  return table
-    .map((line, index) => `${line}  ${bars.get(rows[index - 1]?.[0] ?? '') ?? ''}`.trimEnd())
-    .join('\n');
+  return drawn.join('\n');
 }
 
 /** Its parts, one after the other, each where it was. */

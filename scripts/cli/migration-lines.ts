@@ -1,7 +1,7 @@
 import type { MigrationInfo } from '../../shared/api.js';
 import type { Forecast } from '../../shared/migration-forecast.js';
 import { PAGE_SIZE } from '../../shared/page.js';
-import { formatBytes, formatDuration, formatRate } from '../../shared/units.js';
+import { formatBytes, formatDuration, formatEstimate, formatRate } from '../../shared/units.js';
 import { queueLine } from './migration-progress.js';
 
 /** A migration that runs or waits, in a line each. */
@@ -39,6 +39,6 @@ export function ratesLine({ progress, copying }: MigrationInfo): string {
 }
 
 export function forecastLine({ state, etaMs, reason }: Forecast): string {
-  const eta = etaMs === null ? '' : `, switchover in about ${formatDuration(etaMs)}`;
+  const eta = etaMs === null ? '' : `, switchover in ${etaMs < 1000 ? '' : 'about '}${formatEstimate(etaMs)}`;
   return `${state}${eta}: ${reason}`;
 }

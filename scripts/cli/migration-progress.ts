@@ -1,6 +1,6 @@
 import type { Writable } from 'node:stream';
 import cliProgress, { type SingleBar } from 'cli-progress';
-import type { MigrationEvent, QueueEntry, RoundResult } from '../../shared/api.js';
+import type { MigrationEvent, MigrationInfo, QueueEntry, RoundResult } from '../../shared/api.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import { formatBytes, formatDuration, formatRate } from '../../shared/units.js';
 
@@ -41,7 +41,7 @@ export class ProgressLines implements MigrationProgress {
         if (at - this.#lastProgressAt < LINE_INTERVAL_MS) return;
         this.#lastProgressAt = at;
         this.#write(
-          `round ${event.round}: ${event.pagesDone} of ${event.pagesTotal} pages (${percent(event)} %), ${formatRate(event.bytesPerSecond)}`,
+          `round ${event.round}: ${doneText(event)} (${percent(event)} %), ${formatRate(event.bytesPerSecond)}`,
         );
         return;
       }
@@ -72,7 +72,7 @@ export class ProgressBar implements MigrationProgress {
     this.#bar = new cliProgress.SingleBar(
       {
         stream: stream,
-        format: 'round {round} [{bar}] {percentage} % of {total} pages  {rate}',
+        format: 'round {round} [{bar}] {percentage} % of {size}  {rate}',
         formatBar: (progress, options) => cliProgress.Format.BarFormat(progress, options),
         barsize: 30,
         hideCursor: true,
@@ -103,19 +103,24 @@ export class ProgressBar implements MigrationProgress {
   }
 
   #draw({ round, pagesDone, pagesTotal, bytesPerSecond }: ProgressEvent): void {
-    const rate = formatRate(bytesPerSecond);
+    const shown = { round, size: formatBytes(pagesTotal * PAGE_SIZE), rate: formatRate(bytesPerSecond) };
     if (this.#round !== round) {
       this.stop();
       this.#round = round;
-      this.#bar.start(pagesTotal, pagesDone, { round, rate });
+      this.#bar.start(pagesTotal, pagesDone, shown);
       return;
     }
     this.#bar.setTotal(pagesTotal);
-    this.#bar.update(pagesDone, { round, rate });
+    this.#bar.update(pagesDone, shown);
   }
 }
 
 type ProgressEvent = Extract<MigrationEvent, { event: 'progress' }>;
+
+/** How far a round is, in memory: '12.0 MiB of 64.0 MiB'. */
+export function doneText({ pagesDone, pagesTotal }: NonNullable<MigrationInfo['progress']>): string {
+  return `${formatBytes(pagesDone * PAGE_SIZE)} of ${formatBytes(pagesTotal * PAGE_SIZE)}`;
+}
 
 function percent({ pagesDone, pagesTotal }: ProgressEvent): number {
   return pagesTotal === 0 ? 100 : Math.floor((100 * pagesDone) / pagesTotal);

@@ -1,12 +1,12 @@
 import type { MigrationResult, PreflightReport } from '../../shared/api.js';
-import { formatBytes, formatDuration, formatRate } from '../../shared/units.js';
+import { formatBytes, formatDuration } from '../../shared/units.js';
 import { findingLines } from './finding-lines.js';
-import { formatTable } from './table.js';
+import { roundTable } from './round-table.js';
 
 /** The result of a migration for people: outcome, rounds, downtime in one line, what was sent. */
 export function migrationSummary(result: MigrationResult): string {
   const lines = [headline(result)];
-  if (result.rounds.length > 0) lines.push('', roundTable(result), '');
+  if (result.rounds.length > 0) lines.push('', roundTable(result.rounds), '');
   if (result.downtimeMs > 0) lines.push(downtimeLine(result));
   if (result.rounds.length > 0) lines.push(sentLine(result));
   if (result.streams?.finding) lines.push(...findingLines([result.streams.finding]));
@@ -60,32 +60,6 @@ export function sentLine({
   writeLogReason,
 }: MigrationResult): string {
   return `sent ${formatBytes(wireBytes)} for ${formatBytes(populatedBytes)} in use of ${formatBytes(ramBytes)}; write-log: ${writeLog}, ${writeLogReason}`;
-}
-
-function roundTable({ rounds }: MigrationResult): string {
-  const figures = true;
-  return formatTable(
-    [
-      { heading: 'round', figures },
-      { heading: 'pages', figures },
-      { heading: 'zero', figures },
-      { heading: 'copied', figures },
-      { heading: 'time', figures },
-      { heading: 'rate', figures },
-      { heading: 'dirty pages/s', figures },
-      { heading: 'left', figures },
-    ],
-    rounds.map((round) => [
-      String(round.round),
-      String(round.pages),
-      String(round.zeroPages),
-      formatBytes(round.bytes),
-      formatDuration(round.ms),
-      formatRate(round.bytesPerSecond),
-      round.dirtyPagesPerSecond.toFixed(0),
-      String(round.residualPages),
-    ]),
-  );
 }
 
 /** What preflight found, for people. */

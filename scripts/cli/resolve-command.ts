@@ -1,5 +1,6 @@
 import type { Argv } from 'yargs';
 import { EXIT, type OutcomeReport } from '../../shared/api.js';
+import { onlyWith } from './option-needs.js';
 import type { GlobalOptions, Run } from './session.js';
 import { checkedName, withName } from './vm-name.js';
 
@@ -18,15 +19,14 @@ export function resolveCommand(vm: Argv<GlobalOptions>, run: Run): void {
         })
         .option('force', {
           type: 'boolean',
-          // Without a default: with one it would be there, and ask for its owner, in every command.
-          implies: 'owner',
           describe: "without the target's word: only where its node is fenced or gone for good",
         })
         .example('$0 vm resolve web-1', 'what is known of it; exit code 5 while it is open')
         .example('$0 vm resolve web-1 --owner a --force', 'it goes on on node a; node b is known to be off'),
     async (args) => {
-      await run(args, async ({ client, output }) => {
+      await run({ ...args, subject: { vm: args.vm } }, async ({ client, output }) => {
         const name = checkedName(args.vm);
+        onlyWith('--force', args.force, '--owner', args.owner);
         if (args.owner === undefined) {
           const report = await client.guestOutcome(name);
           output.result(report, () => reportText(report));

@@ -1,4 +1,5 @@
 import type { Argv } from 'yargs';
+import { onlyWith } from './option-needs.js';
 import type { GlobalOptions, Run } from './session.js';
 
 const text = { type: 'string', requiresArg: true } as const;
@@ -53,13 +54,13 @@ export function simulateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Glob
           file: ['nodes', 'link', 'guests', 'memory', 'writes', 'moves', 'check'],
           check: ['nodes', 'link', 'guests', 'memory', 'writes', 'moves', 'at-once', 'seed', 'sweep', 'plot'],
         })
-        .implies('within', 'check')
         .example('$0 simulate --plot drain.html', 'drain 4 of 16 nodes; when one at a time is right')
         .example('$0 simulate --nodes 10000 --moves pairs:20000 --at-once 2', 'a large cluster')
         .example('$0 simulate cluster.yaml --sweep 0,0.5,1 --json', 'a scenario of your own')
         .example('$0 simulate --check results.json', 'the model beside what was measured'),
     async (args) => {
       await run(args, async ({ output }) => {
+        onlyWith('--within', args.within, '--check', args.check);
         // loaded here alone: no other command needs it
         const { runCheck, runSimulation } = await import('../simulate/run-simulate.js');
         if (args.check !== undefined) return await runCheck(args.check, args.within ?? 15, output);

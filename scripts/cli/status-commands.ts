@@ -4,12 +4,18 @@ import { MigrationError } from '../../shared/errors.js';
 import { formatBytes, formatDuration, formatRate, parseDuration, parseRate } from '../../shared/units.js';
 import type { ExitCode } from './exit-code.js';
 import { guestTable } from './guest-text.js';
+import { checkedMigrationId, withMigrationId } from './migration-id.js';
+import { doneText } from './migration-progress.js';
 import type { GlobalOptions, Run, Session } from './session.js';
+import { onlyWith } from './option-needs.js';
 import { StatusLines } from './status-lines.js';
 import { StatusScreen } from './status-screen.js';
 import { watchStatus } from './status-watch.js';
 import { formatTable } from './table.js';
 import { inUnits } from './units-option.js';
+
+/** Between two looks of --watch. */
+const DEFAULT_INTERVAL = '1s';
 
 /** What goes on at a node and how to slow it down: `status`, `limit`. */
 export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalOptions> {
@@ -26,8 +32,7 @@ export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
           .option('interval', {
             type: 'string',
             requiresArg: true,
-            default: '1s',
-            describe: 'with --watch: how often to look',
+            describe: `with --watch: how often to look (${DEFAULT_INTERVAL})`,
           })
           .example('$0 status', 'the agent of this host')
           .example('$0 status --agent http://host-b:7800', 'another agent')
@@ -36,8 +41,10 @@ export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
       async (args) => {
         await run(args, async (session) => {
           const { client, output } = session;
-          if (args.watch === true)
-            return await watch(session, inUnits('interval', args.interval, parseDuration));
+          const { watch: watched = false, interval } = args;
+          onlyWith('--interval', interval, '--watch', watched);
+          if (watched)
+            return await watch(session, inUnits('interval', interval ?? DEFAULT_INTERVAL, parseDuration));
           const report = await client.status();
           output.result(report, () => statusText(report));
           return EXIT.done;
@@ -48,8 +55,7 @@ export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
       'limit <id>',
       'let a migration send faster or slower, also while it runs',
       (command) =>
-        command
-          .positional('id', { type: 'string', demandOption: true, describe: "the migration's id" })
+        withMigrationId(command)
           .option('bandwidth', {
             type: 'string',
             demandOption: true,
@@ -59,9 +65,9 @@ export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
           .example('$0 limit m-1a2b3c4d5e6f --bandwidth 200mbit', 'leave more room on the link')
           .example('$0 limit m-1a2b3c4d5e6f --bandwidth 0', 'as fast as the link is'),
       async (args) => {
-        await run(args, async ({ client, output }) => {
+        await run({ ...args, subject: { migration: args.id } }, async ({ client, output }) => {
           const bandwidth = inUnits('bandwidth', args.bandwidth, parseRate);
-          const migration = await client.limitMigration(args.id, bandwidth);
+          const migration = await client.limitMigration(checkedMigrationId(args.id), bandwidth);
           const limit = bandwidth === 0 ? 'has no limit' : `is limited to ${formatRate(bandwidth)}`;
           output.result(migration, () => `migration ${migration.id} ${limit}`);
           return EXIT.done;
@@ -139,5 +145,5 @@ function phaseText({ phase, progress, queue, result }: MigrationInfo): string {
   }
   if (phase === 'queued' && queue !== null) return `queued, place ${queue.position}`;
   if (progress === null) return phase;
-  return `${phase}, round ${progress.round}: ${progress.pagesDone} of ${progress.pagesTotal} pages`;
+  return `${phase}, round ${progress.round}: ${doneText(progress)}`;
 }

@@ -101,7 +101,9 @@ function migrationLines(migration: MigrationInfo): Line[] {
   if (progress && progress.round === round) {
     const share = progress.pagesTotal === 0 ? 1 : progress.pagesDone / progress.pagesTotal;
     const percent = `${Math.floor(100 * share)} %`.padStart(5);
-    lines.push({ text: `  ${filledBar(share, BAR_WIDTH)} ${percent} of ${progress.pagesTotal} pages` });
+    lines.push({
+      text: `  ${filledBar(share, BAR_WIDTH)} ${percent} of ${formatBytes(progress.pagesTotal * PAGE_SIZE)}`,
+    });
   } else {
     lines.push({ text: `  ${filledBar(0, BAR_WIDTH)}` });
   }

@@ -66,7 +66,7 @@ function defineCommands(vm: Argv<GlobalOptions>, run: Run): void {
     'forget a stopped VM',
     (command) => withName(command).example('$0 vm undefine web-1', 'its definition and image are dropped'),
     async (args) => {
-      await run(args, async ({ client, output }) => {
+      await run({ ...args, subject: { vm: args.vm } }, async ({ client, output }) => {
         const name = checkedName(args.vm);
         await client.undefineGuest(name);
         output.result({ name }, () => `${name} is not defined any more`);
@@ -83,7 +83,7 @@ function changeCommands(vm: Argv<GlobalOptions>, run: Run): void {
       describe,
       (command) => withName(command).example(`$0 vm ${action} web-1`, describe),
       async (args) => {
-        await run(args, async ({ client, output }) => {
+        await run({ ...args, subject: { vm: args.vm } }, async ({ client, output }) => {
           const guest = await client.changeGuest(checkedName(args.vm), action);
           output.result(guest, () => `${guest.name} ${done}`);
           return EXIT.done;
@@ -137,7 +137,7 @@ function lookCommands(vm: Argv<GlobalOptions>, run: Run): void {
     'show all about one VM',
     (command) => withName(command).example('$0 vm show web-1', 'state, memory, program, figures'),
     async (args) => {
-      await run(args, async ({ client, output }) => {
+      await run({ ...args, subject: { vm: args.vm } }, async ({ client, output }) => {
         const guest = await client.guest(checkedName(args.vm));
         output.result(guest, () => guestText(guest));
         return EXIT.done;

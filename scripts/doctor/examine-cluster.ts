@@ -67,7 +67,7 @@ async function examineNode(client: AgentClient, { node, url, error }: ClusterNod
     }
     clock = await readClock(async () => (await client.node(AbortSignal.timeout(SHORT_ANSWER_MS))).at);
   } catch (thrown) {
-    return { ...nothing, error: bodyOf(thrown, url) };
+    return { ...nothing, error: toMigrationError(thrown, 'peer-failed').toJSON() };
   }
   const unsaid: ErrorBody[] = [];
   const part = async <Schema extends z.ZodType>(
@@ -78,7 +78,7 @@ async function examineNode(client: AgentClient, { node, url, error }: ClusterNod
     try {
       return validate(schema, await answer, 'peer-failed', what);
     } catch (thrown) {
-      unsaid.push(bodyOf(thrown, url));
+      unsaid.push(toMigrationError(thrown, 'peer-failed').toJSON());
       return null;
     }
   };
@@ -105,11 +105,4 @@ export async function readClock(
     if (!best || boundMs < best.boundMs) best = { aheadMs: at + HALF_TICK_MS - (askedAt + half), boundMs };
   }
   return best;
-}
-
-function bodyOf(thrown: unknown, url: string): ErrorBody {
-  if (thrown instanceof Error && (thrown.name === 'TimeoutError' || thrown.cause instanceof DOMException)) {
-    return new MigrationError('timeout', `agent at ${url}: it did not answer in time`).toJSON();
-  }
-  return toMigrationError(thrown, 'peer-failed').toJSON();
 }

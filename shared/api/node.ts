@@ -59,7 +59,7 @@ export const ClusterQueueEntrySchema = QueueEntrySchema.omit({ position: true })
       .array(z.object({ node: NameSchema, position: Count }))
       .describe('Its place in the queue of each of its nodes that answered.'),
     expectedStart: Timestamp.nullable().describe(
-      'When it may begin, by what runs and waits before it: an estimate. Null where not enough is known, or it runs.',
+      'The earliest that it may begin, by what runs and waits before it: an estimate. Null where not enough is known, or it runs.',
     ),
   })
   .meta({

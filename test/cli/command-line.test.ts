@@ -68,7 +68,7 @@ await t.test('what goes on', async (t) => {
   });
   const status = await vmferry('status');
   t.match(status.stdout, /node a, vmferry 0\.1\.0, 64\.0 MiB of 4\.0 GiB for VMs in use/);
-  t.match(status.stdout, /copying, round 1: 5 of 10 pages/);
+  t.match(status.stdout, /copying, round 1: 20\.0 KiB of 40\.0 KiB/);
   t.same(JSON.parse((await vmferry('status --json')).stdout), service.status());
   t.match((await vmferry('queue --local')).stdout, /^no migration runs or waits at this node\n$/);
   service.queueEntries = [
@@ -97,6 +97,17 @@ await t.test('what goes on', async (t) => {
     exitCode: EXIT.failed,
     stdout: '',
     stderr: 'vmferry: the commit was sent\n',
+  });
+});
+
+await t.test('who is not known is told by which options he proves who he is', async (t) => {
+  const { service, vmferry } = await agent(t);
+  service.failures.set('cancelMigration', new MigrationError('unauthenticated', 'the request has no token'));
+  t.same(await vmferry(`cancel ${MIGRATION_ID}`), {
+    exitCode: EXIT.failed,
+    stdout: '',
+    stderr:
+      'vmferry: the request has no token. Tokens are given with --token-file, certificates with --ca, --certificate and --key\n',
   });
 });
 
@@ -336,7 +347,7 @@ await t.test('a console, wherever its VM goes', async (t) => {
     text: 'hello world\n',
   });
   t.match(await a.vmferry('vm console web-1 --json'), { exitCode: EXIT.usage, stderr: /--no-follow/ });
-  t.match(await a.vmferry('vm console nope'), { exitCode: EXIT.failed, stderr: /'nope' is not defined/ });
+  t.match(await a.vmferry('vm console nope'), { exitCode: EXIT.refused, stderr: /'nope' is not defined/ });
 });
 
 await t.test('input reaches the VM, and Ctrl-] leaves', async (t) => {
@@ -367,6 +378,10 @@ await t.test('what is wrong with the line is said, with exit code 2', async (t) 
     ['migrate web-1 --to b --verify maybe', /Choices: "off", "after", "strict"/],
     ['migrate web-1 --to b --streams 99', /--streams: found 99; must be at most 16/],
     ['migrate web-1 --to b --dry-run --detach', /mutually exclusive/],
+    ['status --interval 5s', /--interval is for --watch: add that, or leave --interval out/],
+    ['vm resolve web-1 --force', /--force is for --owner: add that/],
+    ['migrate web-1 --to b --on-failure stop', /--on-failure is for --all-from: add that/],
+    ['simulate --within 5', /--within is for --check: add that/],
     ['status --agent nope', /agent 'nope' is no URL/],
     ['vm define /nowhere.yaml', /\/nowhere\.yaml: there is no such file/],
   ];

@@ -18,6 +18,7 @@ await t.test('errors of a command', (t) => {
   const exit = (code: ErrorCode) => exitCodeOfError(body(code));
   t.same(withExit(exit, EXIT.usage), ['invalid-request', 'invalid-definition', 'invalid-image']);
   t.same(withExit(exit, EXIT.refused), [
+    'not-found',
     'unknown-node',
     'same-node',
     'target-has-guest',
@@ -71,6 +72,11 @@ await t.test('results', (t) => {
   t.equal(exit('unknown', 'outcome-unknown'), EXIT.unknown);
   t.equal(exit('failed', 'link-lost'), EXIT.failed, 'a link that the agents lost is no unknown outcome');
   t.equal(exit('failed', 'target-has-guest'), EXIT.refused);
+  t.equal(
+    exit('failed', 'not-found'),
+    EXIT.failed,
+    'that is what a peer said of the link: no name was unknown',
+  );
   const report = { vm: 'v', from: 'a', to: 'b', findings: [] };
   t.equal(exitCodeOfPreflight({ ...report, ok: true }), EXIT.done);
   t.equal(exitCodeOfPreflight({ ...report, ok: false }), EXIT.refused);

@@ -56,10 +56,10 @@ await t.test('progress within a round is limited to one line in two seconds', (t
   const phase = migrationEvents({ event: 'phase', phase: 'copying' });
   t.same(linesOf([...phase, ...events]), [
     'copying',
-    'round 0: 200 of 1000 pages (20 %), 1.00 GB/s',
-    'round 0: 400 of 1000 pages (40 %), 1.00 GB/s',
-    'round 0: 600 of 1000 pages (60 %), 1.00 GB/s',
-    'round 0: 800 of 1000 pages (80 %), 1.00 GB/s',
+    'round 0: 800 KiB of 3.9 MiB (20 %), 1.00 GB/s',
+    'round 0: 1.6 MiB of 3.9 MiB (40 %), 1.00 GB/s',
+    'round 0: 2.3 MiB of 3.9 MiB (60 %), 1.00 GB/s',
+    'round 0: 3.1 MiB of 3.9 MiB (80 %), 1.00 GB/s',
   ]);
   t.end();
 });
@@ -91,7 +91,7 @@ await t.test('a bar on a terminal', (t) => {
   bar.stop();
   bar.stop();
   const text = (stream.read() as Buffer).toString('utf8');
-  t.match(text, /round 0 \[█{15}░{15}\] 50 % of 16384 pages {2}1\.00 GB\/s/);
+  t.match(text, /round 0 \[█{15}░{15}\] 50 % of 64\.0 MiB {2}1\.00 GB\/s/);
   t.match(text, /preparing\n.*copying\n/s, 'what ended stays as lines');
   t.ok(
     text.indexOf('\u001b[2K') < text.indexOf('round 0: 16384 pages') && text.includes('\u001b[2K'),

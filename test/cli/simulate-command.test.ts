@@ -77,7 +77,7 @@ await t.test('what is wrong is told', async (t) => {
     [[`${folder}/bad.yaml`, '--nodes', '4'], /mutually exclusive/],
     [['--check', 'results.json', '--seed', '4'], /mutually exclusive/],
     [['--check', 'results.json', '--within', '0'], /--within: it must be/],
-    [['--within', '4'], /within -> check/],
+    [['--within', '4'], /--within is for --check: add that/],
     [['--moves', 'drain:16'], /moves\.nodes: it must be below the number of nodes, 16/],
     [['--moves', 'drain'], /--moves: it must be a whole number/],
     [['--moves', 'fly:1'], /--moves: 'fly:1' is not understood: write it like drain:NODES/],

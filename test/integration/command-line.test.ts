@@ -170,12 +170,23 @@ await t.test('refused: 3', async (t) => {
     [['migrate', 'big', '--to', 'b'], /needs 16\.0 MiB and node b has .* left for guests/],
     [['migrate', 'twin', '--to', 'b'], /node b has a VM named twin already/],
     [['migrate', 'off', '--to', 'b'], /start it before it is migrated/],
-    [['migrate', 'nobody', '--to', 'b'], /VM nobody is not defined on node a/],
+    [['migrate', 'nobody', '--to', 'b'], /no node of the cluster has VM nobody/],
   ] as const;
   for (const [args, message] of refusals) {
     const refused = await runHere(...args);
     t.equal(refused.exitCode, 3, args.join(' '));
     t.match(refused.stderr, message);
+  }
+  for (const args of [
+    ['migrate', 'big', '--to', 'b'],
+    ['vm', 'show', 'big'],
+  ]) {
+    const elsewhere = await vmferry(lab.agent('b').url, args).ended;
+    t.equal(elsewhere.exitCode, 3);
+    t.match(
+      elsewhere.stderr,
+      `it is on node a. Run: vmferry ${args.join(' ')} --agent ${lab.agent('a').url}\n`,
+    );
   }
   const dry = await run('migrate', 'big', '--to', 'b', '--dry-run', '--json');
   t.equal(dry.exitCode, 3);
@@ -212,7 +223,10 @@ await t.test('detach, status, queue, a cancel from elsewhere: 0 and 4', async (t
 
   t.match(await run('cancel', id), { exitCode: 0, stdout: /slow is on a as before/ });
   t.match(await run('cancel', id), { exitCode: 1, stderr: /has ended already: it is cancelled/ });
-  t.match(await run('cancel', 'm-000000000000'), { exitCode: 1, stderr: /ask the agent of the node/ });
+  t.match(await run('cancel', 'm-000000000000'), {
+    exitCode: 3,
+    stderr: /no node of the cluster has migration m-000000000000/,
+  });
   t.strictSame(await lab.whereIs('web'), { a: 'running' });
 });
 

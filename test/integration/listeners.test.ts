@@ -71,7 +71,18 @@ await t.test('one that was left behind is replaced, anything else is left alone'
   const link = join(directory, 'link');
   await symlink(socket, link);
   await t.rejects(start({ listen: `unix:${link}` }), refused);
-  await t.rejects(start({ listen: `unix:${directory}/no/where` }), { code: 'invalid-request' });
+  await t.rejects(start({ listen: `unix:${directory}/no/such/where` }), {
+    code: 'invalid-request',
+    message: /no such file or directory.*; make its directory, or choose another path/,
+  });
+  await agent.close();
+});
+
+await t.test('the directory of a socket is made, as one of /run is gone with each boot', async (t) => {
+  const path = join(directory, 'run', 'agent.sock');
+  const agent = await start({ listen: `unix:${path}` });
+  t.equal(statSync(path).mode & 0o777, 0o600);
+  t.match(await new AgentClient(`unix:${path}`).node(), { node: 'a' });
   await agent.close();
 });
 

@@ -261,7 +261,7 @@ await t.test('each request needs a token whose role covers it', async (t) => {
   t.match(await reader.guests(), [{ name: 'web' }]);
   await t.rejects(client().status(), {
     code: 'unauthenticated',
-    message: /has no token: give one with --token-file/,
+    message: /has no token: send one, as 'Authorization/,
   });
   const wrong = join(directory, 'wrong.token');
   t.match(await createToken('x', '--role', 'operate', '--out', wrong), { exitCode: 0 });

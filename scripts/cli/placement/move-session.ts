@@ -17,9 +17,9 @@ export interface MovesOptions extends Pick<RunOptions, 'request' | 'onFailure'> 
 /** The option for it. */
 export const onFailureOption = {
   choices: ['stop', 'continue'] as const,
-  default: 'stop' as const,
   requiresArg: true,
-  describe: 'of several VMs: when one fails, cancel those that wait, or go on with them',
+  describe:
+    'of several VMs: when one fails, cancel those that wait (stop), as is done if not said, or go on with them',
 };
 
 /** Throws invalid-request unless one of two arguments is given: what is meant by either is shown. */
