@@ -13,7 +13,7 @@ export interface OpenQuestionsContext {
   readonly node: string;
   readonly guests: OutgoingGuests;
   readonly journal: OwnershipJournal;
-  readonly dialer: PeerDialer;
+  readonly dialer: Pick<PeerDialer, 'askOutcome' | 'sayGoodbye'>;
   readonly farewells: Farewells;
   readonly logger: Logger;
   /** Where the agent of a node is; undefined if the configuration does not say. */
