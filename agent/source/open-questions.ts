@@ -125,9 +125,10 @@ export class OpenQuestions {
     }
   }
 
-  /** The VM is this node's, and is held until it is again what its operator wanted: nobody is to find it at rest in between. */
+  /** The VM is this node's; its migration has it until it is again what its operator wanted: nobody is to stop it in between. */
   async #goOn({ migration, vm }: JournalEntry): Promise<void> {
     const { guests, journal } = this.#context;
+    guests.markOwn(vm);
     try {
       await guests.settle(vm);
       if (journal.get(migration)?.decision === 'commit-sent') await journal.forget(migration);

@@ -15,7 +15,7 @@ const SENT: JournalEntry = {
   at: '2026-01-01T00:00:00.000Z',
 };
 
-void test('a VM that did not move is held until it runs again', async (t) => {
+void test('a VM that did not move is left alone until it runs again', async (t) => {
   const settling = new EventTarget();
   let goOn!: () => void;
   const held = new Promise<void>((resolve) => (goOn = resolve));
@@ -41,8 +41,8 @@ void test('a VM that did not move is held until it runs again', async (t) => {
   questions.start();
 
   await begun;
-  t.match(store.get('web'), { status: 'unknown', migration: SENT.migration });
-  await t.rejects(store.stop('web'), { code: 'wrong-state', message: /outcome/ });
+  t.match(store.get('web'), { status: 'paused', migration: SENT.migration });
+  await t.rejects(store.stop('web'), { code: 'wrong-state', message: /part of migration/ });
   goOn();
   await questions.closed('web');
   t.equal(store.get('web').migration, null);
