@@ -14,8 +14,8 @@ export class UnixListener {
   readonly #sockets = new Set<Socket>();
 
   /**
-   * Listens at `path`, whose directory is made where it is missing; a socket that an agent has left there that is gone is replaced. `deliver` takes each connection. Throws invalid-request
-   * where something else is there, or the socket can't be made.
+   * Listens at `path`, whose directory is made where it is missing; a socket that an agent has left there that is gone is replaced.
+   * `deliver` takes each connection. Throws invalid-request where something else is there, or the socket can't be made.
    */
   static async listen(path: string, deliver: (socket: Socket) => void): Promise<UnixListener> {
     await clear(path);
