@@ -94,6 +94,12 @@ export class OutgoingGuests {
     vm.hold = 'unknown';
   }
 
+  /** The outcome is known: the VM stays here, and is about to be what its operator wanted. Its migration has it until end(). */
+  markOwn(name: string): void {
+    const vm = this.#vms.find(name);
+    if (vm) vm.hold = null;
+  }
+
   /**
    * Takes the VM back, or forgets it where it has moved; tells whether that is done. What can't be cleared away here is
    * logged: it changes nothing about where the VM is. A machine that can't be ended keeps its VM here, as a stray.

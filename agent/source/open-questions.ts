@@ -13,7 +13,7 @@ export interface OpenQuestionsContext {
   readonly node: string;
   readonly guests: OutgoingGuests;
   readonly journal: OwnershipJournal;
-  readonly dialer: PeerDialer;
+  readonly dialer: Pick<PeerDialer, 'askOutcome' | 'sayGoodbye'>;
   readonly farewells: Farewells;
   readonly logger: Logger;
   /** Where the agent of a node is; undefined if the configuration does not say. */
@@ -138,12 +138,16 @@ export class OpenQuestions {
     }
   }
 
-  /** The VM is this node's, and is held until it is again what its operator wanted: nobody is to find it at rest in between. */
+  /**
+   * The VM is this node's, unless its `next` commit took it away; its migration has it until it is again what its operator wanted: nobody
+   * is to stop it in between.
+   */
   async #goOn({ migration, vm }: JournalEntry, next: JournalEntry | undefined): Promise<void> {
     const { guests, journal } = this.#context;
+    if (next) guests.markUnknown(vm, next.migration);
+    else guests.markOwn(vm);
     try {
-      if (next) guests.markUnknown(vm, next.migration);
-      else await guests.settle(vm);
+      if (!next) await guests.settle(vm);
       if (journal.get(migration)?.decision === 'commit-sent') await journal.forget(migration);
     } finally {
       if (!next) await guests.end(vm, null);

@@ -276,6 +276,7 @@ export class OutgoingMigration {
       now: () => performance.now(),
       onState: (state, phase) => {
         this.#logger.debug({ state: state.name }, 'state changed');
+        if (state.name === 'aborting') guests.markOwn(this.vm);
         // 'ended' is announced with the result.
         if (phase !== 'ended') this.#enter(phase);
       },

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { BandwidthSchema, MigrationOptionsSchema, OnLimitSchema } from '../../shared/api.js';
-import { quantity } from '../../shared/config.js';
+import { quantity } from '../../shared/quantity.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import { formatBytes, parseBytes, parseDuration, parseRate } from '../../shared/units.js';
 

@@ -19,6 +19,9 @@ void t.test('a migration away holds the guest until it ends', async (t) => {
   outgoing.markUnknown('web', 'm-00000001');
   t.equal(store.get('web').status, 'unknown');
   await t.rejects(store.stop('web'), { code: 'wrong-state', message: /outcome.*not known/ });
+  outgoing.markOwn('web');
+  t.equal(store.get('web').status, 'running', 'one that may run is not said to be unknown');
+  await t.rejects(store.stop('web'), { code: 'wrong-state', message: /part of migration m-00000001/ });
   await outgoing.end('web', null);
   t.equal(store.get('web').status, 'running');
   outgoing.begin('web', 'm-00000003');
