@@ -7,10 +7,9 @@ import { guestKinds } from './guest/guest-kinds.js';
 import type { GuestKinds } from './guest/hosted-guest.js';
 import { type NodeGuests, openGuests } from './guest/open-guests.js';
 import { OwnershipJournal } from './journal/ownership-journal.js';
-import { lockStateDirectory, type StateDirectoryLock } from './journal/state-directory.js';
+import { type DirectoryLock, lockDirectory, lockStateDirectory } from './journal/state-directory.js';
 import { MigrationHistory } from './source/migration-history.js';
 import { WaitingRequests } from './source/waiting-requests.js';
-import { makePrivateDirectory } from './system/private-directory.js';
 
 /** What a node keeps over restarts of its agent; this agent's alone until it is closed. */
 export class NodeState {
@@ -20,7 +19,7 @@ export class NodeState {
   readonly history: MigrationHistory;
   readonly waiting: WaitingRequests;
   readonly drain: DrainState;
-  readonly #lock: StateDirectoryLock;
+  readonly #locks: readonly DirectoryLock[];
 
   /** Takes the state directory and reads what is there: guests that run already are found again. */
   static async open(
@@ -29,9 +28,9 @@ export class NodeState {
     kinds: GuestKinds = guestKinds(config, logger),
   ): Promise<NodeState> {
     const { node, stateDirectory, runDirectory } = config;
-    const lock = await lockStateDirectory(stateDirectory);
+    const locks = [await lockStateDirectory(stateDirectory)];
     try {
-      if (runDirectory) await makePrivateDirectory(runDirectory, 'run directory', ['runDirectory']);
+      if (runDirectory) locks.push(await lockDirectory(runDirectory, 'run directory', ['runDirectory']));
       const journal = await OwnershipJournal.open(journalDirectory(config));
       const drain = await DrainState.open(node, stateDirectory, logger);
       const guests = await openGuests({
@@ -45,16 +44,16 @@ export class NodeState {
       });
       const history = await MigrationHistory.open(join(stateDirectory, 'history.jsonl'), logger);
       const waiting = new WaitingRequests(join(stateDirectory, 'waiting'), logger);
-      return new NodeState({ journal, guests, kinds, history, waiting, drain }, lock);
+      return new NodeState({ journal, guests, kinds, history, waiting, drain }, locks);
     } catch (error) {
-      lock.release();
+      release(locks);
       throw error;
     }
   }
 
   private constructor(
     parts: Pick<NodeState, 'journal' | 'guests' | 'kinds' | 'history' | 'waiting' | 'drain'>,
-    lock: StateDirectoryLock,
+    locks: readonly DirectoryLock[],
   ) {
     this.journal = parts.journal;
     this.guests = parts.guests;
@@ -62,14 +61,18 @@ export class NodeState {
     this.history = parts.history;
     this.waiting = parts.waiting;
     this.drain = parts.drain;
-    this.#lock = lock;
+    this.#locks = locks;
   }
 
   /** Lets another agent have it. Ends no guests. */
   async close(): Promise<void> {
     await this.history.close();
-    this.#lock.release();
+    release(this.#locks);
   }
+}
+
+function release(locks: readonly DirectoryLock[]): void {
+  for (const lock of locks) lock.release();
 }
 
 export function journalDirectory({ stateDirectory }: Pick<AgentConfig, 'stateDirectory'>): string {

@@ -26,8 +26,7 @@ export interface AgentService {
   node(): NodeInfo;
   status(): StatusReport;
   queue(): QueueEntry[];
-  /** All nodes that this one knows, asked just now, or a second ago. */
-  /** `fresh`: nothing that was found before; else it may be a second old. */
+  /** All nodes that this one knows. `fresh`: nothing that was found before it was asked for; else it may be a second old. */
   cluster(fresh?: boolean): Promise<ClusterReport>;
   /** Whether guests may come here, from now on and over restarts. */
   setDrained(drained: boolean): Promise<NodeInfo>;

@@ -50,9 +50,22 @@ export class OpenQuestions {
 
   /** Asks for the outcomes of an earlier run's migrations until it is known whose their VMs are. */
   start(): void {
-    for (const entry of this.#context.journal.entries()) {
-      if (entry.decision === 'commit-sent') void this.#ask(entry);
-      if (entry.decision === 'taken-back') void this.watchTakenBack(entry);
+    const entries = this.#context.journal.entries();
+    const held = entries.filter(({ decision }) => decision === 'commit-sent');
+    for (const vm of new Set(held.map((entry) => entry.vm))) {
+      void this.#askAll(held.filter((entry) => entry.vm === vm));
+    }
+    for (const entry of entries) if (entry.decision === 'taken-back') void this.watchTakenBack(entry);
+  }
+
+  /**
+   * All commits of one VM, one after the other: one whose outcome was known may still be on record, since that could not be removed, and
+   * says nothing of a later one. The VM goes on here only after the last.
+   */
+  async #askAll(entries: readonly JournalEntry[]): Promise<void> {
+    for (const [index, entry] of entries.entries()) {
+      if (this.#context.signal.aborted) return;
+      await this.#ask(entry, entries[index + 1]);
     }
   }
 
@@ -100,7 +113,7 @@ export class OpenQuestions {
     }
   }
 
-  async #ask(entry: JournalEntry): Promise<void> {
+  async #ask(entry: JournalEntry, next: JournalEntry | undefined): Promise<void> {
     const { guests, journal, farewells, address } = this.#context;
     const { migration, vm, peer } = entry;
     const logger = this.#logger(entry);
@@ -114,7 +127,7 @@ export class OpenQuestions {
         // What may still be running here must not be taken for this node's own by the next run of the agent.
         if (await guests.end(vm, target)) await journal.supersede(migration, 'released');
       } else {
-        await this.#goOn(entry);
+        await this.#goOn(entry, next);
       }
       farewells.start();
       logger.info({ outcome }, 'the outcome of an earlier migration is known now');
@@ -125,15 +138,19 @@ export class OpenQuestions {
     }
   }
 
-  /** The VM is this node's; its migration has it until it is again what its operator wanted: nobody is to stop it in between. */
-  async #goOn({ migration, vm }: JournalEntry): Promise<void> {
+  /**
+   * The VM is this node's, unless its `next` commit took it away; its migration has it until it is again what its operator wanted: nobody
+   * is to stop it in between.
+   */
+  async #goOn({ migration, vm }: JournalEntry, next: JournalEntry | undefined): Promise<void> {
     const { guests, journal } = this.#context;
-    guests.markOwn(vm);
+    if (next) guests.markUnknown(vm, next.migration);
+    else guests.markOwn(vm);
     try {
-      await guests.settle(vm);
+      if (!next) await guests.settle(vm);
       if (journal.get(migration)?.decision === 'commit-sent') await journal.forget(migration);
     } finally {
-      await guests.end(vm, null);
+      if (!next) await guests.end(vm, null);
     }
   }
 

@@ -107,7 +107,9 @@ async function settle(
     const { outcome } = answer as { outcome: Outcome };
     question?.answered(outcome);
     await closed;
-    // Nobody asks any more, and nothing of it is left here: what was to be recorded then could not be.
+    // Nobody asks any more: what was to be recorded then could not be.
+    if (!question && outcome === 'aborted') await journal.forget(migration);
+    // And nothing of it is left here.
     if (!question && outcome === 'committed' && !store.list().some(({ name }) => name === vm)) {
       await journal.supersede(migration, 'released');
       farewells.start();

@@ -19,16 +19,14 @@ const REFUSALS = new Set<ErrorCode>([
   'refused-by-policy',
 ]);
 
-/** Codes that say that there is no VM, node or migration of the name that was given: one exit code, whatever the command. */
-const UNKNOWN_NAMES = new Set<ErrorCode>(['not-found', 'unknown-node']);
-
 /** Codes that refuse a migration only when the agent answers the request itself: the VM is not one that can be moved now. */
 const REFUSALS_OF_THE_REQUEST = new Set<ErrorCode>(['wrong-state', 'duplicate-migration']);
 
 /** The exit code of a command that failed with `error`. */
 export function exitCodeOfError(error: ErrorBody): ExitCode {
   if (USAGE.has(error.code)) return EXIT.usage;
-  if (REFUSALS.has(error.code) || UNKNOWN_NAMES.has(error.code)) return EXIT.refused;
+  // There is no VM, node or migration of that name: one exit code, whatever the command.
+  if (REFUSALS.has(error.code) || error.code === 'not-found') return EXIT.refused;
   if (error.code === 'cancelled') return EXIT.cancelled;
   if (error.code === 'outcome-unknown') return EXIT.unknown;
   return EXIT.failed;

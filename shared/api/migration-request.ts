@@ -7,7 +7,6 @@ export const OnLimitSchema = z
   .describe(
     'What to do when the rounds reach a limit (stall, rounds, time) with the residual above the threshold.',
   );
-export type OnLimit = z.output<typeof OnLimitSchema>;
 
 /** Least limit of a bandwidth: a page takes half a second, and who waits for less takes the peer for gone. bytes/s */
 const MIN_BANDWIDTH = 8000;

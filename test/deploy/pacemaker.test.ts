@@ -2,6 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -205,6 +207,8 @@ await t.test('what is wrong is named, and whether it is so on all hosts', async 
   t.equal((await hosts.act('reload', 'a')).code, OCF.unimplemented);
   const wrong: [NodeJS.ProcessEnv, number, string][] = [
     [{ OCF_RESKEY_vm: 'a b' }, OCF.configured, "parameter 'vm' is 'a b'"],
+    [{ OCF_RESKEY_vm: '..' }, OCF.configured, "parameter 'vm' is '..'"],
+    [{ OCF_RESKEY_agent: `${pair.agent('a').url}/v1` }, OCF.configured, 'a URL without a path'],
     [{ OCF_RESKEY_definition: 'web.yaml' }, OCF.configured, 'must be the absolute path'],
     [{ OCF_RESKEY_agent: 'localhost' }, OCF.configured, "parameter 'agent' is 'localhost'"],
     [{ OCF_RESKEY_node_map: 'host-a' }, OCF.configured, "parameter 'node_map' is 'host-a'"],
@@ -217,6 +221,22 @@ await t.test('what is wrong is named, and whether it is so on all hosts', async 
   const other = await hosts.act('start', 'a', { OCF_RESKEY_vm: 'other' });
   t.match(other, { code: OCF.arguments, reason: 'defines VM web, not other' });
   t.same(await pair.lab.whereIs('web'), {}, 'a definition of another VM is not kept');
+});
+
+await t.test("an answer about the cluster that is no agent's has nothing started", async (t) => {
+  const defined: string[] = [];
+  const server = createServer((request, response) => {
+    if (request.method !== 'GET') defined.push(request.url!);
+    const known = request.url!.startsWith('/v1/cluster');
+    response.writeHead(known ? 200 : 404).end(known ? '' : '{"error":{"code":"not-found"}}');
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const agent = { OCF_RESKEY_agent: `http://127.0.0.1:${port}`, OCF_RESKEY_CRM_meta_timeout: '4000' };
+  const refused = await hosts.act('start', 'a', agent);
+  t.match(refused, { code: OCF.error, reason: 'whether another node has it is not known' });
+  t.same(defined, []);
 });
 
 await t.test('an agent that does not answer is no VM that has stopped', async (t) => {

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -16,6 +16,7 @@ const ID = 'm-00000001';
 async function restarted(
   t: Test,
   peer: string | null,
+  others: Record<string, string> = {},
 ): Promise<{ service: AgentService; logged: (message: RegExp) => Promise<void> }> {
   const stateDirectory = join(t.testdirName, 'a');
   await mkdir(join(stateDirectory, 'guests'), { recursive: true });
@@ -38,7 +39,7 @@ async function restarted(
       for (const { message, resolve } of waiting) if (message.test(line)) resolve();
     },
   }); // prettier-ignore
-  const peers = peer === null ? {} : { b: peer };
+  const peers = peer === null ? others : { ...others, b: peer };
   const config = AgentConfigSchema.parse({ node: 'a', listen: '127.0.0.1:0', stateDirectory, peers });
   const agent = await Agent.start(config, logger);
   t.teardown(() => agent.close());
@@ -51,15 +52,15 @@ async function restarted(
   };
 }
 
-async function target(t: Test, decision: 'committed' | null, port = 0) {
-  const stateDirectory = join(t.testdirName, 'b');
+async function target(t: Test, decision: 'committed' | null, port = 0, node = 'b') {
+  const stateDirectory = join(t.testdirName, node);
   const journal = join(stateDirectory, 'journal');
   await mkdir(journal, { recursive: true });
   if (decision) {
     const entry = { migration: ID, decision, vm: 'web', peer: 'a', at: new Date().toISOString() };
     await writeFile(join(journal, `${ID}.json`), journalText(entry));
   }
-  const config = AgentConfigSchema.parse({ node: 'b', listen: `127.0.0.1:${port}`, stateDirectory });
+  const config = AgentConfigSchema.parse({ node, listen: `127.0.0.1:${port}`, stateDirectory });
   const agent = await Agent.start(config, pino({ level: 'silent' }));
   t.teardown(() => agent.close());
   return { url: agent.url, forgotten: () => emptied(journal) };
@@ -242,6 +243,50 @@ void t.test('what a VM is held for comes before what was taken back of it', asyn
   const { service } = await restarted(t, `http://127.0.0.1:${await freePort()}`);
   t.match(await service.guestOutcome('web'), { open: { migration: ID, takenBack: false } });
 });
+
+void t.test('an earlier commit that was still on record says nothing of a later one', async (t) => {
+  t.testdir({});
+  const journal = join(t.testdirName, 'a', 'journal');
+  await mkdir(journal, { recursive: true });
+  const earlier = {
+    ...{ migration: 'm-00000000', decision: 'commit-sent' as const },
+    ...{ vm: 'web', peer: 'c', at: '2026-01-01T00:00:00.000Z' },
+  };
+  await writeFile(join(journal, `${earlier.migration}.json`), journalText(earlier));
+  const { url } = await target(t, null, 0, 'c');
+  const port = await freePort();
+  const { service, logged } = await restarted(t, `http://127.0.0.1:${port}`, { c: url });
+  await logged(/"migration":"m-00000000".*the outcome of an earlier migration is known/);
+  t.match(service.guest('web'), { status: 'unknown', migration: ID });
+  await t.rejects(service.startGuest('web'), { code: 'wrong-state' });
+  t.match(await journalOf(t), { length: 1, 0: { migration: ID } });
+  await target(t, null, port);
+  await logged(new RegExp(`"migration":"${ID}".*the outcome of an earlier migration is known`));
+  t.match(service.guest('web'), { status: 'stopped', migration: null });
+  t.strictSame(await journalOf(t), []);
+});
+
+void t.test(
+  'a commit of which nothing came, and whose record could not be removed, is settled by its operator',
+  async (t) => {
+    t.testdir({});
+    const port = await freePort();
+    const { service, logged } = await restarted(t, `http://127.0.0.1:${port}`);
+    await logged(/could not be asked/);
+    const entry = join(t.testdirName, 'a', 'journal', `${ID}.json`);
+    const content = await readFile(entry);
+    await rm(entry);
+    await mkdir(entry);
+    await target(t, null, port);
+    await logged(/could not be settled/);
+    await rmdir(entry);
+    await writeFile(entry, content);
+    t.match(await service.resolveGuest('web', { owner: 'a', force: false }), {
+      guest: { status: 'stopped' },
+    });
+    t.strictSame(await journalOf(t), []);
+  },
+);
 
 async function journalOf(t: Test): Promise<unknown[]> {
   const directory = join(t.testdirName, 'a', 'journal');

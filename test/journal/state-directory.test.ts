@@ -5,9 +5,12 @@ import { createServer } from 'node:net';
 import { chmod, chown, mkdtemp, readdir, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pino } from 'pino';
 import t from 'tap';
 import { OwnershipJournal } from '../../agent/journal/ownership-journal.js';
-import { lockStateDirectory } from '../../agent/journal/state-directory.js';
+import { lockDirectory, lockStateDirectory } from '../../agent/journal/state-directory.js';
+import { NodeState } from '../../agent/node-state.js';
+import { AgentConfigSchema } from '../../shared/config.js';
 import { cannotMount, mountSmallDisk, temporaryDirectory } from '../support/small-disk.js';
 
 void t.test('a state directory belongs to one agent at a time', async (t) => {
@@ -29,6 +32,25 @@ void t.test('a state directory belongs to one agent at a time', async (t) => {
   again.release();
   await writeFile(join(base, 'file'), '');
   await t.rejects(lockStateDirectory(join(base, 'file')), { code: 'invalid-request', message: /file/ });
+});
+
+void t.test('so does a run directory that is not in it', async (t) => {
+  const base = await mkdtemp(join(tmpdir(), 'vmferry-state-'));
+  t.teardown(() => rm(base, { recursive: true, force: true }));
+  const run = join(base, 'run');
+  const fields = { runDirectory: run, listen: '127.0.0.1:0' };
+  const config = (node: string) =>
+    AgentConfigSchema.parse({ ...fields, node, stateDirectory: join(base, node) });
+  const logger = pino({ level: 'silent' });
+  const one = await NodeState.open(config('a'), logger);
+  await t.rejects(NodeState.open(config('b'), logger), {
+    code: 'wrong-state',
+    message: `has the run directory ${run}: stop it, or give this one a directory of its own`,
+    field: ['runDirectory'],
+  });
+  (await lockStateDirectory(join(base, 'b'))).release();
+  await one.close();
+  (await lockDirectory(run, 'run directory', ['runDirectory'])).release();
 });
 
 void t.test('nobody else can take it by its name', async (t) => {

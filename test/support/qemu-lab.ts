@@ -135,7 +135,7 @@ export class QemuLab {
   /** The RAM of a guest on a node, a file for each memory object. */
   async ramFiles(node: string, name: string): Promise<string[]> {
     const directory = this.memoryDirectory(node);
-    const files = (await readdir(directory)).filter((file) => file.startsWith(`vmferry-${node}-${name}-`));
+    const files = (await readdir(directory)).filter((file) => file.startsWith(`vmferry-${node}:${name}-`));
     return files.sort().map((file) => join(directory, file));
   }
 

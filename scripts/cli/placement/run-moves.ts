@@ -226,7 +226,7 @@ class MoveRun {
   async #fail(state: MoveState, result: MigrationResult | null): Promise<void> {
     const { access, show, onFailure } = this.#options;
     show.ended(state, result);
-    if (onFailure === 'continue' || this.#failed) return;
+    if (onFailure === 'continue' || this.#isOver()) return;
     this.#failed = state;
     const waiting = this.#states.filter(({ migration, outcome }) => migration !== null && outcome === null);
     await Promise.all(

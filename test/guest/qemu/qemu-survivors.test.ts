@@ -181,8 +181,11 @@ void test('directories that are none of ours', async (t) => {
   const empty = pair.runDirectory('source', 'empty');
   const damaged = pair.runDirectory('source', 'damaged');
   const foreign = [pair.runDirectory('source', 'lock'), pair.runDirectory('source', 'systemd')];
+  const hidden = pair.runDirectory('source', '.ssh');
+  foreign.push(hidden);
   for (const path of [...foreign, empty, damaged]) mkdirSync(path, { recursive: true });
   chmodSync(empty, 0o700);
+  chmodSync(hidden, 0o700);
   chmodSync(foreign[1]!, 0o700);
   writeFileSync(join(foreign[1]!, 'notify'), '');
   writeFileSync(join(damaged, 'guest.json'), '{"version": 1}');

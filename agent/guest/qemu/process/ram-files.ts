@@ -29,7 +29,7 @@ export async function planRamFiles(
       const directory =
         hugepages === undefined ? memoryDirectory : await hugepageDirectory(definition, hugepages);
       return {
-        path: join(directory, `vmferry-${node}-${definition.name}-${unique}-${index}.ram`),
+        path: join(directory, `${prefixOf(node)}${definition.name}-${unique}-${index}.ram`),
         bytes: size,
       };
     }),
@@ -38,7 +38,12 @@ export async function planRamFiles(
 
 /** How names of RAM files begin that an agent of that node has made. */
 export function ramFilePrefixes(node: string): string[] {
-  return [SCRATCH, `vmferry-${node}-`];
+  return [SCRATCH, prefixOf(node)];
+}
+
+/** No id of a node holds a colon: those of node 'a' are not taken for those of node 'a-b'. */
+function prefixOf(node: string): string {
+  return `vmferry-${node}:`;
 }
 
 const SCRATCH = 'vmferry-scratch-';

@@ -1,5 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { MigrationError } from '../../../../shared/errors.js';
+import { NameSchema } from '../../../../shared/names.js';
 import type { GuestRecord } from './guest-record.js';
 import { isSameProcess, type ProcessIdentity } from './process-identity.js';
 import { RunDirectory } from './run-directory.js';
@@ -8,7 +9,9 @@ import { RunDirectory } from './run-directory.js';
 export async function guestDirectories(runDirectory: string): Promise<string[]> {
   try {
     const entries = await readdir(runDirectory, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+    return entries
+      .filter((entry) => entry.isDirectory() && NameSchema.safeParse(entry.name).success)
+      .map(({ name }) => name);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw error;

@@ -17,7 +17,7 @@ void test('one file a memory object, of holes, with a name of its own', async (t
   const files = await planRamFiles(definition(objects), 'a', directory);
   t.match(
     files.map(({ path }) => path.slice(directory.length)),
-    [/^\/vmferry-a-web-\d+\.\d+\.[0-9a-f]{8}-0\.ram$/, /^\/vmferry-a-web-\d+\.\d+\.[0-9a-f]{8}-1\.ram$/],
+    [/^\/vmferry-a:web-\d+\.\d+\.[0-9a-f]{8}-0\.ram$/, /^\/vmferry-a:web-\d+\.\d+\.[0-9a-f]{8}-1\.ram$/],
   );
   t.not((await planRamFiles(definition(), 'a', directory))[0]!.path, files[0]!.path);
   await createRamFiles(files);
