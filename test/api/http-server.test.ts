@@ -137,7 +137,7 @@ await t.test('every failure has one form', async (t) => {
     ['unknown guest console', { url: '/v1/guests/nope/console?follow=true' }, 404, 'not-found', /'nope'/],
     ['unknown migration', { url: '/v1/migrations/unknown-id' }, 404, 'not-found', /'unknown-id'/],
     ['its events', { url: '/v1/migrations/unknown-id/events' }, 404, 'not-found', /'unknown-id'/],
-    ['bad guest name', { url: '/v1/guests/-x' }, 400, 'invalid-request', /name: is no valid name/],
+    ['bad guest name', { url: '/v1/guests/-x' }, 400, 'invalid-request', /name: must be 1 to 63 letters/],
     ['bad escape in the path', { url: '/v1/guests/%zz' }, 400, 'invalid-request', /not valid/],
     ['bad migration id', { url: '/v1/migrations/X' }, 400, 'invalid-request', /no valid migration id/],
     ['bad JSON', { ...post, payload: '{"vm":' }, 400, 'invalid-request', /JSON/],
