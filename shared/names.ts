@@ -11,7 +11,4 @@ export const NameSchema = z
 /** Id of a migration: chosen by the source, unique in the cluster. */
 export const MigrationIdSchema = z
   .string()
-  .regex(
-    /^[a-z0-9][a-z0-9-]{7,63}$/,
-    'must be 8 to 64 lower-case letters, digits or dashes',
-  );
+  .regex(/^[a-z0-9][a-z0-9-]{7,63}$/, 'must be 8 to 64 lower-case letters, digits or dashes');

@@ -77,10 +77,9 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     }
   };
   try {
-    if (args[0] === COMPLETION_OPTION) {
-      const words = withColons(args);
-      commandLine(words, run, await reportFor(words)).parse();
-    } else await commandLine(args, run).parseAsync();
+    const completing = args[0] === COMPLETION_OPTION;
+    const words = completing ? withColons(args) : args;
+    await commandLine(words, run, completing ? await reportFor(words) : null).parseAsync();
   } catch (thrown) {
     if (!isUsageError(thrown)) throw thrown;
     // yargs has not come to parse --json where the line is wrong
