@@ -139,7 +139,7 @@ await t.test('every failure has one form', async (t) => {
     ['its events', { url: '/v1/migrations/unknown-id/events' }, 404, 'not-found', /'unknown-id'/],
     ['bad guest name', { url: '/v1/guests/-x' }, 400, 'invalid-request', /name: must be 1 to 63 letters/],
     ['bad escape in the path', { url: '/v1/guests/%zz' }, 400, 'invalid-request', /not valid/],
-    ['bad migration id', { url: '/v1/migrations/X' }, 400, 'invalid-request', /no valid migration id/],
+    ['bad migration id', { url: '/v1/migrations/X' }, 400, 'invalid-request', /id: must be 8 to 64/],
     ['bad JSON', { ...post, payload: '{"vm":' }, 400, 'invalid-request', /JSON/],
     ['prototype in JSON', { ...post, payload: '{"__proto__":{}}' }, 400, 'invalid-request', /not valid/],
     ['empty body', { ...post, payload: '' }, 400, 'invalid-request', /empty/],

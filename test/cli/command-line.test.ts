@@ -212,7 +212,7 @@ await t.test('a migration that is asked for in wrong numbers: the options are na
       '--streams: found 99; must be at most 16; --priority: found 11; must be at most 10',
     ],
     ['--streams many', "--streams: found many; must be 'auto' or a number from 1 to 16"],
-    ['--priority high', '--priority: found NaN; must be a number'],
+    ['--priority high', '--priority: found no number; must be a number'],
   ] as const) {
     const said = await vmferry(`migrate web-1 --to b ${options}`);
     t.match(said, { exitCode: EXIT.usage, stderr: `vmferry: ${complaint}\n` });
