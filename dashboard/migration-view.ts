@@ -5,9 +5,9 @@ import type {
   MigrationPhase,
   MigrationResult,
 } from '../shared/api.js';
-import { type Forecast, forecast } from '../shared/migration-forecast.js';
+import { etaText, type Forecast, forecast } from '../shared/migration-forecast.js';
 import { PAGE_SIZE } from '../shared/page.js';
-import { counted, formatBytes, formatDuration, formatEstimate, formatRate } from '../shared/units.js';
+import { counted, formatBytes, formatDuration, formatRate } from '../shared/units.js';
 import { outcomeBadge } from './history-view.js';
 import { downtimeParts, ratePlot, residualPlot, switchoverPlot } from './migration-plots.js';
 import { isDrawable, type MigrationTrace, traceOf } from './migration-trace.js';
@@ -143,10 +143,11 @@ function titleView(
   </div>`;
 }
 
-function forecastView({ state, etaMs, reason }: Forecast): TemplateResult {
-  const tone = { converging: 'good', slow: 'warning', stalled: 'problem' }[state];
-  const eta = etaMs === null ? '' : `switchover in ${etaMs < 1000 ? '' : 'about '}${formatEstimate(etaMs)}: `;
-  return html`<p><span class="badge ${tone}">${state}</span> ${eta}${reason}</p>`;
+function forecastView(ahead: Forecast): TemplateResult {
+  const { state, reason } = ahead;
+  const tone = { measuring: 'busy', converging: 'good', slow: 'warning', stalled: 'problem' }[state];
+  const eta = etaText(ahead);
+  return html`<p><span class="badge ${tone}">${state}</span> ${eta === '' ? '' : `${eta}: `}${reason}</p>`;
 }
 
 function progressView(

@@ -7,11 +7,11 @@ import { counted, formatBytes, formatDuration, formatEstimate } from './units.js
 
 export interface Forecast {
   /**
-   * 'converging': the residual falls well. 'slow': it falls, or has just stopped to; more time helps. 'stalled': it reached no new
+   * 'measuring': in the first round, after which it shows. 'converging': the residual falls well. 'slow': it falls, or has just stopped to; more time helps. 'stalled': it reached no new
    * minimum over several rounds; more time does not help.
    */
-  state: 'converging' | 'slow' | 'stalled';
-  /** Until the guest can be paused; null where that can't be told, or does not come by itself. ms */
+  state: 'measuring' | 'converging' | 'slow' | 'stalled';
+  /** Until the guest can be paused, while 'measuring' at the earliest; null where that can't be told, or does not come by itself. ms */
   etaMs: number | null;
   /** Why so, and what comes of it: one line. */
   reason: string;
@@ -50,11 +50,18 @@ export function forecast(copying: CopyingReport, progress: MigrationInfo['progre
   return { state, etaMs: way.ms, reason: `${falls}: about ${counted(way.rounds, 'round')} to go` };
 }
 
+/** When the switchover comes, in words; '' where that can't be told. */
+export function etaText({ state, etaMs }: Forecast): string {
+  if (etaMs === null) return '';
+  const earliest = state === 'measuring' ? ' at the earliest' : '';
+  return `switchover${earliest} in ${etaMs < 1000 ? '' : 'about '}${formatEstimate(etaMs)}`;
+}
+
 /** Of what comes after it nothing is known yet: it takes that long at least. */
 function forecastOfRound0(progress: MigrationInfo['progress']): Forecast {
   const reason = 'the first round copies all memory in use; how fast the guest writes shows after it';
-  if (!progress || progress.bytesPerSecond === 0) return { state: 'converging', etaMs: null, reason };
-  return { state: 'converging', etaMs: msLeft(progress), reason };
+  if (!progress || progress.bytesPerSecond === 0) return { state: 'measuring', etaMs: null, reason };
+  return { state: 'measuring', etaMs: msLeft(progress), reason };
 }
 
 function stalled({ rounds, limits }: CopyingReport, last: RoundResult, since: number): Forecast {

@@ -5,13 +5,10 @@ export const NameSchema = z
   .string()
   .regex(
     /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
-    'is no valid name: use 1 to 63 letters, digits, dots, dashes or underscores, the first a letter or digit',
+    'must be 1 to 63 letters, digits, dots, dashes or underscores, the first a letter or digit',
   );
 
 /** Id of a migration: chosen by the source, unique in the cluster. */
 export const MigrationIdSchema = z
   .string()
-  .regex(
-    /^[a-z0-9][a-z0-9-]{7,63}$/,
-    'is no valid migration id: 8 to 64 lower-case letters, digits or dashes',
-  );
+  .regex(/^[a-z0-9][a-z0-9-]{7,63}$/, 'must be 8 to 64 lower-case letters, digits or dashes');

@@ -234,7 +234,10 @@ export class LinkServer {
     this.#refuseMore('page connections', this.#pageConnections.size, this.#limits.maxPageConnections);
     const migration = MigrationIdSchema.safeParse(query.get('migration'));
     if (!migration.success)
-      throw new MigrationError('invalid-request', 'migration: is no valid migration id');
+      throw new MigrationError(
+        'invalid-request',
+        'migration: must be 8 to 64 lower-case letters, digits or dashes',
+      );
     const stream = /^\d{1,2}$/.test(query.get('stream') ?? '') ? Number(query.get('stream')) : MAX_STREAMS;
     if (stream >= MAX_STREAMS) {
       throw new MigrationError('invalid-request', `stream: must be 0 to ${MAX_STREAMS - 1}`);

@@ -1,11 +1,12 @@
 import yargs, { type Argv } from 'yargs';
-import { EXIT } from '../../shared/api.js';
+import { EXIT, type StatusReport } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { AgentClient } from '../../client/agent-client.js';
 import { agentCommand } from './agent-command.js';
 import { benchCommand } from './bench-command.js';
 import { cancelCommand } from './cancel-command.js';
 import { clusterCommands } from './cluster-commands.js';
+import { COMPLETION_OPTION, completedNames, withColons } from './completion.js';
 import { drainCommands } from './drain-commands.js';
 import { type ExitCode, exitCodeOfError } from './exit-code.js';
 import { historyCommands } from './history-commands.js';
@@ -18,6 +19,14 @@ import { statusCommands } from './status-commands.js';
 import { tokenCommand } from './token-command.js';
 import { vmCommands } from './vm-commands.js';
 import { withWhereabouts } from './whereabouts.js';
+
+/** Whoever pressed Tab waits no longer for names. ms */
+const COMPLETION_TIMEOUT_MS = 2000;
+
+/** A line that is to be completed, as yargs has parsed it. */
+interface CompletionArguments {
+  _: (string | number)[];
+}
 
 export const DEFAULT_AGENT_URL = 'http://127.0.0.1:7800';
 
@@ -54,8 +63,7 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     const output = new Output(terminal.stdout, terminal.stderr, options.json);
     let explain: Session['explain'] = (thrown) => Promise.resolve(toMigrationError(thrown));
     try {
-      const { 'token-file': tokenFile, ca, certificate, key } = options;
-      const client = new AgentClient(agentUrl(options.agent), { tokenFile, ca, certificate, key });
+      const client = clientOf(options);
       // Scripts go by codes, and are not to wait for the nodes of a cluster to learn that a VM is not here.
       if (!options.json) {
         explain = (thrown) => withWhereabouts(toMigrationError(thrown), subject, client, args);
@@ -69,7 +77,9 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     }
   };
   try {
-    await commandLine(args, run).parseAsync();
+    const completing = args[0] === COMPLETION_OPTION;
+    const words = completing ? withColons(args) : args;
+    await commandLine(words, run, completing ? await reportFor(words) : null).parseAsync();
   } catch (thrown) {
     if (!isUsageError(thrown)) throw thrown;
     // yargs has not come to parse --json where the line is wrong
@@ -87,6 +97,25 @@ export async function helpText(path: readonly string[]): Promise<string> {
   return await commandLine(path, nothing).wrap(null).getHelp();
 }
 
+function clientOf({ agent, 'token-file': tokenFile, ca, certificate, key }: GlobalOptions): AgentClient {
+  return new AgentClient(agentUrl(agent), { tokenFile, ca, certificate, key });
+}
+
+/** What the agent of a line that is to be completed tells; null where it can't be asked: whoever presses Tab is to read of no error. */
+async function reportFor(words: readonly string[]): Promise<StatusReport | null> {
+  if (words.at(-1)?.startsWith('-')) return null;
+  try {
+    const options = globalOptions(yargs(words.slice(1)))
+      .help(false)
+      .version(false)
+      .fail(false)
+      .parseSync();
+    return await clientOf(options).status(AbortSignal.timeout(COMPLETION_TIMEOUT_MS));
+  } catch {
+    return null;
+  }
+}
+
 /** The line itself is wrong: yargs has said why. */
 class UsageError extends Error {}
 
@@ -95,30 +124,38 @@ function isUsageError(thrown: unknown): thrown is Error {
   return thrown instanceof UsageError || (thrown instanceof Error && thrown.name === 'YError');
 }
 
-function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
-  const globals = yargs([...args])
+/** `report`: what the agent tells of itself, for names in a line that is to be completed. */
+function commandLine(
+  args: readonly string[],
+  run: Run,
+  report: StatusReport | null = null,
+): Argv<GlobalOptions> {
+  const globals = globalOptions(yargs([...args]))
     .scriptName('vmferry')
     .usage('$0 COMMAND\n\nMoves running virtual machines from one host to another.')
     .example('$0 doctor', 'what all hosts lack, with a remedy for each')
     .example('$0 vm define web.yaml && $0 vm start web', 'a first VM')
     .example('$0 migrate web --to b --dry-run', 'what would speak against a move')
     .example('$0 migrate web --to b', 'move it')
-    .option('agent', {
-      type: 'string',
-      describe: 'URL of the agent to ask, or unix:/PATH (or the environment variable VMFERRY_AGENT)',
-      default: process.env.VMFERRY_AGENT ?? DEFAULT_AGENT_URL,
-      requiresArg: true,
-    })
-    .option('json', { type: 'boolean', describe: 'print one JSON document', default: false })
-    .option('token-file', fileOption('the token for the API', 'VMFERRY_TOKEN_FILE'))
-    .option('ca', fileOption('the CA of the agents, for https', 'VMFERRY_CA'))
-    .option('certificate', fileOption('your certificate, for https', 'VMFERRY_CERTIFICATE'))
-    .option('key', fileOption('the key of your certificate', 'VMFERRY_KEY'))
     .group(
       ['agent', 'token-file', 'ca', 'certificate', 'key', 'json', 'help', 'version'],
       'Options of all commands:',
     )
-    .completion('completion', 'print a script for bash or zsh (by SHELL) that completes commands and options')
+    .completion(
+      'completion',
+      'print a script for bash or zsh (by SHELL) that completes commands, options and names',
+      // yargs goes on to run the command unless it has its answer at once.
+      (
+        current: string,
+        { _: words }: CompletionArguments,
+        byYargs: () => void,
+        done: (names: string[]) => void,
+      ) => {
+        const line = { before: args.at(-2) ?? '', current, positionals: words.map(String) };
+        const names = completedNames(line, report);
+        return names ? done(names) : byYargs();
+      },
+    )
     // the last of two wins; names like 007 and 1e3 are names
     .parserConfiguration({
       'duplicate-arguments-array': false,
@@ -133,7 +170,14 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
     .exitProcess(false)
     .showHelpOnFail(false)
     .wrap(Math.min(110, process.stdout.columns ?? 110))
-    .updateStrings({ 'Did you mean %s?': "no such command; did you mean '%s'" })
+    .updateStrings({
+      'Did you mean %s?': "no such command; did you mean '%s'",
+      // Its types have no strings with a plural.
+      'Not enough non-option arguments: got %s, need at least %s': {
+        one: 'an argument is missing: %s given, %s needed',
+        other: 'an argument is missing: %s given, %s needed',
+      } as unknown as string,
+    })
     .fail((message: string | null, error: Error | undefined) => {
       throw error ?? new UsageError(message ?? 'the command line is not understood');
     });
@@ -151,6 +195,21 @@ function commandLine(args: readonly string[], run: Run): Argv<GlobalOptions> {
     benchCommand,
     simulateCommand,
   ].reduce((commands, add) => add(commands, run), globals);
+}
+
+function globalOptions(command: Argv): Argv<GlobalOptions> {
+  return command
+    .option('agent', {
+      type: 'string',
+      describe: 'URL of the agent to ask, or unix:/PATH (or the environment variable VMFERRY_AGENT)',
+      default: process.env.VMFERRY_AGENT ?? DEFAULT_AGENT_URL,
+      requiresArg: true,
+    })
+    .option('json', { type: 'boolean', describe: 'print one JSON document', default: false })
+    .option('token-file', fileOption('the token for the API', 'VMFERRY_TOKEN_FILE'))
+    .option('ca', fileOption('the CA of the agents, for https', 'VMFERRY_CA'))
+    .option('certificate', fileOption('your certificate, for https', 'VMFERRY_CERTIFICATE'))
+    .option('key', fileOption('the key of your certificate', 'VMFERRY_KEY'));
 }
 
 /** A file that proves who asks. Its name may be in the environment, never what is in it. */

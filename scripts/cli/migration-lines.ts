@@ -1,7 +1,7 @@
 import type { MigrationInfo } from '../../shared/api.js';
-import type { Forecast } from '../../shared/migration-forecast.js';
+import { etaText, type Forecast } from '../../shared/migration-forecast.js';
 import { PAGE_SIZE } from '../../shared/page.js';
-import { formatBytes, formatDuration, formatEstimate, formatRate } from '../../shared/units.js';
+import { formatBytes, formatDuration, formatRate } from '../../shared/units.js';
 import { queueLine } from './migration-progress.js';
 
 /** A migration that runs or waits, in a line each. */
@@ -9,7 +9,7 @@ import { queueLine } from './migration-progress.js';
 /** Where it stands: its phase, its round, its place in the queue. */
 export function stateLine({ phase, progress, copying, queue, role }: MigrationInfo): string {
   if (phase === 'queued') return queue === null ? 'queued' : queueLine(queue);
-  const side = role === 'target' ? ', arriving here' : '';
+  const side = role === 'target' && phase !== 'ended' ? ', arriving here' : '';
   const round = roundThatRuns({ progress, copying });
   if (phase !== 'copying' || round === null) return `${phase}${side}`;
   return `copying round ${round}, for ${formatDuration(copying?.elapsedMs ?? 0)}`;
@@ -38,7 +38,7 @@ export function ratesLine({ progress, copying }: MigrationInfo): string {
   return parts.join('   ');
 }
 
-export function forecastLine({ state, etaMs, reason }: Forecast): string {
-  const eta = etaMs === null ? '' : `, switchover in ${etaMs < 1000 ? '' : 'about '}${formatEstimate(etaMs)}`;
-  return `${state}${eta}: ${reason}`;
+export function forecastLine(ahead: Forecast): string {
+  const eta = etaText(ahead);
+  return `${ahead.state}${eta === '' ? '' : `, ${eta}`}: ${ahead.reason}`;
 }

@@ -106,7 +106,9 @@ export function givenMigrationOptions(
   const complaints = reasonsOf(parsed.error).map(({ path, message }) => {
     const argument = ARGUMENTS[String(path.at(-1))]!;
     const option = argument.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    return `--${option}: found ${args[argument]}; ${message}`;
+    // yargs leaves nothing of a text that is no number.
+    const found = Number.isNaN(args[argument]) ? 'no number' : args[argument];
+    return `--${option}: found ${found}; ${message}`;
   });
   throw new MigrationError('invalid-request', complaints.join('; '));
 }

@@ -47,6 +47,7 @@ export function simulateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Glob
         .option('plot', { ...text, describe: 'write a page with plots to this file' })
         .option('check', {
           ...text,
+          array: true,
           describe: 'results of bench migrate or concurrent (--out FILE), to compare the model with',
         })
         .option('within', { ...number, describe: 'per cent that the model may be off with --check (15)' })
@@ -57,7 +58,10 @@ export function simulateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Glob
         .example('$0 simulate --plot drain.html', 'drain 4 of 16 nodes; when one at a time is right')
         .example('$0 simulate --nodes 10000 --moves pairs:20000 --at-once 2', 'a large cluster')
         .example('$0 simulate cluster.yaml --sweep 0,0.5,1 --json', 'a scenario of your own')
-        .example('$0 simulate --check results.json', 'the model beside what was measured'),
+        .example(
+          '$0 simulate --check results.json',
+          'the model beside what was measured; several files, too',
+        ),
     async (args) => {
       await run(args, async ({ output }) => {
         onlyWith('--within', args.within, '--check', args.check);

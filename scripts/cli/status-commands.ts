@@ -5,6 +5,7 @@ import { formatBytes, formatDuration, formatRate, parseDuration, parseRate } fro
 import type { ExitCode } from './exit-code.js';
 import { guestTable } from './guest-text.js';
 import { checkedMigrationId, withMigrationId } from './migration-id.js';
+import { givenMigrationOptions } from './migration-options.js';
 import { doneText } from './migration-progress.js';
 import type { GlobalOptions, Run, Session } from './session.js';
 import { onlyWith } from './option-needs.js';
@@ -67,6 +68,7 @@ export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
       async (args) => {
         await run({ ...args, subject: { migration: args.id } }, async ({ client, output }) => {
           const bandwidth = inUnits('bandwidth', args.bandwidth, parseRate);
+          givenMigrationOptions({ bandwidth: args.bandwidth });
           const migration = await client.limitMigration(checkedMigrationId(args.id), bandwidth);
           const limit = bandwidth === 0 ? 'has no limit' : `is limited to ${formatRate(bandwidth)}`;
           output.result(migration, () => `migration ${migration.id} ${limit}`);

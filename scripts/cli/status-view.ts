@@ -59,7 +59,7 @@ function linesOf({ nodes, failure }: Look, now: number): Line[] {
     lines.push({ text, strong: true, wraps: true });
   }
   const all = migrationsOf(nodes);
-  const open = all.filter(({ result }) => result === null).sort((a, b) => placeOf(a) - placeOf(b));
+  const open = all.filter(({ phase }) => phase !== 'ended').sort((a, b) => placeOf(a) - placeOf(b));
   const ended = all.filter(({ result }) => result !== null);
   if (open.length === 0) lines.push({ text: '' }, { text: 'no migration runs or waits' });
   for (const migration of open) lines.push({ text: '' }, ...migrationLines(migration));
@@ -72,7 +72,8 @@ function linesOf({ nodes, failure }: Look, now: number): Line[] {
   );
   if (ended.length > 0) lines.push({ text: '' }, { text: 'ended', strong: true });
   for (const { id, vm, from, to, result } of ended.slice(0, SHOWN_ENDED)) {
-    if (result) lines.push({ text: `${vm} from ${from} to ${to}   ${id}   ${outcomeText(result)}` });
+    if (result)
+      lines.push({ text: `${vm} from ${from} to ${to}   ${id}   ${outcomeText(result)}`, wraps: true });
   }
   return lines;
 }

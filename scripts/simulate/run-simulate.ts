@@ -43,9 +43,21 @@ export async function runSimulation(options: SimulateOptions, output: Output): P
   const ratios = sweep === undefined ? [] : ratiosOf(sweep, scenario);
   const command = ['vmferry', ...process.argv.slice(2)].join(' ');
   const report = { command, ...simulate(scenario, ratios, (line) => output.remark(line)) };
-  if (plot !== undefined) await writeFile(plot, simulationPage(report));
+  if (plot !== undefined) await writePage(plot, simulationPage(report));
   output.result(report, () => reportText(report));
+  if (plot !== undefined) output.remark(`the plots are in ${plot}`);
   return EXIT.done;
+}
+
+async function writePage(file: string, page: string): Promise<void> {
+  try {
+    await writeFile(file, page);
+  } catch (thrown) {
+    throw new MigrationError(
+      'invalid-request',
+      `--plot: the page can't be written: ${(thrown as Error).message}`,
+    );
+  }
 }
 
 async function readScenario(file: string): Promise<Scenario> {
@@ -99,14 +111,19 @@ function reportText(report: SimulationReport): string {
 const DOWNTIME_TOLERANCE_MS = 15;
 
 /** `vmferry simulate --check`: the model of one migration beside what a benchmark measured. */
-export async function runCheck(file: string, percent: number, output: Output): Promise<ExitCode> {
+export async function runCheck(files: readonly string[], percent: number, output: Output): Promise<ExitCode> {
   if (!(percent > 0 && percent <= 100)) {
     throw new MigrationError(
       'invalid-request',
       '--within: it must be a number of per cent, above 0 and at most 100',
     );
   }
-  const predictions = predict(await readBenchResults(file));
+  const each = [];
+  for (const file of files) each.push(predict(await readBenchResults(file)));
+  const predictions = {
+    comparisons: each.flatMap(({ comparisons }) => comparisons),
+    leftOut: each.flatMap(({ leftOut }) => leftOut),
+  };
   const checked = check(predictions, { share: percent / 100, downtimeMs: DOWNTIME_TOLERANCE_MS });
   const off = checked.filter(({ within }) => !within).length;
   const verdict =

@@ -75,7 +75,7 @@ await t.test('nodes that are not there, and lines that mean nothing', async (t) 
     stderr: /node c can't be asked by node a: node c can't be reached/,
   });
   for (const [line, words] of [
-    ['drain', /Not enough non-option arguments/],
+    ['drain', /an argument is missing: 0 given, 1 needed/],
     ['drain a b', /Unknown (argument|command): b/],
     ['drain ,', /no node is named/],
     ['drain a --dry-run --detach', /mutually exclusive/],

@@ -212,7 +212,7 @@ await t.test('a migration that is asked for in wrong numbers: the options are na
       '--streams: found 99; must be at most 16; --priority: found 11; must be at most 10',
     ],
     ['--streams many', "--streams: found many; must be 'auto' or a number from 1 to 16"],
-    ['--priority high', '--priority: found NaN; must be a number'],
+    ['--priority high', '--priority: found no number; must be a number'],
   ] as const) {
     const said = await vmferry(`migrate web-1 --to b ${options}`);
     t.match(said, { exitCode: EXIT.usage, stderr: `vmferry: ${complaint}\n` });
@@ -371,7 +371,7 @@ await t.test('what is wrong with the line is said, with exit code 2', async (t) 
     ['vm start', /See 'vmferry vm start --help'/],
     ['vm start web-1 --fast', /Unknown argument: fast/],
     ['vm list -x', /Unknown argument: x/],
-    ['vm show a/b', /'a\/b' is not valid: is no valid name/],
+    ['vm show a/b', /'a\/b' is not valid: must be 1 to 63 letters/],
     ['migrate web-1', /Missing required argument: to/],
     ['migrate web-1 --to b --max-downtime fast', /--max-downtime: duration 'fast' is not understood/],
     ['migrate web-1 --to b --bandwidth much', /--bandwidth: rate 'much' is not understood/],

@@ -64,6 +64,8 @@ await t.test('the model beside what was measured', async (t) => {
   const { exitCode, stdout } = await simulate('--check', results);
   t.equal(exitCode, 0);
   t.match(stdout, /\n12 of 12 figures are within 15 %\n$/);
+  const twice = await simulate('--check', results, results);
+  t.match(twice.stdout, /\n24 of 24 figures are within 15 %\n$/, 'of several files all');
   const strict = await simulate('--check', results, '--within', '1', '--json');
   t.equal(strict.exitCode, 1);
   t.match(JSON.parse(strict.stdout), { within: 1, leftOut: [] });
@@ -76,6 +78,10 @@ await t.test('what is wrong is told', async (t) => {
     [[`${folder}/none.yaml`], /the scenario .*none\.yaml can't be read: ENOENT/],
     [[`${folder}/bad.yaml`, '--nodes', '4'], /mutually exclusive/],
     [['--check', 'results.json', '--seed', '4'], /mutually exclusive/],
+    [
+      ['--nodes', '2', '--moves', 'drain:1', '--plot', `${folder}/none/page.html`],
+      /--plot: the page can't be written: ENOENT/,
+    ],
     [['--check', 'results.json', '--within', '0'], /--within: it must be/],
     [['--within', '4'], /--within is for --check: add that/],
     [['--moves', 'drain:16'], /moves\.nodes: it must be below the number of nodes, 16/],

@@ -75,6 +75,8 @@ await t.test('a stall stands out', (t) => {
 });
 
 await t.test('several nodes: a migration is shown once, as its source tells it', (t) => {
+  const arrived = report(migrationInfo({ role: 'target', phase: 'ended' }));
+  t.ok(textOf(looking(arrived)).includes('no migration runs or waits'), 'one that came is not one that runs');
   const there = { ...report(migrationInfo({ role: 'target', phase: 'copying' })), guests: [] };
   const lines = textOf(looking({ ...there, node: { ...nodeInfo, node: 'b' } }, report(copying)));
   t.match(lines.slice(0, 2), [/^node b {3}.* 0 VMs/, /^node a {3}.* 1 VM /]);

@@ -151,7 +151,7 @@ await t.test('one from another node is plotted as that one tells of it, and canc
   const card = dashboard.migration('shop');
   t.equal(await card.getByRole('link', { name: 'dashboard of b' }).isVisible(), true);
   t.equal(await card.getByRole('button').count(), 0);
-  t.equal(await card.getByText(/^(converging|slow|stalled)$/).isVisible(), true, 'with a forecast');
+  t.equal(await card.getByText(/^(measuring|converging|slow|stalled)$/).isVisible(), true, 'with a forecast');
   await lab.client('b').cancelMigration(id);
   await card.waitFor({ state: 'detached' });
 });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import type { CopyingReport, RoundResult } from '../../shared/api.js';
-import { forecast } from '../../shared/migration-forecast.js';
+import { etaText, forecast } from '../../shared/migration-forecast.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import { estimateLinkRate } from '../../shared/round-figures.js';
 import { copyingReport, roundsOf } from '../support/api-samples.js';
@@ -23,8 +23,10 @@ const after = (done: RoundResult[], changes: Partial<CopyingReport> = {}) =>
 
 await t.test('in round 0 the rest of it is all that is known', (t) => {
   const progress = { round: 0, pagesDone: 250, pagesTotal: 1000, bytesPerSecond: 1000 * PAGE_SIZE };
-  t.match(forecast(after([]), progress), { state: 'converging', etaMs: 750, reason: /first round/ });
-  t.match(forecast(after([]), null), { state: 'converging', etaMs: null });
+  t.match(forecast(after([]), progress), { state: 'measuring', etaMs: 750, reason: /first round/ });
+  t.match(forecast(after([]), null), { state: 'measuring', etaMs: null });
+  t.equal(etaText(forecast(after([]), progress)), 'switchover at the earliest in less than 1 s');
+  t.equal(etaText(forecast(after([]), null)), '');
   t.match(forecast(after([]), { ...progress, bytesPerSecond: 0 }), { etaMs: null });
   t.end();
 });

@@ -20,7 +20,7 @@ void t.test('what is valid comes back as a fresh object', (t) => {
 void t.test('what is not is told: the thing, each field and why', (t) => {
   t.throws(() => validate(Schema, { name: '-', inner: { count: 0 } }, 'bad-message', 'the request'), {
     code: 'bad-message',
-    message: /^the request is not valid: name: is no valid name.*; inner\.count: .*1$/,
+    message: /^the request is not valid: name: must be 1 to 63 letters.*; inner\.count: .*1$/,
   });
   t.throws(() => validate(Schema, 7, 'invalid-request', 'the request'), {
     message: /the request is not valid: /,
