@@ -52,6 +52,8 @@ const COMMANDS = [
   'completion',
 ];
 
+const GLOBAL_GROUP = 'Options of all commands:';
+
 const EPILOGUE = `Exit codes: 0 done; 1 the operation failed and the VM is where it was; 2 wrong usage;
 3 refused, nothing has changed: by preflight, or since there is no VM, node or migration of that name;
 4 cancelled; 5 outcome unknown, an operator is needed.`;
@@ -130,17 +132,14 @@ function commandLine(
   run: Run,
   report: StatusReport | null = null,
 ): Argv<GlobalOptions> {
-  const globals = globalOptions(yargs([...args]))
+  const globals = globalOptions(ownOptionsFirst(yargs([...args])))
     .scriptName('vmferry')
     .usage('$0 COMMAND\n\nMoves running virtual machines from one host to another.')
     .example('$0 doctor', 'what all hosts lack, with a remedy for each')
     .example('$0 vm define web.yaml && $0 vm start web', 'a first VM')
     .example('$0 migrate web --to b --dry-run', 'what would speak against a move')
     .example('$0 migrate web --to b', 'move it')
-    .group(
-      ['agent', 'token-file', 'ca', 'certificate', 'key', 'json', 'help', 'version'],
-      'Options of all commands:',
-    )
+    .group(['agent', 'token-file', 'ca', 'certificate', 'key', 'json', 'help', 'version'], GLOBAL_GROUP)
     .completion(
       'completion',
       'print a script for bash or zsh (by SHELL) that completes commands, options and names',
@@ -195,6 +194,19 @@ function commandLine(
     benchCommand,
     simulateCommand,
   ].reduce((commands, add) => add(commands, run), globals);
+}
+
+/** yargs tells groups in the order in which they were made, and a command's own options are made last. */
+function ownOptionsFirst(command: Argv): Argv {
+  // Its types lack it.
+  const grouping = command as Argv & { getGroups(): Record<string, string[]> };
+  const getGroups = grouping.getGroups.bind(grouping);
+  grouping.getGroups = () => {
+    const { 'Positionals:': positionals = [], [GLOBAL_GROUP]: globals = [], ...own } = getGroups();
+    // yargs adds those without a group.
+    return { 'Positionals:': positionals, 'Options:': [], ...own, [GLOBAL_GROUP]: globals };
+  };
+  return grouping;
 }
 
 function globalOptions(command: Argv): Argv<GlobalOptions> {

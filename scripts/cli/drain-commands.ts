@@ -64,13 +64,14 @@ export function drainCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Global
       'rebalance',
       'move a few VMs so that nodes are about equally full',
       (command) =>
-        severalMoves(migrationOptions(command))
-          .option('tolerance', {
+        migrationOptions(
+          severalMoves(command).option('tolerance', {
             type: 'number',
             default: 10,
             requiresArg: true,
             describe: "percent of its memory by which a node may differ from the cluster's average",
-          })
+          }),
+        )
           .example('$0 rebalance --dry-run', 'how full nodes are, and what would be moved')
           .example('$0 rebalance --tolerance 5', 'closer, with more moves'),
       async (args) => {
@@ -91,7 +92,7 @@ function severalMoves<Args>(command: Argv<Args>) {
 }
 
 function leaving<Args>(command: Argv<Args>) {
-  return severalMoves(migrationOptions(command)).positional('nodes', nodesPositional);
+  return migrationOptions(severalMoves(command)).positional('nodes', nodesPositional);
 }
 
 // An array of positionals would be its last one: of two options the last wins.

@@ -18,28 +18,30 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
     'migrate [vm]',
     'move a running VM, or all of a node, to another node',
     (command) =>
-      migrationOptions(command)
-        .positional('vm', { type: 'string', describe: 'its name' })
-        .option('all-from', {
-          type: 'string',
-          requiresArg: true,
-          describe: 'instead of one VM: all that are started on this node',
-        })
-        .option('to', {
-          type: 'string',
-          demandOption: true,
-          requiresArg: true,
-          describe: 'the node to move it to',
-        })
-        .option('queue', {
-          type: 'boolean',
-          default: true,
-          describe: 'wait while the nodes have other migrations; --no-queue fails at once then',
-        })
-        .option('dry-run', { type: 'boolean', describe: 'only check whether it could move' })
-        .option('on-failure', onFailureOption)
-        .option('detach', { type: 'boolean', describe: 'start it and do not wait for its end' })
-        .conflicts('dry-run', 'detach')
+      migrationOptions(
+        command
+          .positional('vm', { type: 'string', describe: 'its name' })
+          .option('all-from', {
+            type: 'string',
+            requiresArg: true,
+            describe: 'instead of one VM: all that are started on this node',
+          })
+          .option('to', {
+            type: 'string',
+            demandOption: true,
+            requiresArg: true,
+            describe: 'the node to move it to',
+          })
+          .option('queue', {
+            type: 'boolean',
+            default: true,
+            describe: 'wait while the nodes have other migrations; --no-queue fails at once then',
+          })
+          .option('dry-run', { type: 'boolean', describe: 'only check whether it could move' })
+          .option('on-failure', onFailureOption)
+          .option('detach', { type: 'boolean', describe: 'start it and do not wait for its end' })
+          .conflicts('dry-run', 'detach'),
+      )
         .example('$0 migrate web-1 --to b', 'move web-1 to node b and follow it')
         .example('$0 migrate web-1 --to b --dry-run', 'check it, change nothing')
         .example(
