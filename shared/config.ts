@@ -42,6 +42,8 @@ function refuseExposed({ listen, tls, tokens, insecurePlaintext }: Fields, refus
 function refusePeers({ node, listen, tls, peers }: Fields, refuse: Refuse): void {
   const addresses = new Map<string, string>();
   for (const [name, url] of Object.entries(peers)) {
+    // One that is none is told of as such.
+    if (!URL.canParse(url)) continue;
     const { origin, protocol, hostname, port } = new URL(url);
     const secure = protocol === 'https:';
     const other = addresses.get(origin);

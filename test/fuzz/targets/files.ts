@@ -86,7 +86,7 @@ const RECORD = {
   process: null,
   wanted: 'running',
   incoming: null,
-  ramFiles: ['/dev/shm/vmferry-a-db.ram'],
+  ramFiles: ['/dev/shm/vmferry-a:db-1-0.ram'],
   qmpSocket: '/run/db/qmp.sock',
   consoleBase: 0,
   accel: 'tcg',
@@ -115,10 +115,8 @@ const definitionTexts = fileTarget(
     } catch (error) {
       const { code, message } = error as MigrationError;
       if (code === 'invalid-image') {
-        // It is the image's path that is named.
-        if (message.startsWith('program image /'))
-          throw new MigrationError(code, `${message} ${directory}/web.yaml`);
-        throw new Error(`no image is named: ${message}`, { cause: error });
+        if (/\/web\.yaml:\d+: .*program image \//s.test(message)) throw error;
+        throw new Error(`the line or the image is not named: ${message}`, { cause: error });
       }
       if (code !== 'invalid-definition') throw error;
       if (/\n\s+at /.test(message)) throw new Error(`a stack trace: ${message}`, { cause: error });

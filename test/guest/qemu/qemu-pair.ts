@@ -86,7 +86,7 @@ export class QemuPair {
   remains(): string[] {
     const directories = ['source', 'target'].map((node) => join(this.directory, node, 'run'));
     const run = directories.flatMap((path) => (existsSync(path) ? readdirSync(path) : []));
-    const ram = readdirSync('/dev/shm').filter((name) => name.includes(`-web-${process.pid}-`));
+    const ram = readdirSync('/dev/shm').filter((name) => name.includes(`:web-${process.pid}-`));
     return [...run, ...ram, ...this.#processes()];
   }
 
