@@ -60,6 +60,7 @@ void t.test('what contradicts itself is refused, where it stands', (t) => {
       'peers.b',
       /where this agent itself listens/,
     ],
+    [{ peers: { b: 'http://10.0.0.2:78o0' } }, 'peers.b', /must be a URL like/],
     [{ peers: { b: `${http}/v1` } }, 'peers.b', /a host and a port alone/],
     [{ peers: { b: 'http://me:secret@127.0.0.1:7801' } }, 'peers.b', /a host and a port alone/],
     [{ tls, peers: { b: http } }, 'peers.b', /write https/],
