@@ -70,7 +70,7 @@ async function hears(matches: (message: SourceMessage) => boolean) {
 const lab = await AgentLab.start(t, ['a'], () => ({
   tls: certificateFiles(pki, 'a'),
   // Of node c nothing is asked.
-  peers: { b: nodeB.url, c: nodeB.url },
+  peers: { b: nodeB.url, c: `https://${HOST}:9` },
   log: { level: 'trace' },
 }));
 lab.access = certificateFiles(pki, 'b');
