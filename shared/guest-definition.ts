@@ -1,22 +1,13 @@
 import { z } from 'zod';
 import { NameSchema } from './names.js';
 import { PAGE_SIZE } from './page.js';
+import { parsedText } from './quantity.js';
 import { parseBytes } from './units.js';
 
 const MIB = 2 ** 20;
 
 /** Bytes as a number or as text with a unit ('64MiB'). */
-const BytesSchema = z.union([
-  z.number().int(),
-  z.string().transform((text, context) => {
-    try {
-      return parseBytes(text);
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: (error as Error).message });
-      return z.NEVER;
-    }
-  }),
-]);
+const BytesSchema = z.union([z.number().int(), parsedText(parseBytes)]);
 
 /** Parameters of a program: none has nearly as many. */
 const MAX_PARAMETERS = 16;
