@@ -7,9 +7,10 @@ import { guestKinds } from './guest/guest-kinds.js';
 import type { GuestKinds } from './guest/hosted-guest.js';
 import { type NodeGuests, openGuests } from './guest/open-guests.js';
 import { OwnershipJournal } from './journal/ownership-journal.js';
-import { type DirectoryLock, lockDirectory, lockStateDirectory } from './journal/state-directory.js';
+import { lockStateDirectory } from './journal/state-directory.js';
 import { MigrationHistory } from './source/migration-history.js';
 import { WaitingRequests } from './source/waiting-requests.js';
+import { type DirectoryLock, lockDirectory } from './system/directory-lock.js';
 
 /** What a node keeps over restarts of its agent; this agent's alone until it is closed. */
 export class NodeState {

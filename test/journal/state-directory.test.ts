@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import t from 'tap';
 import { OwnershipJournal } from '../../agent/journal/ownership-journal.js';
-import { lockDirectory, lockStateDirectory } from '../../agent/journal/state-directory.js';
+import { lockStateDirectory } from '../../agent/journal/state-directory.js';
 import { NodeState } from '../../agent/node-state.js';
+import { lockDirectory } from '../../agent/system/directory-lock.js';
 import { AgentConfigSchema } from '../../shared/config.js';
 import { cannotMount, mountSmallDisk, temporaryDirectory } from '../support/small-disk.js';
 
