@@ -1,7 +1,9 @@
 import { libc } from './libc.js';
 import { isAlive, readStatus, readThread } from './process-status.js';
 import { hasCode, SystemCallError } from './system-call-error.js';
+import { addressOf } from './system-calls.js';
 import { traceRefusal } from './trace-refusal.js';
+import { USER_REGISTERS_BYTES } from './user-registers.js';
 
 // From linux/ptrace.h and linux/wait.h.
 const PTRACE_CONT = 7;
@@ -10,6 +12,7 @@ const PTRACE_SETREGS = 13;
 const PTRACE_DETACH = 17;
 const PTRACE_SYSCALL = 24;
 const PTRACE_SETOPTIONS = 0x4200;
+const PTRACE_GETREGSET = 0x4204;
 const PTRACE_SEIZE = 0x4206;
 const PTRACE_INTERRUPT = 0x4207;
 const PTRACE_GETSIGMASK = 0x420a;
@@ -27,8 +30,9 @@ const __WALL = 0x40000000;
 const SIGTRAP = 5;
 const SYSCALL_STOP = SIGTRAP | 0x80;
 
-/** Bytes of struct user_regs_struct on x86-64. */
-const REGISTER_BYTES = 27 * 8;
+/** The XSAVE area, from linux/elf.h; and more than any processor has of that. bytes */
+const NT_X86_XSTATE = 0x202;
+const EXTENDED_STATE_LIMIT = 2 ** 16;
 /** How long a thread may take to stop at first. Those that sleep deep in the kernel don't; they are not tried, if that is known. */
 const ATTACH_LIMIT_MS = 500;
 /** How long it may take afterwards: it is needed, since it has registers to be put back, on however busy a machine. */
@@ -96,13 +100,24 @@ export class TracedThread {
   }
 
   registers(): Buffer {
-    const registers = Buffer.alloc(REGISTER_BYTES);
+    const registers = Buffer.alloc(USER_REGISTERS_BYTES);
     this.#ptraceData('GETREGS', PTRACE_GETREGS, 0, registers);
     return registers;
   }
 
   setRegisters(registers: Uint8Array): void {
     this.#ptraceData('SETREGS', PTRACE_SETREGS, 0, registers);
+  }
+
+  /** Registers of floating point and vectors: the XSAVE area, uncompacted. */
+  extendedState(): Buffer {
+    const state = Buffer.alloc(EXTENDED_STATE_LIMIT);
+    // struct iovec: the kernel writes how much there is.
+    const place = Buffer.alloc(16);
+    place.writeBigUInt64LE(BigInt(addressOf(state)));
+    place.writeBigUInt64LE(BigInt(state.length), 8);
+    this.#ptraceData('GETREGSET', PTRACE_GETREGSET, NT_X86_XSTATE, place);
+    return state.subarray(0, Number(place.readBigUInt64LE(8)));
   }
 
   /** The blocked signals: 64 bits. */

@@ -10,6 +10,7 @@ import { objectSizes, QemuMemory } from './qemu-memory.js';
 import { RunState } from './run-state.js';
 import { canGiveBack } from './write-log/can-give-back.js';
 import { chooseWriteLog } from './write-log/choose-write-log.js';
+import { closeUnusedUserfaultfds } from './write-log/take-userfaultfd.js';
 
 /** For a QEMU that runs to answer; it does not while it has another client. ms */
 const REOPEN_MS = 10_000;
@@ -65,9 +66,27 @@ export async function reopenGuest(
   try {
     const guest = await openGuest(directory, { record, control }, openMemory(record), choice, logger);
     guest.unsettle();
+    sweepUserfaultfds(record.definition.name, process.pid, logger);
     return guest;
   } catch (error) {
     control.release();
     throw error;
+  }
+}
+
+/** They harm nobody: that they can't be closed is no reason to do without the guest. */
+function sweepUserfaultfds(vm: string, pid: number, logger: Logger): void {
+  try {
+    const closed = closeUnusedUserfaultfds(pid);
+    if (closed > 0)
+      logger.info(
+        { vm, closed },
+        `closed ${closed} userfaultfd that an agent which was killed had left in QEMU`,
+      );
+  } catch (error) {
+    logger.warn(
+      { vm, err: error },
+      'an agent that was killed has left a userfaultfd in QEMU, which can not be closed',
+    );
   }
 }

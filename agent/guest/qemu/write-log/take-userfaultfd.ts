@@ -1,4 +1,5 @@
-import { closeSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
+import { descriptorsOn } from '../../../system/process-status.js';
 import { SystemCallError } from '../../../system/system-call-error.js';
 import { pidfdGetfd, pidfdOpen } from '../../../system/system-calls.js';
 import { SYS_USERFAULTFD, USERFAULTFD_FLAGS } from '../../../system/userfaultfd.js';
@@ -31,4 +32,19 @@ export function takeUserfaultfd(pid: number, callIn = callInQemu): number {
     taken.forEach((own) => closeSync(own));
     closeSync(pidfd);
   }
+}
+
+/**
+ * Closes in the process what an agent has left there that was killed within takeUserfaultfd(): userfaultfds that nobody has
+ * taken into use (UFFDIO_API). Returns how many. Throws as callInQemu() does.
+ */
+export function closeUnusedUserfaultfds(pid: number): number {
+  const unused = descriptorsOn(pid, 'anon_inode:[userfaultfd]').filter((fd) => !isInUse(pid, fd));
+  if (unused.length > 0) callInQemu(pid, (call) => unused.forEach((fd) => call(SYS_CLOSE, fd)));
+  return unused.length;
+}
+
+/** The second field of `API` has the features that were agreed on: at least a mark that some were. */
+function isInUse(pid: number, fd: number): boolean {
+  return !/^API:\t[0-9a-f]+:0:/m.test(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'));
 }

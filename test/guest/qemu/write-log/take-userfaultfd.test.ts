@@ -1,9 +1,14 @@
 import { closeSync } from 'node:fs';
 import { test } from 'tap';
 import { callInQemu } from '../../../../agent/guest/qemu/write-log/call-in-qemu.js';
-import { SYS_CLOSE, takeUserfaultfd } from '../../../../agent/guest/qemu/write-log/take-userfaultfd.js';
+import {
+  closeUnusedUserfaultfds,
+  SYS_CLOSE,
+  takeUserfaultfd,
+} from '../../../../agent/guest/qemu/write-log/take-userfaultfd.js';
 import { descriptorsOn } from '../../../../agent/system/process-status.js';
-import { SYS_USERFAULTFD } from '../../../../agent/system/userfaultfd.js';
+import { pidfdGetfd, pidfdOpen } from '../../../../agent/system/system-calls.js';
+import { SYS_USERFAULTFD, USERFAULTFD_FLAGS, WriteProtection } from '../../../../agent/system/userfaultfd.js';
 import { PAGE_SIZE } from '../../../../shared/page.js';
 import { openFiles } from '../../../support/open-files.js';
 import { WriterProcess } from './writer-process.js';
@@ -42,3 +47,18 @@ for (const [step, number] of [
     t.same(held(), before);
   });
 }
+
+void test('what an agent that was killed has left in the process is closed, and nothing else', async (t) => {
+  const { pid } = await WriterProcess.start(t, PAGE_SIZE);
+  t.equal(closeUnusedUserfaultfds(pid), 0);
+  const [unused, used] = callInQemu(pid, (call) =>
+    Array.from({ length: 2 }, () => call(SYS_USERFAULTFD, USERFAULTFD_FLAGS)),
+  );
+  const pidfd = pidfdOpen(pid);
+  const protection = new WriteProtection(pidfdGetfd(pidfd, used!));
+  closeSync(pidfd);
+  t.same(descriptorsOn(pid, USERFAULTFD), [unused, used]);
+  t.equal(closeUnusedUserfaultfds(pid), 1);
+  t.same(descriptorsOn(pid, USERFAULTFD), [used]);
+  protection.close();
+});
