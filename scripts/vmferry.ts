@@ -9,7 +9,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit();
 });
 
-process.exitCode = await runCommandLine(process.argv.slice(2), {
+const exitCode = await runCommandLine(process.argv.slice(2), {
   stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
@@ -22,3 +22,9 @@ process.exitCode = await runCommandLine(process.argv.slice(2), {
     };
   },
 });
+
+for (const stream of [process.stdout, process.stderr]) {
+  await new Promise((resolve) => stream.write('', resolve));
+}
+// not by process.exitCode: Node.js 20 may spin for ever in Environment::CleanupHandles() over sockets that were reset
+process.exit(exitCode);
