@@ -94,8 +94,9 @@ export class AgentClient {
   }
 
   /** All nodes that the agent knows, and the queues of all of them as one. `fresh`: as they are now, else up to a second ago. */
-  async cluster(fresh = false): Promise<ClusterReport> {
-    return await this.#json<ClusterReport>('GET', `/v1/cluster${fresh ? '?fresh=true' : ''}`);
+  async cluster(fresh = false, signal?: AbortSignal): Promise<ClusterReport> {
+    const path = `/v1/cluster${fresh ? '?fresh=true' : ''}`;
+    return await this.#json<ClusterReport>('GET', path, undefined, signal);
   }
 
   /** Whether VMs may come to the node, from now on. */

@@ -3,18 +3,21 @@ import type { GuestDefinition } from '../../shared/guest-definition.js';
 import { formatBytes } from '../../shared/units.js';
 import { formatTable } from './table.js';
 
-/** VMs for people, one a line. */
-export function guestTable(guests: readonly GuestInfo[]): string {
+/** VMs for people, one a line; with their nodes, if these are told. */
+export function guestTable(guests: readonly (GuestInfo & { node?: string })[]): string {
   if (guests.length === 0) return 'no VMs';
+  const ofNodes = guests.some(({ node }) => node !== undefined);
   return formatTable(
     [
+      ...(ofNodes ? [{ heading: 'node' }] : []),
       { heading: 'vm' },
       { heading: 'kind' },
       { heading: 'status' },
       { heading: 'memory', figures: true },
       { heading: 'migration' },
     ],
-    guests.map(({ name, kind, status, memoryBytes, migration }) => [
+    guests.map(({ node, name, kind, status, memoryBytes, migration }) => [
+      ...(ofNodes ? [node ?? ''] : []),
       name,
       kind,
       status,

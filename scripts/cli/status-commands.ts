@@ -1,5 +1,5 @@
 import type { Argv } from 'yargs';
-import { EXIT, type MigrationInfo, type StatusReport } from '../../shared/api.js';
+import { type ClusterNode, EXIT, type MigrationInfo, type StatusReport } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
 import { formatBytes, formatDuration, formatRate, parseDuration, parseRate } from '../../shared/units.js';
 import type { ExitCode } from './exit-code.js';
@@ -28,8 +28,10 @@ export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
         command
           .option('watch', {
             type: 'boolean',
-            describe: 'go on showing it, migrations with their rounds and a forecast; Ctrl-C ends that',
+            describe:
+              'go on showing all nodes, migrations with their rounds and a forecast; Ctrl-C ends that',
           })
+          .option('local', { type: 'boolean', describe: 'with --watch: the asked node alone' })
           .option('interval', {
             type: 'string',
             requiresArg: true,
@@ -37,15 +39,18 @@ export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
           })
           .example('$0 status', 'the agent of this host')
           .example('$0 status --agent http://host-b:7800', 'another agent')
-          .example('$0 status --watch', 'how fast it moves, and whether it gets there')
+          .example('$0 status --watch', 'how fast what moves does, and whether it gets there')
           .example('$0 status --watch --interval 10s >> moves.log', 'a line for each change'),
       async (args) => {
         await run(args, async (session) => {
           const { client, output } = session;
-          const { watch: watched = false, interval } = args;
+          const { watch: watched = false, local, interval } = args;
           onlyWith('--interval', interval, '--watch', watched);
-          if (watched)
-            return await watch(session, inUnits('interval', interval ?? DEFAULT_INTERVAL, parseDuration));
+          onlyWith('--local', local, '--watch', watched);
+          if (watched) {
+            const intervalMs = inUnits('interval', interval ?? DEFAULT_INTERVAL, parseDuration);
+            return await watch(session, intervalMs, local ?? false);
+          }
           const report = await client.status();
           output.result(report, () => statusText(report));
           return EXIT.done;
@@ -81,15 +86,23 @@ export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
 /** Least time between two looks: an agent has other things to do. ms */
 const MIN_INTERVAL_MS = 100;
 
-async function watch({ client, output, terminal }: Session, intervalMs: number): Promise<ExitCode> {
+async function watch(
+  { client, output, terminal }: Session,
+  intervalMs: number,
+  local: boolean,
+): Promise<ExitCode> {
   if (output.json) {
     throw new MigrationError('invalid-request', '--json prints one document: use it without --watch');
   }
   if (intervalMs < MIN_INTERVAL_MS) {
     throw new MigrationError('invalid-request', `--interval: ${MIN_INTERVAL_MS} ms is the least`);
   }
-  // One agent tells of one node. One that can't be asked is said before the terminal is taken.
-  const look = async (signal?: AbortSignal) => [await client.status(signal)];
+  const look = async (signal?: AbortSignal): Promise<readonly ClusterNode[]> => {
+    if (!local) return (await client.cluster(true, signal)).nodes;
+    const status = await client.status(signal);
+    return [{ node: status.node.node, url: client.url, status, error: null }];
+  };
+  // One that can't be asked is said before the terminal is taken.
   const first = await look();
   const leaving = new AbortController();
   const stopListening = terminal.onInterrupt(() => leaving.abort());

@@ -22,9 +22,13 @@ export class StatusLines implements StatusDisplay {
   show({ nodes, failure }: Look): void {
     this.#say('agent', failure === null ? 'answers' : `no answer: ${failure.reason}`);
     if (failure) return;
-    for (const { node, guests } of nodes) {
-      for (const { name, status } of guests) this.#say(`node ${node.node}: VM ${name}`, status);
-      this.#forget(`node ${node.node}: VM `, new Set(guests.map(({ name }) => name)));
+    for (const { node, status, error } of nodes) {
+      this.#say(`node ${node}`, status ? 'answers' : `no answer: ${error?.message ?? ''}`);
+      // Of what it has nothing is known where it says nothing.
+      if (!status) continue;
+      const { guests } = status;
+      for (const guest of guests) this.#say(`node ${node}: VM ${guest.name}`, guest.status);
+      this.#forget(`node ${node}: VM `, new Set(guests.map(({ name }) => name)));
     }
     // Oldest first: a log tells things in their order.
     for (const migration of migrationsOf(nodes).reverse()) this.#sayMigration(migration);

@@ -1,4 +1,4 @@
-import type { MigrationInfo, MigrationResult, StatusReport } from '../../shared/api.js';
+import type { ClusterNode, MigrationInfo, MigrationResult } from '../../shared/api.js';
 import { forecast } from '../../shared/migration-forecast.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import { counted, formatBytes, formatDuration } from '../../shared/units.js';
@@ -10,8 +10,8 @@ import { forecastLine, ratesLine, roundThatRuns, stateLine } from './migration-l
 
 /** What was heard of the nodes. */
 export interface Look {
-  /** The last that each has told. */
-  readonly nodes: readonly StatusReport[];
+  /** The last that each has told, or why it tells nothing. */
+  readonly nodes: readonly ClusterNode[];
   /** Why nothing is heard at present, and since when (Unix ms); null while all is well. */
   readonly failure: { readonly reason: string; readonly since: number } | null;
 }
@@ -63,7 +63,10 @@ function linesOf({ nodes, failure }: Look, now: number): Line[] {
   const ended = all.filter(({ result }) => result !== null);
   if (open.length === 0) lines.push({ text: '' }, { text: 'no migration runs or waits' });
   for (const migration of open) lines.push({ text: '' }, ...migrationLines(migration));
-  const guests = nodes.flatMap((report) => report.guests);
+  const several = nodes.length > 1;
+  const guests = nodes.flatMap(({ node, status }) =>
+    (status?.guests ?? []).map((guest) => (several ? { ...guest, node } : guest)),
+  );
   const [heading, ...rows] = guestTable(guests).split('\n');
   lines.push(
     { text: '' },
@@ -78,19 +81,23 @@ function linesOf({ nodes, failure }: Look, now: number): Line[] {
   return lines;
 }
 
-function nodeLine({ node, guests }: StatusReport): Line {
-  const vms = counted(guests.length, 'VM');
-  const memory = `${formatBytes(node.memoryUsedBytes)} of ${formatBytes(node.memoryLimitBytes)} for VMs in use`;
-  return { text: `node ${node.node}   vmferry ${node.version}   ${vms}   ${memory}`, strong: true };
+function nodeLine({ node: name, status, error }: ClusterNode): Line {
+  if (!status)
+    return { text: `node ${name}   does not answer: ${error?.message ?? ''}`, strong: true, wraps: true };
+  const { version, drained, memoryUsedBytes, memoryLimitBytes } = status.node;
+  const vms = counted(status.guests.length, 'VM');
+  const memory = `${formatBytes(memoryUsedBytes)} of ${formatBytes(memoryLimitBytes)} for VMs in use`;
+  const closed = drained ? '   drained: takes no VMs' : '';
+  return { text: `node ${name}   vmferry ${version}   ${vms}   ${memory}${closed}`, strong: true };
 }
 
-/** Those of all nodes, each once: its source knows most of it. */
-export function migrationsOf(nodes: readonly StatusReport[]): MigrationInfo[] {
+/** Those of all nodes, each once, as its source tells it, which knows most of it. The last that was asked for comes first. */
+export function migrationsOf(nodes: readonly ClusterNode[]): MigrationInfo[] {
   const byId = new Map<string, MigrationInfo>();
-  for (const migration of nodes.flatMap(({ migrations }) => migrations)) {
+  for (const migration of nodes.flatMap(({ status }) => status?.migrations ?? [])) {
     if (!byId.has(migration.id) || migration.role === 'source') byId.set(migration.id, migration);
   }
-  return [...byId.values()];
+  return [...byId.values()].sort((a, b) => Date.parse(b.requestedAt) - Date.parse(a.requestedAt));
 }
 
 function migrationLines(migration: MigrationInfo): Line[] {

@@ -1,5 +1,5 @@
 import { setTimeout as delayMs } from 'node:timers/promises';
-import type { StatusReport } from '../../shared/api.js';
+import type { ClusterNode } from '../../shared/api.js';
 import { toMigrationError } from '../../shared/errors.js';
 import { RECONNECTABLE } from '../../client/follow-migration.js';
 import type { StatusDisplay } from './status-screen.js';
@@ -8,8 +8,8 @@ import type { StatusDisplay } from './status-screen.js';
 export const ANSWER_TIMEOUT_MS = 10_000;
 
 export interface WatchOptions {
-  /** Asks the nodes how they are: one report each. */
-  readonly look: (signal: AbortSignal) => Promise<readonly StatusReport[]>;
+  /** Asks the nodes how they are. */
+  readonly look: (signal: AbortSignal) => Promise<readonly ClusterNode[]>;
   readonly display: StatusDisplay;
   /** Between an answer and the next question. ms */
   readonly intervalMs: number;
@@ -23,7 +23,7 @@ export interface WatchOptions {
  * Shows the nodes until `signal` fires, from the reports that there are on. An agent that is gone is asked again and again: it may be
  * back any time. Throws where that is of no use.
  */
-export async function watchStatus(first: readonly StatusReport[], options: WatchOptions): Promise<void> {
+export async function watchStatus(first: readonly ClusterNode[], options: WatchOptions): Promise<void> {
   const { look, display, intervalMs, signal, delay = delayUntil, now = Date.now } = options;
   let nodes = first;
   let since: number | null = null;

@@ -2,7 +2,7 @@ import t from 'tap';
 import { StatusLines } from '../../scripts/cli/status-lines.js';
 import { StatusScreen } from '../../scripts/cli/status-screen.js';
 import { type Look, viewOf } from '../../scripts/cli/status-view.js';
-import type { MigrationInfo, StatusReport } from '../../shared/api.js';
+import type { ClusterNode, GuestInfo, MigrationInfo } from '../../shared/api.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import {
   copyingReport,
@@ -16,11 +16,21 @@ import { FakeTerminal } from '../support/api-terminal.js';
 
 const NOW = Date.parse('2026-11-22T22:00:00.000Z');
 
-function report(...migrations: MigrationInfo[]): StatusReport {
-  return { node: nodeInfo, guests: [guestInfo({ migration: migrations[0]?.id ?? null })], migrations };
+function report(...migrations: MigrationInfo[]): ClusterNode {
+  return reportOf('a', [guestInfo({ migration: migrations[0]?.id ?? null })], ...migrations);
 }
 
-const looking = (...nodes: StatusReport[]): Look => ({ nodes, failure: null });
+function reportOf(node: string, guests: GuestInfo[], ...migrations: MigrationInfo[]): ClusterNode {
+  const status = { node: { ...nodeInfo, node }, guests, migrations };
+  return { node, url: `https://${node}:7800`, status, error: null };
+}
+
+const silent: ClusterNode = {
+  ...{ node: 'c', url: 'https://c:7800', status: null },
+  error: { code: 'peer-unreachable', message: 'the connection is refused', retryable: true },
+};
+
+const looking = (...nodes: ClusterNode[]): Look => ({ nodes, failure: null });
 
 const copying = migrationInfo({
   phase: 'copying',
@@ -77,11 +87,34 @@ await t.test('a stall stands out', (t) => {
 await t.test('several nodes: a migration is shown once, as its source tells it', (t) => {
   const arrived = report(migrationInfo({ role: 'target', phase: 'ended' }));
   t.ok(textOf(looking(arrived)).includes('no migration runs or waits'), 'one that came is not one that runs');
-  const there = { ...report(migrationInfo({ role: 'target', phase: 'copying' })), guests: [] };
-  const lines = textOf(looking({ ...there, node: { ...nodeInfo, node: 'b' } }, report(copying)));
+  const there = reportOf('b', [], migrationInfo({ role: 'target', phase: 'copying' }));
+  const lines = textOf(looking(there, report(copying)));
   t.match(lines.slice(0, 2), [/^node b {3}.* 0 VMs/, /^node a {3}.* 1 VM /]);
   t.equal(lines.filter((line) => line.includes(copying.id)).length, 2, 'once, and beside its VM');
   t.ok(lines.includes('  copying round 2, for 1.50 s'));
+  t.end();
+});
+
+await t.test('several nodes: whose VM is whose, who takes none, who does not answer', (t) => {
+  const drained = reportOf('b', [guestInfo({ name: 'db-1' })]);
+  drained.status!.node.drained = true;
+  const later = { ...ended, id: 'b-1', from: 'b', to: 'a', requestedAt: '2026-11-22T21:59:00.000Z' };
+  const lines = textOf(
+    looking(report({ ...ended, requestedAt: '2026-11-22T21:58:00.000Z' }), drained, silent),
+  );
+  t.match(lines.slice(0, 3), [
+    /^node a .*in use$/,
+    /^node b .*in use {3}drained: takes no VMs$/,
+    'node c   does not answer: the connection is refused',
+  ]);
+  t.match(lines.slice(6, 9), [/^node {2}vm /, /^a {5}web-1 /, /^b {5}db-1 /]);
+  drained.status!.migrations.push(later);
+  const both = textOf(looking(report({ ...ended, requestedAt: '2026-11-22T21:58:00.000Z' }), drained));
+  t.match(
+    both.slice(-2),
+    [/^web-1 from b to a /, /^web-1 from a to b /],
+    'the last comes first, wherever it was',
+  );
   t.end();
 });
 
@@ -135,10 +168,13 @@ await t.test('plain lines: one for each change', (t) => {
   display.show(looking(report(stalled)));
   now += 2000;
   display.show(looking(report(stalled)));
-  display.show(looking({ ...report({ ...ended, id: copying.id }), guests: [] }));
+  display.show(looking(reportOf('a', [], { ...ended, id: copying.id }), reportOf('c', [guestInfo()])));
+  display.show(looking(reportOf('a', [], { ...ended, id: copying.id }), silent));
+  display.show(looking(reportOf('a', [], { ...ended, id: copying.id }), reportOf('c', [guestInfo()])));
   display.stop();
   t.same(lines, [
     'agent: answers',
+    'node a: answers',
     'node a: VM web-1: running',
     'migration a-20261122-0001: web-1 from a to b; copying round 2, for 1.50 s; ' +
       'left 1000 KiB, fits 80.0 KiB, link 4.1 MB/s, dirty 2.0 MB/s; ' +
@@ -149,7 +185,11 @@ await t.test('plain lines: one for each change', (t) => {
       'left 1.2 MiB, fits 80.0 KiB, link 4.1 MB/s, dirty 4.2 MB/s; stalled: no new minimum of the residual for 3 rounds, ' +
       '1.2 MiB left; after 2 more it switches over all the same, for about 305 ms of downtime',
     'node a: VM web-1: gone',
+    'node c: answers',
+    'node c: VM web-1: running',
     'migration a-20261122-0001: web-1 from a to b; completed in 813 ms, downtime 6.5 ms',
+    'node c: no answer: the connection is refused',
+    'node c: answers',
   ]);
   t.end();
 });

@@ -1,11 +1,14 @@
 import t from 'tap';
 import type { Look } from '../../scripts/cli/status-view.js';
 import { watchStatus } from '../../scripts/cli/status-watch.js';
-import type { StatusReport } from '../../shared/api.js';
+import type { ClusterNode } from '../../shared/api.js';
 import { type ErrorCode, MigrationError } from '../../shared/errors.js';
 import { guestInfo, nodeInfo } from '../support/api-samples.js';
 
-const report: StatusReport = { node: nodeInfo, guests: [guestInfo()], migrations: [] };
+const report: ClusterNode = {
+  ...{ node: nodeInfo.node, url: 'https://a:7800', error: null },
+  status: { node: nodeInfo, guests: [guestInfo()], migrations: [] },
+};
 
 /** Watches an agent that fails as the script says, answer by answer, and leaves after the last. */
 async function watch(script: readonly (ErrorCode | null)[]): Promise<Look[]> {
