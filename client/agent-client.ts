@@ -27,7 +27,7 @@ import type { GuestDefinition } from '../shared/guest-definition.js';
 import type { z } from 'zod';
 import { type AccessOptions, type AgentConnection, connectionTo } from './agent-connection.js';
 import { readEventStream } from './event-stream.js';
-import { tlsReason } from '../shared/tls/tls-reason.js';
+import { isUnknownIssuer, tlsReason } from '../shared/tls/tls-reason.js';
 
 /** Failures of fetch() before the request was sent: by the code of its cause. */
 const NOT_CONNECTED = new Map([
@@ -41,6 +41,11 @@ const NOT_CONNECTED = new Map([
   ['ETIMEDOUT', 'the connection timed out'],
   ['UND_ERR_CONNECT_TIMEOUT', 'the connection timed out'],
 ]);
+
+/** Where files of one's own are needed, and none was named: as by who asked over a unix socket and is told of another agent. */
+const NO_CA =
+  'you named no CA by which its certificate could be checked: give --ca, and --certificate and --key with what proves who you are ' +
+  '(or VMFERRY_CA, VMFERRY_CERTIFICATE, VMFERRY_KEY)';
 
 /** What fetch() throws where the signal that it was given fires. */
 const GIVEN_UP: ReadonlySet<string> = new Set(['AbortError', 'TimeoutError']);
@@ -296,7 +301,9 @@ export class AgentClient {
       cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.message) : String(thrown);
     const untrusted = tlsReason(cause);
     if (untrusted !== undefined) {
-      return new MigrationError('peer-untrusted', `agent at ${this.url}: ${untrusted}`, { cause: thrown });
+      const unnamed = this.#access.ca === undefined && isUnknownIssuer(cause);
+      const reason = unnamed ? NO_CA : untrusted;
+      return new MigrationError('peer-untrusted', `agent at ${this.url}: ${reason}`, { cause: thrown });
     }
     const reason = NOT_CONNECTED.get(code);
     if (reason === undefined) {

@@ -20,12 +20,14 @@ export type InjectedCall = (...call: Call) => number;
 
 /**
  * Stops one thread of another process, lets it make the system calls that `use` asks for, and lets it go on as if nothing
- * had been: what it was blocked in is restarted, and signals that arrive meanwhile are delivered afterwards. x86-64 alone.
+ * had been: what it was blocked in is restarted (but for epoll_wait(2) and its like, which the kernel ends by EINTR after any stop), and
+ * signals that arrive meanwhile are delivered afterwards. x86-64 alone.
  *
  * The thread runs a `syscall` instruction that is in the memory of its process already, from entry to exit, with all
  * signals blocked; no instruction after it is executed. The calls must be such that return at once. Where this process is killed
  * meanwhile, the kernel lets the thread run on: it finishes the call that it is in and returns to where it was by a signal
- * frame on its stack; what its calls have made stays. (With a shadow stack, which a program must ask for, it can't.)
+ * frame on its stack; what its calls have made stays. It can't with a shadow stack, which a program must ask for, and filters
+ * that were suspended are there again: they may end it for the call.
  *
  * Throws tracking-failed: other architecture, no privilege, another tracer, filtered system calls, process gone, none of
  * its threads stops, no code to make calls by. What `use` throws is passed on. All of it happens in one turn of the event
@@ -42,38 +44,36 @@ export function injectSystemCalls<T>(
       `system calls can be injected on x86-64 alone, not on ${process.arch}`,
     );
   }
-  const tried: number[] = [];
+  const tried = new Map<number, Error>();
   for (;;) {
     const thread = attachToOne(pid, tried);
     try {
       return injectInto(pid, thread, use, filters);
     } catch (error) {
       if (!(error instanceof ThreadGoneError || error instanceof StackFullError)) throw error;
-      tried.push(thread.tid);
+      tried.set(thread.tid, error);
     }
   }
 }
 
-/** Stops the first thread that lets itself be stopped. */
-function attachToOne(pid: number, tried: number[]): TracedThread {
-  let last: unknown;
+/** Stops the first thread that lets itself be stopped, of those that were not `tried`; adds to these, with what was wrong with each. */
+function attachToOne(pid: number, tried: Map<number, Error>): TracedThread {
   for (const tid of candidates(pid)) {
-    if (tried.length >= MAX_ATTEMPTS) break;
-    if (tried.includes(tid)) continue;
+    if (tried.size >= MAX_ATTEMPTS) break;
+    if (tried.has(tid)) continue;
     try {
       return TracedThread.attach(pid, tid);
     } catch (error) {
       if (!(error instanceof ThreadBusyError || error instanceof ThreadGoneError)) throw error;
-      last = error;
-      tried.push(tid);
+      tried.set(tid, error);
     }
   }
   const gone = !isAlive(pid);
   const reason = gone
     ? 'it has ended'
-    : 'none of its threads can be stopped: they sleep in the kernel, end, or have no room on their stacks';
+    : 'none of its threads can be used: they sleep in the kernel, end, or have no room on their stacks';
   throw new MigrationError('tracking-failed', `no system call can be made in process ${pid}: ${reason}`, {
-    cause: last,
+    cause: [...tried.values()].at(-1),
   });
 }
 
@@ -116,6 +116,7 @@ function injectInto<T>(
       thread.stop();
       thread.setSignalMask(signalMask);
       thread.setRegisters(saved);
+      wayBack.remove();
     }
   } finally {
     thread.detach();

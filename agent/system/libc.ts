@@ -17,6 +17,23 @@ export interface Libc {
   ptrace(request: number, tid: number, address: number, data: number): number;
   /** ptrace with a pointer to data. */
   ptraceData(request: number, tid: number, address: number, data: Uint8Array): number;
+  /** One struct iovec on each side. */
+  process_vm_readv(
+    pid: number,
+    own: Uint8Array,
+    owns: number,
+    foreign: Uint8Array,
+    foreigns: number,
+    flags: number,
+  ): number;
+  process_vm_writev(
+    pid: number,
+    own: Uint8Array,
+    owns: number,
+    foreign: Uint8Array,
+    foreigns: number,
+    flags: number,
+  ): number;
   prctl(option: number, second: number, third: number, fourth: number, fifth: number): number;
   waitid(idType: number, id: number, info: Uint8Array, options: number): number;
   getsockopt(fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array): number;
@@ -65,6 +82,7 @@ function load(): Libc {
   const library = koffi.load(null);
   const declare = <K extends keyof Libc>(symbol: string, result: string, parameters: string[]): Libc[K] =>
     library.func(symbol, result, parameters);
+  const transfer = ['int', 'void *', 'ulong', 'void *', 'ulong', 'ulong'];
   const ptrace = (data: string): string[] => ['int', 'int', 'intptr_t', data];
   return {
     mmap: declare<'mmap'>('mmap', 'intptr_t', ['intptr_t', 'size_t', 'int', 'int', 'int', 'int64_t']),
@@ -78,6 +96,8 @@ function load(): Libc {
     ioctl: declare<'ioctl'>('ioctl', 'int', ['int', 'ulong', 'void *']),
     ptrace: declare<'ptrace'>('ptrace', 'long', ptrace('intptr_t')),
     ptraceData: declare<'ptraceData'>('ptrace', 'long', ptrace('void *')),
+    process_vm_readv: declare<'process_vm_readv'>('process_vm_readv', 'intptr_t', transfer),
+    process_vm_writev: declare<'process_vm_writev'>('process_vm_writev', 'intptr_t', transfer),
     prctl: declare<'prctl'>('prctl', 'int', ['int', 'ulong', 'ulong', 'ulong', 'ulong']),
     waitid: declare<'waitid'>('waitid', 'int', ['int', 'int', 'void *', 'int']),
     getsockopt: declare<'getsockopt'>('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']),

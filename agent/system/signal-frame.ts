@@ -1,3 +1,8 @@
+/**
+ * Layouts and numbers are those of arch/x86/include/asm/sigframe.h, uapi/asm/sigcontext.h, uapi/asm/ucontext.h and
+ * linux/errno.h in Linux.
+ */
+
 import { REGISTER } from './user-registers.js';
 
 /** All that rt_sigreturn(2) puts a thread of x86-64 back to. */
@@ -6,7 +11,7 @@ export interface ThreadState {
   readonly registers: Buffer;
   /** The blocked signals: 64 bits. */
   readonly signalMask: Buffer;
-  /** The XSAVE area as ptrace has it: NT_X86_XSTATE. */
+  /** As TracedThread.extendedState() tells it. */
   readonly extendedState: Buffer;
 }
 
@@ -35,13 +40,14 @@ const KEEP_ALTERNATIVE_STACK = 4;
 // a frame: struct _fpx_sw_bytes), and which features are not in their initial state.
 const SOFTWARE = 464;
 const FEATURES_IN_USE = 512;
+const FXSAVE_BYTES = 512;
 const MAGIC1 = 0x46505853;
 const MAGIC2 = 0x46505845;
 const ALIGNMENT = 64n;
 /** AMX tiles: the kernel keeps room for them in the area of a thread that has used them alone. They are the last in it. */
 const TILES = { feature: 1n << 18n, bytes: 8192 };
 
-// What the kernel makes of a system call that a signal has interrupted (linux/errno.h).
+// What the kernel makes of a system call that a signal has interrupted.
 const ERESTARTSYS = -512n;
 const ERESTARTNOINTR = -513n;
 const ERESTARTNOHAND = -514n;
@@ -55,7 +61,7 @@ const EINTR = 4n;
  *
  * A system call in which it was is made again, unless it is one that fails with EINTR after each handler, as poll(2) and
  * sigsuspend(2): such a one fails so. A handler can have run before the thread returns, and who waits in these for that would wait
- * on.
+ * on. (A read(2), for one, is made again even if that handler would have interrupted it.)
  */
 export function signalFrame(
   state: ThreadState,
@@ -83,8 +89,9 @@ export function signalFrame(
   return { at, bytes };
 }
 
-/** The area as the kernel wants it in a frame: with its size and its features in it, and marked at both ends. */
+/** The area as the kernel wants it in a frame: with its size and its features in it, and marked at both ends. FXSAVE's has neither. */
 function extendedStateOf(state: Buffer): Buffer {
+  if (state.length <= FXSAVE_BYTES) return state;
   const all = state.readBigUInt64LE(SOFTWARE);
   const unused = all & TILES.feature & ~state.readBigUInt64LE(FEATURES_IN_USE);
   const bytes = state.length - (unused === 0n ? 0 : TILES.bytes);

@@ -122,6 +122,31 @@ export function systemCall(name: string, number: number, first: number, second =
   return check(name, libc().syscall(number, first, second, third));
 }
 
+/**
+ * Reads memory of another process; returns the bytes that could be read: fewer where not all is mapped and readable. Throws EFAULT if
+ * none can, ESRCH, EPERM without ptrace access.
+ */
+export function readProcessMemory(pid: number, address: number, buffer: Uint8Array): number {
+  const own = vectorOf(addressOf(buffer), buffer.length);
+  const foreign = vectorOf(address, buffer.length);
+  return check('process_vm_readv', libc().process_vm_readv(pid, own, 1, foreign, 1, 0));
+}
+
+/** Writes memory of another process, as readProcessMemory() reads it. */
+export function writeProcessMemory(pid: number, address: number, bytes: Uint8Array): number {
+  const own = vectorOf(addressOf(bytes), bytes.length);
+  const foreign = vectorOf(address, bytes.length);
+  return check('process_vm_writev', libc().process_vm_writev(pid, own, 1, foreign, 1, 0));
+}
+
+/** struct iovec. */
+export function vectorOf(address: number, bytes: number): Buffer {
+  const vector = Buffer.alloc(16);
+  vector.writeBigUInt64LE(BigInt(address));
+  vector.writeBigUInt64LE(BigInt(bytes), 8);
+  return vector;
+}
+
 /** A descriptor that stands for a process. Linux 5.3 or newer. */
 export function pidfdOpen(pid: number): number {
   return systemCall('pidfd_open', SYS_PIDFD_OPEN, pid);

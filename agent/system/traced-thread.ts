@@ -1,7 +1,7 @@
 import { libc } from './libc.js';
 import { isAlive, readStatus, readThread } from './process-status.js';
 import { hasCode, SystemCallError } from './system-call-error.js';
-import { addressOf } from './system-calls.js';
+import { addressOf, vectorOf } from './system-calls.js';
 import { traceRefusal } from './trace-refusal.js';
 import { USER_REGISTERS_BYTES } from './user-registers.js';
 
@@ -30,9 +30,11 @@ const __WALL = 0x40000000;
 const SIGTRAP = 5;
 const SYSCALL_STOP = SIGTRAP | 0x80;
 
-/** The XSAVE area, from linux/elf.h; and more than any processor has of that. bytes */
+// Sets of registers, from linux/elf.h.
+const NT_PRFPREG = 2;
 const NT_X86_XSTATE = 0x202;
-const EXTENDED_STATE_LIMIT = 2 ** 16;
+/** More than any processor has of one. bytes */
+const REGISTER_SET_LIMIT = 2 ** 16;
 /** How long a thread may take to stop at first. Those that sleep deep in the kernel don't; they are not tried, if that is known. */
 const ATTACH_LIMIT_MS = 500;
 /** How long it may take afterwards: it is needed, since it has registers to be put back, on however busy a machine. */
@@ -109,15 +111,25 @@ export class TracedThread {
     this.#ptraceData('SETREGS', PTRACE_SETREGS, 0, registers);
   }
 
-  /** Registers of floating point and vectors: the XSAVE area, uncompacted. */
+  /**
+   * Registers of floating point and vectors: the XSAVE area, uncompacted; the FXSAVE area alone, its first 512 bytes, where the
+   * processor has no more.
+   */
   extendedState(): Buffer {
-    const state = Buffer.alloc(EXTENDED_STATE_LIMIT);
-    // struct iovec: the kernel writes how much there is.
-    const place = Buffer.alloc(16);
-    place.writeBigUInt64LE(BigInt(addressOf(state)));
-    place.writeBigUInt64LE(BigInt(state.length), 8);
-    this.#ptraceData('GETREGSET', PTRACE_GETREGSET, NT_X86_XSTATE, place);
-    return state.subarray(0, Number(place.readBigUInt64LE(8)));
+    try {
+      return this.#registerSet(NT_X86_XSTATE);
+    } catch (error) {
+      if (!hasCode(error, 'ENODEV')) throw error;
+      return this.#registerSet(NT_PRFPREG);
+    }
+  }
+
+  #registerSet(type: number): Buffer {
+    const state = Buffer.alloc(REGISTER_SET_LIMIT);
+    // The kernel writes into it how much there is.
+    const vector = vectorOf(addressOf(state), state.length);
+    this.#ptraceData('GETREGSET', PTRACE_GETREGSET, type, vector);
+    return state.subarray(0, Number(vector.readBigUInt64LE(8)));
   }
 
   /** The blocked signals: 64 bits. */

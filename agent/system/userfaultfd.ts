@@ -14,6 +14,9 @@ export const SYS_USERFAULTFD = process.arch === 'x64' ? 323 : 282;
  */
 export const USERFAULTFD_FLAGS = 0o2000000 | 0o4000 | 1;
 
+/** What such a descriptor stands for, in /proc/PID/fd. */
+export const USERFAULTFD_LINK = 'anon_inode:[userfaultfd]';
+
 const UFFDIO_API = 0xc018aa3f;
 const UFFDIO_REGISTER = 0xc020aa00;
 const UFFD_API = 0xaan;

@@ -39,7 +39,10 @@ function notAsked({ node, errorOfPeer }: ExaminedNode, error: ErrorBody, asked: 
   return {
     ...{ level: 'warning', code: 'node-not-asked' },
     message: `node ${node} answers node ${asked}, and not you, so that it could not be checked: ${error.message}`,
-    remedy: `run this where its address can be reached: on node ${asked}, perhaps`,
+    remedy:
+      error.code === 'peer-untrusted'
+        ? 'each agent is asked as you: --ca, --certificate, --key and --token-file must be good for all of them'
+        : `run this where its address can be reached: on node ${asked}, perhaps`,
   };
 }
 

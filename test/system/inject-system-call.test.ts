@@ -3,6 +3,9 @@ import { once } from 'node:events';
 import { type Test, test } from 'tap';
 import { injectSystemCalls } from '../../agent/system/inject-system-call.js';
 import { readThread } from '../../agent/system/process-status.js';
+import { readProcessMemory } from '../../agent/system/system-calls.js';
+import { TracedThread } from '../../agent/system/traced-thread.js';
+import { REGISTER } from '../../agent/system/user-registers.js';
 import { Program } from './child-process.js';
 
 const SYS_CLOSE = 3;
@@ -14,6 +17,15 @@ const SOURCES = new URL('../../../test/system/', import.meta.url);
 
 function ownPid(pid: number): number {
   return injectSystemCalls(pid, (call) => call(SYS_GETPID));
+}
+
+function stackPointer(pid: number): number {
+  const thread = TracedThread.attach(pid, pid);
+  try {
+    return Number(thread.registers().readBigUInt64LE(REGISTER.rsp));
+  } finally {
+    thread.detach();
+  }
 }
 
 /** Resolves once the thread is seen in that state. */
@@ -34,6 +46,20 @@ void test('a thread that is blocked in a system call goes on with it', async (t)
   for (let i = 0; i < 50; i += 1) t.equal(ownPid(cat.pid), cat.pid);
   cat.type('still here\n');
   await cat.prints('still here\n');
+});
+
+void test('its stack is as it was, also below what is in use of it', async (t) => {
+  const cat = new Program(t, 'cat');
+  await inState(cat.pid, 'S');
+  const below = (): Buffer => {
+    const bytes = Buffer.alloc(2 ** 14);
+    const top = stackPointer(cat.pid);
+    t.equal(readProcessMemory(cat.pid, top - bytes.length, bytes), bytes.length);
+    return bytes;
+  };
+  const before = below();
+  t.equal(ownPid(cat.pid), cat.pid);
+  t.ok(below().equals(before));
 });
 
 void test('a sleep that was interrupted goes on', async (t) => {

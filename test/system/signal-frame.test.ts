@@ -9,8 +9,10 @@ const READ = 0n;
 const RAX = 8 + 40 + 13 * 8;
 const RIP = 8 + 40 + 16 * 8;
 const AREA = 8 + 40 + 184;
+const STACK_FLAGS = 8 + 24;
+const MASK = 8 + 296;
 
-const signalMask = Buffer.alloc(8);
+const signalMask = Buffer.from('77faeb7fffffffff', 'hex');
 
 function registersWith(values: Partial<Record<keyof typeof REGISTER, bigint>>): Buffer {
   const registers = Buffer.alloc(USER_REGISTERS_BYTES);
@@ -37,6 +39,20 @@ void test('it lies below the red zone, with the area aligned', (t) => {
   const area = bytes.readBigUInt64LE(AREA);
   t.equal(area % 64n, 0n);
   t.equal(bytes.length, Number(area - at) + plain.length + 4, 'a mark comes after the area');
+  t.end();
+});
+
+void test('the mask is in it, and of the alternative stack what the kernel refuses', (t) => {
+  const { bytes } = signalFrame({ registers: registersWith({}), signalMask, extendedState: plain }, 0n);
+  t.same(bytes.subarray(MASK, MASK + 8), signalMask);
+  t.notOk([0, 1, 2].includes(bytes.readUInt32LE(STACK_FLAGS)), 'neither on, nor off, nor none');
+  t.end();
+});
+
+void test('without XSAVE the area is as it is told', (t) => {
+  const extendedState = Buffer.alloc(512, 0xa5);
+  const { at, bytes } = signalFrame({ registers: registersWith({}), signalMask, extendedState }, 0n);
+  t.same(bytes.subarray(Number(bytes.readBigUInt64LE(AREA) - at)), extendedState);
   t.end();
 });
 

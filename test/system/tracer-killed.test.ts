@@ -60,7 +60,7 @@ void test('a thread that waits in a system call is in it again, whenever its tra
   });
 });
 
-void test('a thread that computes finds its registers as they were, whenever its tracer is killed', async (t) => {
+void test('a program that computes gets on as if nothing had been, whenever its tracer is killed', async (t) => {
   const program = new Program(t, 'sha256sum');
   const own = createHash('sha256');
   const chunk = Buffer.alloc(2 ** 20, 'vmferry');
@@ -103,20 +103,22 @@ void test('QEMU answers, with the signals that its threads had blocked, whenever
   await qemu.prints('QMP');
   qemu.type('{"execute":"qmp_capabilities"}\n');
   await qemu.prints('"return": {}');
+  const before = blockedSignals(qemu.pid);
   await killedAtEach(t, qemu.pid, async (runTracer, last) => {
     await runTracer();
     for (const command of ['stop', 'cont']) {
       qemu.type(`{"execute":"${command}","id":"${command} ${last}"}\n`);
       await qemu.prints(`"id": "${command} ${last}"`);
     }
-    // SIGKILL and SIGSTOP can't be.
-    const allBlocked = threadsOf(qemu.pid).filter(
-      (tid) => blockedSignals(qemu.pid, tid) === 'fffffffffffbfeff',
-    );
-    t.same(allBlocked, []);
+    // The end of the tracer is told before the thread has run on.
+    while (blockedSignals(qemu.pid) !== before) await new Promise(setImmediate);
   });
 });
 
-function blockedSignals(pid: number, tid: number): string {
-  return /^SigBlk:\t(.*)$/m.exec(readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8'))![1]!;
+/** Of each thread, as the kernel tells them. */
+function blockedSignals(pid: number): string {
+  const statusOf = (tid: number): string => readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8');
+  return threadsOf(pid)
+    .map((tid) => `${tid} ${/^SigBlk:\t(.*)$/m.exec(statusOf(tid))![1]}`)
+    .join();
 }

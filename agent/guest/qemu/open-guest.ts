@@ -66,7 +66,8 @@ export async function reopenGuest(
   try {
     const guest = await openGuest(directory, { record, control }, openMemory(record), choice, logger);
     guest.unsettle();
-    sweepUserfaultfds(record.definition.name, process.pid, logger);
+    if (guest.writeLog.kind === 'userfaultfd')
+      sweepUserfaultfds(record.definition.name, process.pid, logger);
     return guest;
   } catch (error) {
     control.release();
@@ -79,14 +80,9 @@ function sweepUserfaultfds(vm: string, pid: number, logger: Logger): void {
   try {
     const closed = closeUnusedUserfaultfds(pid);
     if (closed > 0)
-      logger.info(
-        { vm, closed },
-        `closed ${closed} userfaultfd that an agent which was killed had left in QEMU`,
-      );
+      logger.info({ vm, closed }, 'closed a userfaultfd that an agent which was killed had left in QEMU');
   } catch (error) {
-    logger.warn(
-      { vm, err: error },
-      'an agent that was killed has left a userfaultfd in QEMU, which can not be closed',
-    );
+    const text = 'whether an agent that was killed has left a userfaultfd in QEMU can not be seen to';
+    logger.warn({ vm, err: error }, text);
   }
 }

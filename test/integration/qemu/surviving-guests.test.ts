@@ -6,7 +6,7 @@ import { followMigration } from '../../../client/follow-migration.js';
 import type { MigrationEvent } from '../../../shared/api.js';
 import { callInQemu } from '../../../agent/guest/qemu/write-log/call-in-qemu.js';
 import { descriptorsOn, isAlive } from '../../../agent/system/process-status.js';
-import { SYS_USERFAULTFD, USERFAULTFD_FLAGS } from '../../../agent/system/userfaultfd.js';
+import { SYS_USERFAULTFD, USERFAULTFD_FLAGS, USERFAULTFD_LINK } from '../../../agent/system/userfaultfd.js';
 import { HeldLink } from '../../support/held-link.js';
 import { QemuLab } from '../../support/qemu-lab.js';
 
@@ -28,9 +28,9 @@ await t.test('an agent that is killed, or ends, and its guest', async (t) => {
   t.same(lab.qemus('a'), [qemu], 'the guest lives on');
   // As one leaves it that is killed in the moment in which it begins to follow writes.
   callInQemu(qemu!, (call) => call(SYS_USERFAULTFD, USERFAULTFD_FLAGS));
-  t.equal(descriptorsOn(qemu!, 'anon_inode:[userfaultfd]').length, 1);
+  t.equal(descriptorsOn(qemu!, USERFAULTFD_LINK).length, 1);
   await agents.restart('a');
-  t.same(descriptorsOn(qemu!, 'anon_inode:[userfaultfd]'), [], 'what was left in QEMU is closed');
+  t.same(descriptorsOn(qemu!, USERFAULTFD_LINK), [], 'what was left in QEMU is closed');
   t.same(await agents.whereIs('walker'), { a: 'running' });
   await transcript.another(/pass \w{8}/);
 

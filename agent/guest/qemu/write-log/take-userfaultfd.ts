@@ -2,7 +2,7 @@ import { closeSync, readFileSync } from 'node:fs';
 import { descriptorsOn } from '../../../system/process-status.js';
 import { SystemCallError } from '../../../system/system-call-error.js';
 import { pidfdGetfd, pidfdOpen } from '../../../system/system-calls.js';
-import { SYS_USERFAULTFD, USERFAULTFD_FLAGS } from '../../../system/userfaultfd.js';
+import { SYS_USERFAULTFD, USERFAULTFD_FLAGS, USERFAULTFD_LINK } from '../../../system/userfaultfd.js';
 import { callInQemu } from './call-in-qemu.js';
 
 /** `close` on x86-64, where alone system calls are injected. */
@@ -36,15 +36,16 @@ export function takeUserfaultfd(pid: number, callIn = callInQemu): number {
 
 /**
  * Closes in the process what an agent has left there that was killed within takeUserfaultfd(): userfaultfds that nobody has
- * taken into use (UFFDIO_API). Returns how many. Throws as callInQemu() does.
+ * taken into use. For kernels with which there is a UserfaultfdLog: older ones don't mark those in use. Returns how many were
+ * closed. Throws as callInQemu() does.
  */
 export function closeUnusedUserfaultfds(pid: number): number {
-  const unused = descriptorsOn(pid, 'anon_inode:[userfaultfd]').filter((fd) => !isInUse(pid, fd));
-  if (unused.length > 0) callInQemu(pid, (call) => unused.forEach((fd) => call(SYS_CLOSE, fd)));
-  return unused.length;
+  const unused = descriptorsOn(pid, USERFAULTFD_LINK).filter((fd) => !isInUse(pid, fd));
+  if (unused.length === 0) return 0;
+  return callInQemu(pid, (call) => unused.filter((fd) => call(SYS_CLOSE, fd) === 0).length);
 }
 
-/** The second field of `API` has the features that were agreed on: at least a mark that some were. */
+/** Whether UFFDIO_API was called for it: the kernel tells the features that were agreed on then, which are never none. */
 function isInUse(pid: number, fd: number): boolean {
   return !/^API:\t[0-9a-f]+:0:/m.test(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'));
 }

@@ -4,7 +4,7 @@ import { type Run, unionRuns } from '../../../../shared/page.js';
 import { readMaps } from '../../../system/process-maps.js';
 import { descriptorsOn, isAlive } from '../../../system/process-status.js';
 import { hasCode } from '../../../system/system-call-error.js';
-import { takeWritten, WriteProtection } from '../../../system/userfaultfd.js';
+import { takeWritten, USERFAULTFD_LINK, WriteProtection } from '../../../system/userfaultfd.js';
 import type { WriteLog } from '../../guest.js';
 import { type GuestMapping, readGuestMappings, refuseNewMappings, runsIn } from './guest-mappings.js';
 import { takeUserfaultfd } from './take-userfaultfd.js';
@@ -110,7 +110,7 @@ export class UserfaultfdLog implements WriteLog {
       });
     }
     if (hasCode(error, 'EBUSY')) {
-      const open = descriptorsOn(this.#pid, 'anon_inode:[userfaultfd]');
+      const open = descriptorsOn(this.#pid, USERFAULTFD_LINK);
       const who = open.length > 0 ? `by its own descriptor ${open.join(', ')}` : 'by another program';
       return new MigrationError(
         'tracking-failed',
@@ -122,7 +122,7 @@ export class UserfaultfdLog implements WriteLog {
       const reason = (error as Error).message;
       return new MigrationError(
         'tracking-failed',
-        `this agent may not track process ${this.#pid} (${reason}): it needs the capability CAP_SYS_PTRACE`,
+        `this agent may not track process ${this.#pid} (${reason}): it needs the capability CAP_SYS_PTRACE, and CAP_DAC_READ_SEARCH for a QEMU of another user`,
         { cause: error },
       );
     }
