@@ -115,7 +115,8 @@ function migrationLines(migration: MigrationInfo): Line[] {
   } else {
     lines.push({ text: `  ${filledBar(0, BAR_WIDTH)}` });
   }
-  lines.push({ text: `  ${ratesLine(migration)}` });
+  const rates = ratesLine(migration);
+  if (rates !== '') lines.push({ text: `  ${rates}` });
   const { rounds } = copying;
   if (rounds.length > 0) {
     const drawn = rounds.slice(-DRAWN_ROUNDS).map(({ residualPages }) => residualPages);

@@ -78,6 +78,18 @@ await t.test('a node with migrations that run, wait and have ended', (t) => {
   t.end();
 });
 
+await t.test('of the first round as much is shown as is known of it', (t) => {
+  const first = migrationInfo({ phase: 'copying', copying: copyingReport([]) });
+  t.match(textOf(looking(report(first))).slice(2, 7), [
+    /^web-1 from a to b/,
+    /^ {2}copying/,
+    /^ {2}░+$/,
+    /^ {2}measuring: /,
+    '',
+  ]);
+  t.end();
+});
+
 await t.test('a stall stands out', (t) => {
   const strong = viewOf(looking(report(stalled)), NOW, 200, 40).filter((line) => line.strong);
   t.match(strong[2]?.text, /^ {2}stalled: no new minimum of the residual for 3 rounds/);
