@@ -14,6 +14,7 @@ import {
   encodeZeroPages,
 } from '../../shared/protocol/frame.js';
 import { AgentLab } from '../support/agent-lab.js';
+import { BYSTANDER, bystanderIsWell } from '../support/bystander.js';
 import { prepareMessage, RawPeer, RawSocket, refusedUpgrade } from '../support/raw-peer.js';
 
 /**
@@ -28,30 +29,14 @@ const lab = await AgentLab.start(t, ['a', 'b'], {
 });
 const client = lab.client('a');
 const { url } = lab.agent('a');
-await lab.boot('a', { name: 'healthy', program: 'ticker', parameters: { intervalMs: 10 } });
+await lab.boot('a', BYSTANDER);
 
 let attempts = 0;
 const stranger = () => RawPeer.connect(url, `m-intruder-${(attempts += 1)}`);
 const greeted = async () => await (await stranger()).greet();
 const locked = async () => await (await greeted()).lock();
 
-/** The agent answers, its guest goes on, and of the intruder nothing is left: no guest, no memory, no lock. */
-async function allIsWell(t: Test): Promise<void> {
-  const { consoleBytes } = await client.guest('healthy');
-  const leave = new AbortController();
-  for await (const chunk of client.followConsole('healthy', consoleBytes, leave.signal)) {
-    t.ok(chunk.end > consoleBytes, 'the guest goes on');
-    break;
-  }
-  leave.abort();
-  // What a connection leaves behind is cleared away a moment after its end, a lock after the grace period.
-  let status = await client.status();
-  while (status.guests.length > 1 || (await client.queue()).length > 0) status = await client.status();
-  t.match(status, {
-    node: { node: 'a', guests: 1, memoryUsedBytes: 2 ** 20 },
-    guests: [{ name: 'healthy', status: 'running' }],
-  });
-}
+const allIsWell = (t: Test) => bystanderIsWell(t, client);
 
 /** The peer is told the error, and its control connection is closed with the code of it. */
 async function refused(t: Test, peer: RawPeer, code: ErrorCode, message: RegExp): Promise<void> {

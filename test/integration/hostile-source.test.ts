@@ -22,6 +22,7 @@ import {
 } from '../../shared/protocol/frame.js';
 import type { SourceMessage } from '../../shared/protocol/messages.js';
 import { AgentLab } from '../support/agent-lab.js';
+import { BYSTANDER, bystanderIsWell } from '../support/bystander.js';
 import { startEndpoint } from '../support/link-endpoints.js';
 import { prepareMessage, RawPeer, refusedUpgrade } from '../support/raw-peer.js';
 
@@ -61,7 +62,7 @@ const lab = await AgentLab.start(t, ['a'], () => ({
 }));
 const client = lab.client('a');
 const { url } = lab.agent('a');
-await lab.boot('a', { name: 'healthy', program: 'ticker', parameters: { intervalMs: 10 } });
+await lab.boot('a', BYSTANDER);
 
 let attempts = 0;
 async function greeted(node = 'evil'): Promise<RawPeer> {
@@ -90,18 +91,9 @@ const scratchFiles = async () =>
   (await readdir('/dev/shm')).filter((name) => name.startsWith('vmferry-scratch-'));
 const scratchBefore = await scratchFiles();
 
-/** The agent answers, its guest goes on, and of the intruder nothing is left: no guest, no memory, no lock, no stream. */
+/** Nothing of the intruder is left, no stream and no scratch file either. */
 async function allIsWell(t: Test): Promise<void> {
-  const { consoleBytes } = await client.guest('healthy');
-  const leave = new AbortController();
-  for await (const chunk of client.followConsole('healthy', consoleBytes, leave.signal)) {
-    t.ok(chunk.end > consoleBytes, 'the guest goes on');
-    break;
-  }
-  leave.abort();
-  let status = await client.status();
-  while (status.guests.length > 1 || (await client.queue()).length > 0) status = await client.status();
-  t.match(status, { node: { guests: 1, memoryUsedBytes: 2 ** 20 }, guests: [{ status: 'running' }] });
+  await bystanderIsWell(t, client);
   await source.connectionsLeft(0);
   while ((await scratchFiles()).some((name) => !scratchBefore.includes(name))) await setImmediate();
   arrived.clear();

@@ -6,7 +6,6 @@ import t, { type Test } from 'tap';
 import type { Region } from '../../agent/guest/guest.js';
 import { hashPage } from '../../agent/guest/page-hash.js';
 import type { Connection } from '../../agent/link/connection.js';
-import { MappedFile } from '../../agent/system/mapped-memory.js';
 import { type LaneEvents, LaneThreads } from '../../agent/target/lane-threads.js';
 import { openLane, type LaneReport, type LaneRequest } from '../../agent/target/page-lane.js';
 import { ReceivedMemory } from '../../agent/target/received-memory.js';
@@ -23,6 +22,7 @@ import {
 import { MIGRATION, startEndpoint, TOKEN } from '../support/link-endpoints.js';
 import { RecordingSink } from '../support/link-sink.js';
 import { startedWorkers, turn } from '../support/recorded-workers.js';
+import { regionOf } from '../support/region-memory.js';
 import { ramFile } from '../system/ram-file.js';
 
 /** Page lanes: threads that read streams of a real source into memory that this thread shares with them. */
@@ -47,20 +47,6 @@ async function startSource(t: Test) {
     connectionsLeft: (count: number) => endpoint.connectionsLeft(count),
     next: () => new Promise<Connection>((resolve) => waiting.push(resolve)),
   };
-}
-
-/** Memory of both kinds, as guests have it. */
-function memoryOf(kind: 'buffer' | 'file', t: Test): Region {
-  const name = 'ram';
-  if (kind === 'buffer') {
-    const buffer = new SharedArrayBuffer(PAGES * PAGE_SIZE);
-    return { name, memory: new Uint8Array(buffer), handle: { name, buffer } };
-  }
-  const fileBytes = PAGES * PAGE_SIZE;
-  const path = ramFile(t, fileBytes);
-  const file = MappedFile.open(path, fileBytes);
-  t.teardown(() => file.release());
-  return { name, ...file.windows[0]!, handle: { name, path, fileBytes, window: 0 } };
 }
 
 /** Records what a lane tells, and lets a test wait for it. */
@@ -130,7 +116,7 @@ function request(url: string, region: Region, more: Partial<LaneRequest> = {}): 
 for (const kind of ['buffer', 'file'] as const) {
   void t.test(`pages come into memory that is a ${kind}, with the hashes of what was applied`, async (t) => {
     const source = await startSource(t);
-    const region = memoryOf(kind, t);
+    const region = regionOf(kind, PAGES, t);
     const memory = new ReceivedMemory([region], 'after');
     const told = new Told();
     const stream = source.next();
@@ -187,7 +173,7 @@ for (const kind of ['buffer', 'file'] as const) {
       ['the end of a round', [encodeRoundEnd(0)]],
     ];
     for (const [what, frames] of more) {
-      const region = memoryOf(kind, t);
+      const region = regionOf(kind, PAGES, t);
       region.memory.fill(5);
       const told = new Told();
       const stream = source.next();
@@ -204,7 +190,7 @@ for (const kind of ['buffer', 'file'] as const) {
       lane.close();
     }
 
-    const region = memoryOf(kind, t);
+    const region = regionOf(kind, PAGES, t);
     const told = new Told();
     const stream = source.next();
     const lane = await threads.open(request(source.url, region), told, NEVER);
@@ -225,7 +211,7 @@ for (const kind of ['buffer', 'file'] as const) {
 void t.test('what a peer may not send ends the lane and writes nothing', async (t) => {
   const source = await startSource(t);
   const threads = laneThreads(t);
-  const region = memoryOf('buffer', t);
+  const region = regionOf('buffer', PAGES, t);
   const cases: [string, Uint8Array, object][] = [
     ['behind the end', encodePagesHeader({ ...BIG, firstPage: PAGES - 1 }), { code: 'out-of-range' }],
     ['another region', encodeZeroPages({ ...BIG, region: 1 }), { code: 'out-of-range' }],
@@ -256,7 +242,7 @@ void t.test('a round that is not due, found in this thread, ends the lane and no
   const barrier = new RoundBarrier(2);
   told.onRound = (stream, round) => void barrier.end(stream, round);
   const stream = source.next();
-  const lane = await laneThreads(t).open(request(source.url, memoryOf('buffer', t)), told, NEVER);
+  const lane = await laneThreads(t).open(request(source.url, regionOf('buffer', PAGES, t)), told, NEVER);
   await (await stream).send(encodeRoundEnd(7));
   t.match(await told.end(), { code: 'unexpected-message', message: /stream 1 ended round 7 out of order/ });
   lane.close();
@@ -266,7 +252,7 @@ void t.test('what can not be opened is refused, and the thread takes the next', 
   const workers = startedWorkers(t);
   const source = await startSource(t);
   const threads = laneThreads(t);
-  const region = memoryOf('buffer', t);
+  const region = regionOf('buffer', PAGES, t);
   const told = new Told();
   await t.rejects(threads.open(request(source.url, region, { token: 'wrong' }), told, NEVER), {
     code: 'not-found',
@@ -306,7 +292,7 @@ void t.test('a lane that is given up while it is opened leaves its thread to the
   const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
   const source = await startSource(t);
   const threads = laneThreads(t);
-  const region = memoryOf('file', t);
+  const region = regionOf('file', PAGES, t);
   const abort = new AbortController();
   const opening = threads.open(request(url, region), new Told(), abort.signal);
   await begun;
@@ -340,7 +326,7 @@ void t.test('a lane ends with its stream', async (t) => {
   ] as const) {
     const told = new Told();
     const stream = source.next();
-    const lane = await threads.open(request(source.url, memoryOf('buffer', t)), told, NEVER);
+    const lane = await threads.open(request(source.url, regionOf('buffer', PAGES, t)), told, NEVER);
     (await stream).close(code, '');
     if (error === null) t.equal(await told.end(), null);
     else t.match(await told.end(), error);
@@ -361,7 +347,7 @@ void t.test('threads are kept for the next, no more than were asked for', async 
   for (let i = 0; i < 10; i += 1) {
     const told = [1, 2].map(() => new Told());
     const lanes = await Promise.all(
-      told.map((each) => threads.open(request(source.url, memoryOf('file', t)), each, NEVER)),
+      told.map((each) => threads.open(request(source.url, regionOf('file', PAGES, t)), each, NEVER)),
     );
     const free = Promise.all(workers.map(isFree));
     for (const lane of lanes) lane.close();
@@ -375,7 +361,7 @@ void t.test('a lane that was closed has no say in what its thread does next', as
   const source = await startSource(t);
   const threads = laneThreads(t);
   const workers = startedWorkers(t);
-  const region = memoryOf('buffer', t);
+  const region = regionOf('buffer', PAGES, t);
   const first = await threads.open(request(source.url, region), new Told(), NEVER);
   const free = new Promise<void>((resolve) => {
     const [worker] = workers;
@@ -403,7 +389,7 @@ void t.test('a thread that dies takes its lane with it, and is replaced', async 
   const workers = startedWorkers(t);
   const source = await startSource(t);
   const threads = laneThreads(t);
-  const region = memoryOf('file', t);
+  const region = regionOf('file', PAGES, t);
   const told = new Told();
   const lane = await threads.open(request(source.url, region), told, NEVER);
   void workers[0]!.terminate();
@@ -435,7 +421,7 @@ void t.test('the end of the agent ends lanes that are open', async (t) => {
   await turn();
   const exits = workers.map((worker) => new Promise((resolve) => worker.once('exit', resolve)));
   const told = new Told();
-  const lane = await threads.open(request(source.url, memoryOf('file', t)), told, NEVER);
+  const lane = await threads.open(request(source.url, regionOf('file', PAGES, t)), told, NEVER);
   await threads.close();
   await Promise.all(exits);
   t.match(await told.end(), { code: 'internal' });
@@ -447,7 +433,7 @@ void t.test('the end of the agent ends lanes that are open', async (t) => {
 
 void t.test('a lane of this thread, too, is sealed between two frames alone', async (t) => {
   const source = await startSource(t);
-  const region = memoryOf('file', t);
+  const region = regionOf('file', PAGES, t);
   const memory = new ReceivedMemory([region], 'off');
   const sink = new (class extends RecordingSink {
     override payload(_stream: number, at: number, offset: number, chunk: Uint8Array): void {

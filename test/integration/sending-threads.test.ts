@@ -3,13 +3,11 @@ import { once } from 'node:events';
 import { rmSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
-import type { Region } from '../../agent/guest/guest.js';
 import type { Connection } from '../../agent/link/connection.js';
 import { PAGE_STREAM_PATH, PAGE_STREAM_PROTOCOL } from '../../agent/link/link-paths.js';
 import { connectedPair } from '../../agent/link/memory-connection.js';
 import { StreamedPageSender } from '../../agent/link/page-sender.js';
 import { SendingThreads } from '../../agent/link/sending-threads.js';
-import { MappedFile } from '../../agent/system/mapped-memory.js';
 import { MigrationError } from '../../shared/errors.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import {
@@ -21,8 +19,8 @@ import {
 import { encodePagesHeader, encodeRoundEnd } from '../../shared/protocol/frame.js';
 import { ended, MIGRATION, startEndpoint, TOKEN } from '../support/link-endpoints.js';
 import { startedWorkers, turn } from '../support/recorded-workers.js';
+import { regionOf } from '../support/region-memory.js';
 import { openFiles } from '../support/open-files.js';
-import { ramFile } from '../system/ram-file.js';
 
 /** Threads that send page streams, over sockets that were accepted by this one. */
 
@@ -54,19 +52,6 @@ async function startSource(t: Test) {
   return { open, link: endpoint.link, connectionsLeft: (count: number) => endpoint.connectionsLeft(count) };
 }
 
-function memoryOf(kind: 'buffer' | 'file', t: Test): Region & { path?: string } {
-  const name = 'ram';
-  if (kind === 'buffer') {
-    const buffer = new SharedArrayBuffer(PAGES * PAGE_SIZE);
-    return { name, memory: new Uint8Array(buffer), handle: { name, buffer } };
-  }
-  const fileBytes = PAGES * PAGE_SIZE;
-  const path = ramFile(t, fileBytes);
-  const file = MappedFile.open(path, fileBytes);
-  t.teardown(() => file.release());
-  return { name, path, ...file.windows[0]!, handle: { name, path, fileBytes, window: 0 } };
-}
-
 function sendingThreads(t: Test, most = 1): SendingThreads {
   const threads = new SendingThreads(most);
   t.teardown(() => threads.close());
@@ -89,7 +74,7 @@ for (const kind of ['buffer', 'file'] as const) {
   void t.test(`memory that is a ${kind} is sent as it is, in order with the rest`, async (t) => {
     const source = await startSource(t);
     const { connection, target } = await source.open();
-    const region = memoryOf(kind, t);
+    const region = regionOf(kind, PAGES, t);
     region.memory.set(randomBytes(region.memory.length));
     const adopted = await sendingThreads(t).adopt(connection, [region], 'node-b');
     t.not(adopted, connection);
@@ -131,9 +116,17 @@ void t.test('what can not be passed on is sent by this thread', async (t) => {
   const memory = new Uint8Array(PAGE_SIZE);
   t.equal(await threads.adopt(connection, [{ name: 'ram', memory }], 'node-b'), connection, 'memory');
   const [inMemory] = connectedPair();
-  t.equal(await threads.adopt(inMemory, [memoryOf('buffer', t)], 'node-b'), inMemory, 'another connection');
+  t.equal(
+    await threads.adopt(inMemory, [regionOf('buffer', PAGES, t)], 'node-b'),
+    inMemory,
+    'another connection',
+  );
   connection.close(CLOSE_DONE, '');
-  t.equal(await threads.adopt(connection, [memoryOf('buffer', t)], 'node-b'), connection, 'a closed one');
+  t.equal(
+    await threads.adopt(connection, [regionOf('buffer', PAGES, t)], 'node-b'),
+    connection,
+    'a closed one',
+  );
   await turn();
   t.same(workers, []);
 });
@@ -141,7 +134,7 @@ void t.test('what can not be passed on is sent by this thread', async (t) => {
 void t.test('how it ends: by this side, with an error, by the other, by a reset', async (t) => {
   const source = await startSource(t);
   const threads = sendingThreads(t);
-  const region = memoryOf('buffer', t);
+  const region = regionOf('buffer', PAGES, t);
   const adopted = async () => {
     const { connection, target } = await source.open();
     return { connection: await threads.adopt(connection, [region], 'node-b'), target };
@@ -181,7 +174,7 @@ void t.test('how it ends: by this side, with an error, by the other, by a reset'
 void t.test('a target that says something is cut off', async (t) => {
   const source = await startSource(t);
   const { connection, target } = await source.open();
-  const adopted = await sendingThreads(t).adopt(connection, [memoryOf('buffer', t)], 'node-b');
+  const adopted = await sendingThreads(t).adopt(connection, [regionOf('buffer', PAGES, t)], 'node-b');
   const sender = new StreamedPageSender([adopted], { peer: 'node-b' });
   target.write('hello?');
   t.match(await ended(adopted), { local: true, reason: /node-b sent data/ });
@@ -191,7 +184,7 @@ void t.test('a target that says something is cut off', async (t) => {
 void t.test('a slow target is felt, and what is under way stays bounded', async (t) => {
   const source = await startSource(t);
   const { connection, target } = await source.open();
-  const region = memoryOf('file', t);
+  const region = regionOf('file', PAGES, t);
   const adopted = await sendingThreads(t).adopt(connection, [region], 'node-b');
   const sender = new StreamedPageSender([adopted], { peer: 'node-b' });
   let rounds = 0;
@@ -216,7 +209,7 @@ void t.test(
     const workers = startedWorkers(t);
     const source = await startSource(t);
     const threads = sendingThreads(t);
-    const region = memoryOf('file', t);
+    const region = regionOf('file', PAGES, t);
     const before = sockets();
     const first = await source.open();
     const adopted = await threads.adopt(first.connection, [region], 'node-b');
@@ -257,7 +250,7 @@ void t.test(
     t.equal(workers.length, 2, 'the thread goes on');
 
     const third = await source.open();
-    const next = await threads.adopt(third.connection, [memoryOf('buffer', t)], 'node-b');
+    const next = await threads.adopt(third.connection, [regionOf('buffer', PAGES, t)], 'node-b');
     await next.send(encodeRoundEnd(0));
     t.equal(workers.length, 2);
     next.close(CLOSE_DONE, '');
@@ -275,7 +268,7 @@ void t.test('threads are kept for the next stream, and end with the agent', asyn
   threads.warmUp();
   await turn();
   t.equal(workers.length, 2);
-  const region = memoryOf('file', t);
+  const region = regionOf('file', PAGES, t);
   const one = async () => {
     const { connection, target } = await source.open();
     return { connection: await threads.adopt(connection, [region], 'node-b'), target };

@@ -12,6 +12,7 @@ import { MigrationError } from '../../shared/errors.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import { encodePagesHeader, encodeRoundEnd } from '../../shared/protocol/frame.js';
 import { MIGRATION, startEndpoint, TOKEN } from '../support/link-endpoints.js';
+import { sendUntilFull } from '../support/full-buffers.js';
 import { RecordingSink } from '../support/link-sink.js';
 import { VirtualTimers } from '../support/link-virtual-timers.js';
 import { refusedUpgrade } from '../support/raw-peer.js';
@@ -496,21 +497,7 @@ void t.test('a slow target is felt by the source, whose memory stays bounded', a
       `Upgrade: ${PAGE_STREAM_PROTOCOL}\r\nx-vmferry-token: ${source.offer.token}\r\n\r\n`,
   );
   await once(target, 'readable');
-  const sender = new StreamedPageSender(source.offer.take(), { peer: 'node-b' });
-  const bytes = 256 * 2 ** 20;
-  const memory = new Uint8Array(new SharedArrayBuffer(bytes)).fill(5);
-  let sent = false;
-  const sending = sender
-    .sendPages({ region: 0, firstPage: 0, pageCount: bytes / PAGE_SIZE }, memory)
-    .then(() => (sent = true));
-  // what the kernel's buffers and the bound allow has been taken once nothing more is taken for a while
-  let before = -1;
-  while (sender.wireBytes !== before) {
-    before = sender.wireBytes;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  t.notOk(sent);
-  t.ok(sender.wireBytes < 64 * 2 ** 20, `${sender.wireBytes} bytes were taken`);
+  const { sending } = await sendUntilFull(t, source.offer.take());
   const failed = t.rejects(sending, { code: 'link-lost' });
   target.resetAndDestroy();
   await failed;
