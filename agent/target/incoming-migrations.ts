@@ -201,18 +201,17 @@ export class IncomingMigrations {
   /** Gives up what is not committed: the guests go on where they are. Waits for what is committed. */
   async close(): Promise<void> {
     this.#agentEnds.abort();
-    const { node } = this.#context;
     const sessions = [...this.#active.values()];
     for (const { id, session } of sessions) {
       this.#context.logger.warn(
         { migration: id, role: 'target' },
         'incoming migration given up: shutting down',
       );
-      session.fail(new MigrationError('shutting-down', `node ${node} is shutting down`));
+      session.fail(new MigrationError('shutting-down', 'the agent is shutting down'));
     }
     // Their memory is files, which would outlive the agent.
     const tests = [...this.#tests.values()].map(({ test }) =>
-      test.fail(new MigrationError('shutting-down', `node ${node} is shutting down`)),
+      test.fail(new MigrationError('shutting-down', 'the agent is shutting down')),
     );
     await Promise.all([...sessions.map(({ session }) => session.settled), ...tests]);
   }
@@ -311,7 +310,7 @@ export class IncomingMigrations {
     const { node, journal } = this.#context;
     const { id, from, session } = incoming;
     if (this.#agentEnds.signal.aborted)
-      throw new MigrationError('shutting-down', `node ${node} is shutting down`);
+      throw new MigrationError('shutting-down', 'the agent is shutting down');
     const active = this.#active.get(id);
     if (active && active !== incoming) {
       throw new MigrationError('duplicate-migration', `migration ${id} is under way on another connection`);

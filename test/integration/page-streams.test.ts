@@ -286,7 +286,7 @@ await t.test('tests of the link', async (t) => {
       } as const;
       const failed = t.rejects(client.testLink(request), {
         code: 'shutting-down',
-        message: new RegExp(`node ${node} is shutting down`),
+        message: new RegExp(`node ${node}(: the agent)? is shutting down`),
       });
       while (own() < 2) await setImmediate();
       t.equal(await lab.agent(node).stop(), 0);

@@ -96,7 +96,7 @@ await t.test(
     t.equal(await lab.agent('a').stop(), 0);
     t.match(await lab.result('b', id), {
       outcome: 'failed',
-      error: { code: 'shutting-down', retryable: true, message: /node a is shutting down/ },
+      error: { code: 'shutting-down', retryable: true, message: /^node a: the agent is shutting down$/ },
     });
     t.match(
       lab.agent('a').log.find(({ msg }) => /given up: shutting down/.test(String(msg))),
