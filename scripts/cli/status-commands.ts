@@ -152,12 +152,13 @@ function migrationTable(migrations: readonly MigrationInfo[]): string {
   );
 }
 
-function phaseText({ phase, progress, queue, result }: MigrationInfo): string {
+function phaseText({ phase, progress, queue, result, role, from }: MigrationInfo): string {
   if (result !== null) {
     return result.outcome === 'completed'
       ? `completed in ${formatDuration(result.totalMs)}, downtime ${formatDuration(result.downtimeMs)}`
       : result.outcome;
   }
+  if (phase === 'ended' && role === 'target') return `ended, as node ${from} knows`;
   if (phase === 'queued' && queue !== null) return `queued, place ${queue.position}`;
   if (progress === null) return phase;
   return `${phase}, round ${progress.round}: ${doneText(progress)}`;

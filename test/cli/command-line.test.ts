@@ -70,6 +70,9 @@ await t.test('what goes on', async (t) => {
   t.match(status.stdout, /node a, vmferry 0\.1\.0, 64\.0 MiB of 4\.0 GiB for VMs in use/);
   t.match(status.stdout, /copying, round 1: 20\.0 KiB of 40\.0 KiB/);
   t.same(JSON.parse((await vmferry('status --json')).stdout), service.status());
+  service.current = migrationInfo({ role: 'target', phase: 'ended', from: 'b', to: 'a' });
+  t.match((await vmferry('status')).stdout, / b +a +ended, as node b knows /);
+  service.current = migrationInfo();
   t.match((await vmferry('queue --local')).stdout, /^no migration runs or waits at this node\n$/);
   service.queueEntries = [
     {

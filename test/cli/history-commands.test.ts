@@ -171,6 +171,7 @@ await t.test('status --watch: what it can not do', async (t) => {
     exitCode: EXIT.usage,
     stderr: /use it without --watch/,
   });
+  t.match(await run('status', '--local'), { exitCode: EXIT.usage, stderr: /--local is for --watch/ });
   t.match(await run('status', '--watch', '--interval', '1ms'), { exitCode: EXIT.usage, stderr: /the least/ });
   const gone = await runCommand(['status', '--watch', '--agent', 'unix:/nowhere']);
   t.match(gone, { exitCode: EXIT.failed, stdout: '', stderr: /no such socket/ });
