@@ -2,10 +2,10 @@ import type { Logger } from 'pino';
 import type { MigrationInfo, MigrationPhase } from '../../shared/api.js';
 import { MigrationError, toMigrationError } from '../../shared/errors.js';
 import { CLOSE_DONE, errorToCloseCode } from '../../shared/protocol/close-codes.js';
-import type { SourceMessage, TargetMessage } from '../../shared/protocol/messages.js';
+import type { SourceMessage } from '../../shared/protocol/messages.js';
 import type { IncomingGuests } from '../guest/incoming-guests.js';
 import type { ScratchMemory } from '../guest/scratch-memory.js';
-import type { JournalEntry, OwnershipJournal } from '../journal/ownership-journal.js';
+import type { OwnershipJournal } from '../journal/ownership-journal.js';
 import { Slots } from '../admission/slots.js';
 import { connectionError } from '../link/connection-end.js';
 import { errorMessage } from '../link/error-message.js';
@@ -14,8 +14,8 @@ import type { TargetControl } from '../link/link.js';
 import type { NodeLock, Occupation } from '../lock/node-lock.js';
 import { type ServedNodeLock, serveNodeLock } from '../lock/serve-node-lock.js';
 import { systemTimers, type Timers } from '../../shared/timers.js';
-import { AbortedAnswers } from './aborted-answers.js';
 import { incomingHost } from './incoming-host.js';
+import { IncomingOutcomes } from './incoming-outcomes.js';
 import { IncomingPages, notExpected, type StreamSource } from './incoming-pages.js';
 import { type LinkTest, LinkTestSession } from './link-test-session.js';
 import { MIN_PROGRESS_BYTES, SILENT_SOURCE_MS, watchSource } from './silent-source.js';
@@ -97,11 +97,12 @@ export class IncomingMigrations {
   readonly #tests = new Map<string, { readonly pages: IncomingPages; readonly test: LinkTestSession }>();
   readonly #shown: MigrationInfo[] = [];
   readonly #dryRuns = new Slots(MAX_DRY_RUNS, MAX_DRY_RUNS_OF_PEER);
-  readonly #abortedAnswers = new AbortedAnswers();
+  readonly #outcomes: IncomingOutcomes;
   readonly #agentEnds = new AbortController();
 
   constructor(context: IncomingContext) {
     this.#context = context;
+    this.#outcomes = new IncomingOutcomes(context, (id) => this.#active.get(id));
   }
 
   /** Running ones and those that ended lately, the latest first. */
@@ -153,7 +154,7 @@ export class IncomingMigrations {
       if (message.type.startsWith('lock-')) return;
       try {
         if (message.type === 'ask') {
-          control.send({ type: 'answer', outcome: this.#outcome(id, from) }).catch(() => undefined);
+          control.send({ type: 'answer', outcome: this.#outcomes.outcome(id, from) }).catch(() => undefined);
           return;
         }
         if (message.type === 'settled') {
@@ -162,7 +163,7 @@ export class IncomingMigrations {
             throw new MigrationError('unexpected-message', text);
           }
           settling = true;
-          void this.#settled(id, from).then((answer) => {
+          void this.#outcomes.settled(id, from).then((answer) => {
             settling = false;
             control.send(answer).catch(() => undefined);
           });
@@ -186,7 +187,7 @@ export class IncomingMigrations {
       void test.end();
       session.fail(connectionError(end, `node ${from}`));
       // The source knows that it was not committed, and will not ask.
-      if (end.code === CLOSE_DONE) void this.#forgetAborted(id, from, session, logger);
+      if (end.code === CLOSE_DONE) void this.#outcomes.forgetAborted(id, from, session, logger);
     });
   }
 
@@ -307,7 +308,7 @@ export class IncomingMigrations {
 
   /** Enters the migration as active. Throws why a guest can't be prepared for it now. */
   #activate(incoming: Incoming, served: ServedNodeLock): void {
-    const { node, journal } = this.#context;
+    const { node } = this.#context;
     const { id, from, session } = incoming;
     if (this.#agentEnds.signal.aborted)
       throw new MigrationError('shutting-down', 'the agent is shutting down');
@@ -315,7 +316,7 @@ export class IncomingMigrations {
     if (active && active !== incoming) {
       throw new MigrationError('duplicate-migration', `migration ${id} is under way on another connection`);
     }
-    if (journal.get(id) || this.#abortedAnswers.has(from, id)) {
+    if (this.#outcomes.known(id, from)) {
       throw new MigrationError('wrong-state', `the outcome of migration ${id} is known: begin another one`);
     }
     // By this connection: the id alone, which anybody can show, gives no right to the node.
@@ -337,65 +338,6 @@ export class IncomingMigrations {
     this.#active.set(id, incoming);
   }
 
-  /** What became of a migration. One that is neither on record, for certain, nor under way never will be committed here. */
-  #outcome(id: string, from: string): 'pending' | 'committed' | 'aborted' {
-    const { journal } = this.#context;
-    const known = journal.get(id);
-    const written = known ?? journal.uncertain(id);
-    const active = this.#active.get(id);
-    if ((written?.peer ?? active?.from ?? from) !== from || (written && !isOfTarget(written))) {
-      throw this.#notFrom(id, from);
-    }
-    if (known) return known.decision === 'committed' ? 'committed' : 'aborted';
-    if (written ?? active) return 'pending';
-    this.#abortedAnswers.remember(from, id);
-    return 'aborted';
-  }
-
-  /** The source will not ask any more. What says no to it is an error, and the record stays. */
-  async #settled(id: string, from: string): Promise<TargetMessage> {
-    const { journal, guests, node } = this.#context;
-    try {
-      await this.#active.get(id)?.session.settled;
-      if (journal.uncertain(id)) {
-        const text = `whether node ${node} has recorded the commit of migration ${id} is not certain yet: its disk has failed`;
-        throw new MigrationError('wrong-state', text);
-      }
-      const known = journal.get(id);
-      if (known) {
-        if (known.peer !== from || !isOfTarget(known)) throw this.#notFrom(id, from);
-        // A later run of this agent must know the guest without the record.
-        if (known.decision === 'committed' && !(await guests.kept(known.vm))) {
-          const text = `VM ${known.vm} is not on the disk of node ${node} yet: the record of its commit is still needed`;
-          throw new MigrationError('wrong-state', text);
-        }
-        await journal.forget(id);
-      }
-      return { type: 'forgotten' };
-    } catch (error) {
-      return errorMessage(toMigrationError(error));
-    }
-  }
-
-  async #forgetAborted(id: string, from: string, session: TargetSession, logger: Logger): Promise<void> {
-    const { journal } = this.#context;
-    await session.settled;
-    const known = journal.get(id);
-    if (known?.decision !== 'aborted' || known.peer !== from) return;
-    try {
-      await journal.forget(id);
-    } catch (error) {
-      logger.warn({ err: error }, 'the journal entry could not be removed');
-    }
-  }
-
-  #notFrom(id: string, from: string): MigrationError {
-    return new MigrationError(
-      'not-found',
-      `migration ${id} did not come to node ${this.#context.node} from ${from}`,
-    );
-  }
-
   #info(incoming: Incoming): MigrationInfo {
     const { id, from, session, requestedAt, prepare } = incoming;
     return {
@@ -413,9 +355,4 @@ export class IncomingMigrations {
       result: null,
     };
   }
-}
-
-/** Others are about guests that left: only this node itself asks for those. */
-function isOfTarget({ decision }: JournalEntry): boolean {
-  return decision === 'committed' || decision === 'aborted';
 }
