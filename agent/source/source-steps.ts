@@ -9,6 +9,7 @@ import type { Conversation } from './conversation.js';
 import type { CopyFigures } from './copy-runs.js';
 import type { MigrationReport } from './migration-report.js';
 import { askUntilAnswered } from './outcome-question.js';
+import { keepGuest, releaseMoved } from './after-migration.js';
 import { PageSending } from './page-sending.js';
 import type { AgreedPages, SourceContext } from './source-context.js';
 import { StreamChoice } from './stream-choice.js';
@@ -321,72 +322,13 @@ export class SourceSteps {
   }
 
   async #release(): Promise<SourceEvent> {
-    const { guest, options, report, subject, removeMoved, onWarning } = this.#context;
-    try {
-      await guest.writeLog.stop();
-    } catch (error) {
-      onWarning('the guest runs on the target, but the write-log here could not be stopped', error);
-    }
-    try {
-      if (options.verify === 'after') await this.#compare();
-    } catch (error) {
-      const { comparison } = report;
-      comparison.failure = new MigrationError(
-        'verify-incomplete',
-        `VM ${subject.vm} runs on node ${subject.to}, but its memory could not be compared to the end ` +
-          `(${comparison.pagesChecked} pages were): ${toMigrationError(error).message}`,
-        { cause: error },
-      );
-      onWarning(comparison.failure.message, error);
-    }
-    try {
-      await guest.destroy();
-      if (await removeMoved()) await this.#sayGoodbye();
-    } catch (error) {
-      onWarning('the guest runs on the target, but its copy here could not be cleared away', error);
-    }
+    await releaseMoved(this.#context, () => this.#compare());
     this.#sending?.close();
     return { type: 'released' };
   }
 
-  /** Nothing is left here. A target that does not hear of it now is told later: it keeps its record until then. */
-  async #sayGoodbye(): Promise<void> {
-    const { conversation, journal, subject, timeouts } = this.#context;
-    try {
-      await conversation.ask({ type: 'settled' }, 'forgotten', timeouts.settledMs);
-    } catch {
-      await journal.supersede(subject.id, 'released');
-      return;
-    }
-    await journal.forget(subject.id);
-  }
-
-  /** The guest first: it must not stand still for what else there is to clear away. */
   async #abort(): Promise<SourceEvent> {
-    const { guest, journal, subject, onWarning } = this.#context;
-    let error: MigrationError | null = guest.failure && toMigrationError(guest.failure, 'guest-failed');
-    try {
-      if (this.#pausedAt !== null && !error) await guest.settle();
-    } catch (failure) {
-      const reason = failure instanceof Error ? failure.message : String(failure);
-      error = new MigrationError(
-        'guest-failed',
-        `VM ${subject.vm} was not moved and is paused here, because it could not be resumed: ${reason}`,
-        { cause: failure },
-      );
-    }
-    try {
-      await guest.writeLog.stop();
-    } catch (failure) {
-      onWarning('the write-log could not be stopped', failure);
-    }
-    try {
-      await journal.unstage(subject.id);
-      // What was taken back without the target's word is remembered until that has come.
-      if (journal.get(subject.id)?.decision !== 'taken-back') await journal.forget(subject.id);
-    } catch (failure) {
-      onWarning('the journal entry could not be removed', failure);
-    }
+    const error = await keepGuest(this.#context, this.#pausedAt !== null);
     // Streams that were being opened when the step was interrupted are known only now.
     this.#sending?.close();
     return { type: 'aborted', error };
