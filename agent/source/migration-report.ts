@@ -41,15 +41,15 @@ export class MigrationReport {
     this.#writeLog = guest.writeLog;
   }
 
+  /** `written`: by the guest, in the time between the harvest before and that after the round; null for a guest that is paused. */
   addRound(
     copied: Omit<RoundResult, 'bytesPerSecond' | 'dirtyPagesPerSecond'>,
-    dirtyPages: number,
+    written: { readonly pages: number; readonly ms: number } | null,
   ): RoundResult {
-    const perSecond = (amount: number) => (copied.ms > 0 ? (amount / copied.ms) * 1000 : 0);
     const round: RoundResult = {
       ...copied,
-      bytesPerSecond: perSecond(copied.wireBytes),
-      dirtyPagesPerSecond: perSecond(dirtyPages),
+      bytesPerSecond: perSecond(copied.wireBytes, copied.ms),
+      dirtyPagesPerSecond: written === null ? 0 : perSecond(written.pages, written.ms),
     };
     this.rounds.push(round);
     return round;
@@ -85,4 +85,8 @@ export class MigrationReport {
       },
     };
   }
+}
+
+function perSecond(amount: number, ms: number): number {
+  return ms > 0 ? (amount / ms) * 1000 : 0;
 }

@@ -39,6 +39,8 @@ export class SourceSteps {
   #agreed: AgreedPages | null = null;
   #pending: Run[] = [];
   #copyStartedAt = 0;
+  /** Since when what the guest writes is not harvested yet. */
+  #followedSince = 0;
   #pausedAt: number | null = null;
   #state: StateSending | null = null;
   #stateDigest = '';
@@ -100,11 +102,14 @@ export class SourceSteps {
 
   /** The guest's writes are followed, and what there is to copy is found, while the target prepares. */
   async #prepare(): Promise<SourceEvent> {
-    const { guest, journal, image } = this.#context;
+    const { guest, journal, image, now } = this.#context;
     const preparations = [
       this.#openStreams(),
       journal.stage(this.#commitSent()),
-      guest.writeLog.start().then(async () => (this.#pending = await guest.populated())),
+      guest.writeLog.start().then(async () => {
+        this.#followedSince = now();
+        this.#pending = await guest.populated();
+      }),
     ];
     // What fails ends the others, and all have ended when this does: nothing goes on behind an abort.
     for (const each of preparations)
@@ -163,6 +168,7 @@ export class SourceSteps {
     await this.#endRound();
     report.streams = this.#pages.streams(this.#agreed!);
     const wireBytes = this.wireBytes - wireBefore;
+    const harvestedAt = now();
     const written = await guest.writeLog.harvest();
     guest.writeLog.confirm?.();
     this.#pending = unionRuns([...left, ...written]);
@@ -172,7 +178,11 @@ export class SourceSteps {
     const decision = decide(report.figures, now() - this.#copyStartedAt, options);
     report.decision = decision;
     report.pagesSent += copied.pages;
-    this.#addRound({ round, ...copied, wireBytes, ms, residualPages }, countPages(written));
+    this.#addRound(
+      { round, ...copied, wireBytes, ms, residualPages },
+      { pages: countPages(written), ms: harvestedAt - this.#followedSince },
+    );
+    this.#followedSince = harvestedAt;
     return { type: 'round-copied', decision };
   }
 
@@ -270,7 +280,7 @@ export class SourceSteps {
     const recording = journal.decide(this.#commitSent());
     // Nothing is committed yet: to look now is early enough, and holds up nothing.
     const confirming = new Promise<void>((resolve) => resolve(guest.writeLog.confirm?.()));
-    if (this.#lastRound) this.#addRound(this.#lastRound, 0);
+    if (this.#lastRound) this.#addRound(this.#lastRound, null);
     const [{ loadMs }] = await both(loading, both(recording, confirming));
     await Promise.all(this.#acknowledged);
     report.downtime.loadMs = loadMs;

@@ -35,7 +35,7 @@ export const RoundResultSchema = z
     ms: Milliseconds,
     bytesPerSecond: Rate,
     dirtyPagesPerSecond: Rate.describe(
-      "Pages written by the guest during the round, per second; 0 for the switchover's round.",
+      "Pages written by the guest since the harvest before (before the first round: since its writes are followed), per second; 0 for the switchover's round.",
     ),
     residualPages: Count.describe(
       'Pages left to copy: what the harvest after the round found, and what a time limit kept it from sending.',

@@ -65,6 +65,29 @@ void t.test('a guest that writes while it is copied arrives whole and runs there
   t.ok(result.wireBytes > result.rounds.reduce((sum, round) => sum + round.bytes, 0));
 });
 
+void t.test(
+  'what the guest writes is told over the time in which it did, that before the first round too',
+  async (t) => {
+    let clock = 0;
+    const guest = filledGuest();
+    const { populated } = guest;
+    guest.populated = () => {
+      clock += 400;
+      return populated.call(guest);
+    };
+    guest.onHarvest = (harvest) => {
+      clock += 100;
+      for (let page = 0; page < [20, 10, 0][harvest]!; page += 1) guest.write(0, page, 100 + harvest);
+    };
+    const { result } = await migrate(t, guest, { options: { maxDowntimeMs: 0 }, now: () => clock });
+    t.strictSame(
+      result.rounds.map(({ dirtyPagesPerSecond }) => dirtyPagesPerSecond),
+      [50, 100, 0, 0],
+      'in 400 and in 100 ms',
+    );
+  },
+);
+
 void t.test('pages that become zero travel as zero, and what device saving writes is not lost', async (t) => {
   const guest = filledGuest();
   guest.onHarvest = (harvest) => {
