@@ -70,10 +70,10 @@ void t.test(
   async (t) => {
     let clock = 0;
     const guest = filledGuest();
-    const { populated } = guest;
+    const populated = guest.populated.bind(guest);
     guest.populated = () => {
       clock += 400;
-      return populated.call(guest);
+      return populated();
     };
     guest.onHarvest = (harvest) => {
       clock += 100;
