@@ -22,7 +22,7 @@ export interface Bench {
 
 /** Runs a benchmark where the options say, shows its report and writes it; clears all of it away, whatever happens. */
 export async function runBench(args: PlaceArgs, session: Session, bench: Bench): Promise<ExitCode> {
-  const { output, terminal } = session;
+  const { client, output, terminal } = session;
   countOf('runs', args.runs);
   if (args.lab !== true && bench.links.some((rate) => rate !== null)) {
     const remedy = args.agents === undefined ? 'add --lab' : 'leave --link out with --agents';
@@ -45,7 +45,8 @@ export async function runBench(args: PlaceArgs, session: Session, bench: Bench):
     const report = await Promise.race([
       interruption,
       (async () => {
-        opening = args.agents === undefined ? localBed(args.lab === true) : remoteBed(agentUrls(args.agents));
+        opening =
+          args.agents === undefined ? localBed(args.lab === true) : remoteBed(agentUrls(args.agents), client);
         const bed = await opening;
         const setting = await settingOf(args, bed, bench);
         return await bench.run(bed, setting, (line) => output.progress(line));

@@ -103,12 +103,12 @@ export async function localBed(lab: boolean): Promise<TestBed> {
   }
 }
 
-/** Two agents that somebody else runs. */
-export async function remoteBed(urls: Pair<string>): Promise<TestBed> {
+/** Two agents that somebody else runs; they are asked as `client` asks its own. */
+export async function remoteBed(urls: Pair<string>, client: AgentClient): Promise<TestBed> {
   const nodes = await Promise.all(
     urls.map(async (url) => {
-      const client = new AgentClient(url);
-      return { node: (await client.status()).node.node, client };
+      const agent = client.other(url);
+      return { node: (await agent.status()).node.node, client: agent };
     }),
   );
   return {

@@ -129,6 +129,26 @@ await t.test('a cluster with something wrong with each of its nodes', async (t) 
   t.match(stdout, /\nnodes a and b: ok/);
   t.match(stdout, /not all VMs can run and move: see the refusals \(1 refusal, .*\n.*--link does that/);
 
+  const agents = `${cluster.agent('a').url},${cluster.agent('c').url}`;
+  const bench = await runCommand([
+    'bench',
+    'link',
+    '--agents',
+    agents,
+    '--runs',
+    '1',
+    '--size',
+    '4MiB',
+    '--memory',
+    'embedded',
+    ...asOperator,
+  ]);
+  t.match(
+    bench,
+    { exitCode: EXIT.done, stdout: /vmferry, embedded +\d/ },
+    'who measures between two agents proves who they are, too',
+  );
+
   const well = await doctor([...asOperator, 'a,c']);
   t.equal(well.exitCode, EXIT.done, 'warnings are no refusals');
   t.same(Object.keys(well.found), ['all', 'a', 'c', 'a-c']);
