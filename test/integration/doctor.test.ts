@@ -201,7 +201,8 @@ await t.test('links are measured where no migration is', async (t) => {
   t.equal(measured.exitCode, EXIT.done);
   t.match(
     (await runCommand(['doctor', ...url, '--link', 'a,b', '--verbose'])).stdout,
-    /ok: from b to a: .*\/s \(/,
+    // How fast it is depends on what else this host does, and whether that is told as too slow.
+    /(ok|warning): from b to a: .*\/s.* \(link-/,
   );
 
   await cluster.boot('b', { name: 'moves', program: 'dirty' });
