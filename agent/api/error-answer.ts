@@ -52,7 +52,9 @@ export async function answerError(
   }
   const { status, answer } = errorAnswer(thrown);
   const fields = { method: request.method, url: request.url, code: answer.error.code, status };
-  if (status >= 500 && answer.error.code !== 'shutting-down') {
+  if (answer.error.code === 'shutting-down') {
+    request.log.info(fields, answer.error.message);
+  } else if (status >= 500) {
     request.log.error({ ...fields, err: toMigrationError(thrown) }, answer.error.message);
   } else if (request.method !== 'GET' && request.method !== 'HEAD') {
     request.log.error(fields, answer.error.message);

@@ -1,6 +1,6 @@
 import { Agent, request } from 'undici';
 import { z } from 'zod';
-import type { QueueEntry, StatusReport } from '../../shared/api.js';
+import { MigrationInfoSchema, type QueueEntry, type StatusReport } from '../../shared/api.js';
 import { errorFromBody, MigrationError } from '../../shared/errors.js';
 import { NameSchema } from '../../shared/names.js';
 import type { Credentials } from '../../shared/tls/credentials.js';
@@ -14,7 +14,12 @@ const ANSWER_MS = 3000;
 /** Most of an answer that is read: a node of 1,024 VMs has less. bytes */
 const MAX_ANSWER_BYTES = 16 * 2 ** 20;
 
-/** What is relied on of another node's words; the rest is shown as it is. */
+const { id, vm, from, to, requestedAt, progress, copying, queue, result } = MigrationInfoSchema.shape;
+
+/**
+ * What is relied on of another node's words; what more there is passes. An agent of another version may have names that are
+ * not known here: they are shown as they are, and a part that can't be read for them is left out.
+ */
 const StatusSchema = z.looseObject({
   node: z.looseObject({
     node: NameSchema,
@@ -22,8 +27,19 @@ const StatusSchema = z.looseObject({
     memoryLimitBytes: z.number(),
     drained: z.boolean(),
   }),
-  guests: z.array(z.looseObject({ name: NameSchema, status: z.string(), memoryBytes: z.number() })),
-  migrations: z.array(z.looseObject({ id: z.string(), phase: z.string() })),
+  guests: z.array(
+    z.looseObject({
+      ...{ name: NameSchema, kind: z.string(), status: z.string(), memoryBytes: z.number() },
+      migration: z.string().nullable().catch(null),
+    }),
+  ),
+  migrations: z.array(
+    z.looseObject({
+      ...{ id, vm, from, to, requestedAt, role: z.string(), phase: z.string() },
+      ...{ progress: progress.catch(null), copying: copying.catch(null) },
+      ...{ queue: queue.catch(null), result: result.catch(null) },
+    }),
+  ),
 });
 const QueueSchema = z.array(
   z.looseObject({
@@ -62,17 +78,18 @@ export async function peerStatus(
     throw new MigrationError(code, `node ${peer.node} says: ${message}`);
   };
   try {
-    const [status, queue] = await Promise.all([get('/v1/status'), get('/v1/queue')]);
+    const [status, entries] = await Promise.all([get('/v1/status'), get('/v1/queue')]);
     const what = `what node ${peer.node} says`;
-    const { node } = validate(StatusSchema, status, 'peer-failed', what).node;
+    const said = validate(StatusSchema, status, 'peer-failed', what) as unknown as StatusReport;
+    const { node } = said.node;
     if (node !== peer.node) {
       throw new MigrationError(
         'wrong-node',
         `node ${node} answers at ${peer.url}, where node ${peer.node} was meant`,
       );
     }
-    validate(QueueSchema, queue, 'peer-failed', what);
-    return { status: status as StatusReport, queue: queue as QueueEntry[] };
+    validate(QueueSchema, entries, 'peer-failed', what);
+    return { status: said, queue: entries as QueueEntry[] };
   } catch (error) {
     if (limit.aborted && !signal.aborted) {
       const text = `node ${peer.node} at ${peer.url} did not answer within ${ANSWER_MS} ms`;

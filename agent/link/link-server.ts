@@ -1,6 +1,5 @@
 import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import { ERROR_CODES, MigrationError, toMigrationError } from '../../shared/errors.js';
 import { MigrationIdSchema } from '../../shared/names.js';
@@ -112,15 +111,12 @@ export class LinkServer {
   readonly #handshakeParties = new CountByParty();
   readonly #controlParties = new CountByParty();
   #closing = false;
-  readonly #onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    this.#upgrade(request, socket as Socket, head);
-  };
 
   /** Starts to answer the server's upgrade requests. */
   constructor(options: LinkServerOptions) {
     this.#options = options;
     this.#limits = { ...DEFAULT_LINK_LIMITS, ...options.limits };
-    options.server.on('upgrade', this.#onUpgrade);
+    options.server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket as Socket, head));
   }
 
   /** Open connections of both kinds. */
@@ -128,18 +124,17 @@ export class LinkServer {
     return this.#controlConnections.size + this.#pageConnections.size;
   }
 
-  /** Refuses new connections, ends those that are left with shutting-down, and waits until they have ended. */
+  /** Refuses new connections from now on, ends those that are left with shutting-down, and waits until they have ended. */
   async close(): Promise<void> {
     this.#closing = true;
     const ended = [...this.#controlConnections, ...this.#pageConnections].map(
       (connection) =>
         new Promise<void>((resolve) => {
           connection.onClose(() => resolve());
-          connection.close(errorToCloseCode('shutting-down'), `node ${this.#options.node} is shutting down`);
+          connection.close(errorToCloseCode('shutting-down'), 'the agent is shutting down');
         }),
     );
     await Promise.all(ended);
-    this.#options.server.off('upgrade', this.#onUpgrade);
   }
 
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
@@ -165,8 +160,7 @@ export class LinkServer {
     socket: Socket,
     remote: string,
   ): (request: IncomingMessage, socket: Socket, head: Buffer) => void {
-    const { node } = this.#options;
-    if (this.#closing) throw new MigrationError('shutting-down', `node ${node} is shutting down`);
+    if (this.#closing) throw new MigrationError('shutting-down', 'the agent is shutting down');
     if (request.headers.origin !== undefined) {
       // agents send none; a browser always does, and any web page could make it connect
       throw new MigrationError('invalid-request', 'the peer link is for agents, not for browsers');

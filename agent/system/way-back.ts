@@ -67,7 +67,13 @@ export function layWayBack(pid: number, tid: number, state: ThreadState): WayBac
       registers.writeBigInt64LE(BigInt(third), REGISTER.rdx);
       return registers;
     },
-    remove: () => void transferred(() => writeProcessMemory(pid, Number(at), before)),
+    remove() {
+      try {
+        writeProcessMemory(pid, Number(at), before);
+      } catch {
+        // It has ended, or is about to: nobody misses it.
+      }
+    },
   };
 }
 

@@ -24,7 +24,7 @@ export class ClusterAccess {
    * before: each node is asked itself, and where that can't be done the asked agent's word counts.
    */
   async look(): Promise<ClusterReport> {
-    const report = await this.#client.cluster();
+    const report = await this.#client.cluster(true);
     for (const { node, url } of report.nodes) {
       this.#agents.set(node, node === report.node ? this.#client : this.#client.other(url));
     }

@@ -22,7 +22,7 @@ export function clusterCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Glob
           .example("$0 nodes --json | jq -r '.[] | select(.error) | .node'", 'those that do not answer'),
       async (args) => {
         await run(args, async ({ client, output }) => {
-          const report = await client.cluster();
+          const report = await client.cluster(true);
           output.result(report.nodes, () => nodeTable(report));
           return report.nodes.every(({ error }) => error === null) ? EXIT.done : EXIT.failed;
         });
@@ -43,7 +43,7 @@ export function clusterCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Glob
             output.result(entries, () => localQueueText(entries));
             return EXIT.done;
           }
-          const report = await client.cluster();
+          const report = await client.cluster(true);
           output.result(report.queue, () => queueText(report));
           for (const { node, error } of report.nodes) {
             if (error) output.remark(`without the queue of node ${node}: ${error.message}`);

@@ -7,9 +7,9 @@ import { queueLine } from './migration-progress.js';
 /** A migration that runs or waits, in a line each. */
 
 /** Where it stands: its phase, its round, its place in the queue. */
-export function stateLine({ phase, progress, copying, queue, role }: MigrationInfo): string {
+export function stateLine({ phase, progress, copying, queue, role, to }: MigrationInfo): string {
   if (phase === 'queued') return queue === null ? 'queued' : queueLine(queue);
-  const side = role === 'target' && phase !== 'ended' ? ', arriving here' : '';
+  const side = role === 'target' && phase !== 'ended' ? `, arriving at ${to}` : '';
   const round = roundThatRuns({ progress, copying });
   if (phase !== 'copying' || round === null) return `${phase}${side}`;
   return `copying round ${round}, for ${formatDuration(copying?.elapsedMs ?? 0)}`;

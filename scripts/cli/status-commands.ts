@@ -11,7 +11,7 @@ import type { GlobalOptions, Run, Session } from './session.js';
 import { onlyWith } from './option-needs.js';
 import { StatusLines } from './status-lines.js';
 import { StatusScreen } from './status-screen.js';
-import { watchStatus } from './status-watch.js';
+import { ANSWER_TIMEOUT_MS, watchStatus } from './status-watch.js';
 import { formatTable } from './table.js';
 import { inUnits } from './units-option.js';
 
@@ -98,12 +98,12 @@ async function watch(
     throw new MigrationError('invalid-request', `--interval: ${MIN_INTERVAL_MS} ms is the least`);
   }
   const look = async (signal?: AbortSignal): Promise<readonly ClusterNode[]> => {
-    if (!local) return (await client.cluster(true, signal)).nodes;
+    if (!local) return (await client.cluster(false, signal)).nodes;
     const status = await client.status(signal);
     return [{ node: status.node.node, url: client.url, status, error: null }];
   };
   // One that can't be asked is said before the terminal is taken.
-  const first = await look();
+  const first = await look(AbortSignal.timeout(ANSWER_TIMEOUT_MS));
   const leaving = new AbortController();
   const stopListening = terminal.onInterrupt(() => leaving.abort());
   const { stdout } = terminal;

@@ -23,7 +23,7 @@ export class StatusLines implements StatusDisplay {
     this.#say('agent', failure === null ? 'answers' : `no answer: ${failure.reason}`);
     if (failure) return;
     for (const { node, status, error } of nodes) {
-      this.#say(`node ${node}`, status ? 'answers' : `no answer: ${error?.message ?? ''}`);
+      this.#say(`node ${node}`, status ? 'answers' : `tells nothing: ${error?.message ?? ''}`);
       // Of what it has nothing is known where it says nothing.
       if (!status) continue;
       const { guests } = status;
@@ -42,6 +42,13 @@ export class StatusLines implements StatusDisplay {
     const { id, vm, from, to, phase, result, copying, progress } = migration;
     if (result) {
       this.#say(`migration ${id}`, `${vm} from ${from} to ${to}; ${outcomeText(result)}`, 'ended');
+      return;
+    }
+    // By its target, which does not know how: worth a line where nothing better was heard.
+    if (phase === 'ended') {
+      const said = this.#said.get(`migration ${id}`);
+      if (!said || said.phase === 'ended') return;
+      this.#say(`migration ${id}`, `${vm} from ${from} to ${to}; ended, as node ${from} knows`);
       return;
     }
     const parts = [`${vm} from ${from} to ${to}`, stateLine(migration)];

@@ -83,7 +83,7 @@ function linesOf({ nodes, failure }: Look, now: number): Line[] {
 
 function nodeLine({ node: name, status, error }: ClusterNode): Line {
   if (!status)
-    return { text: `node ${name}   does not answer: ${error?.message ?? ''}`, strong: true, wraps: true };
+    return { text: `node ${name}   tells nothing: ${error?.message ?? ''}`, strong: true, wraps: true };
   const { version, drained, memoryUsedBytes, memoryLimitBytes } = status.node;
   const vms = counted(status.guests.length, 'VM');
   const memory = `${formatBytes(memoryUsedBytes)} of ${formatBytes(memoryLimitBytes)} for VMs in use`;

@@ -33,7 +33,7 @@ export async function withWhereabouts(
   let report: ClusterReport;
   let found: ClusterNode[];
   try {
-    report = await client.cluster();
+    report = await client.cluster(true);
     const others = report.nodes.filter(({ node }) => node !== report.node);
     if (others.length === 0) return error;
     const here = report.nodes.find(({ node }) => node === report.node)?.status;

@@ -33,7 +33,7 @@ export async function examineCluster(
   client: AgentClient,
   chosen: readonly string[] = [],
 ): Promise<Omit<Examination, 'links'> & { readonly nodes: readonly AskedNode[] }> {
-  const { node: asked, nodes } = await client.cluster();
+  const { node: asked, nodes } = await client.cluster(true);
   const known = nodes.map(({ node }) => node);
   const unknown = chosen.find((name) => !known.includes(name));
   if (unknown !== undefined) {

@@ -41,7 +41,7 @@ function notAsked({ node, errorOfPeer }: ExaminedNode, error: ErrorBody, asked: 
     message: `node ${node} answers node ${asked}, and not you, so that it could not be checked: ${error.message}`,
     remedy:
       error.code === 'peer-untrusted'
-        ? 'each agent is asked as you: --ca, --certificate, --key and --token-file must be good for all of them'
+        ? 'mend that; each agent is asked as you: --ca, --certificate, --key and --token-file must be good for all of them'
         : `run this where its address can be reached: on node ${asked}, perhaps`,
   };
 }

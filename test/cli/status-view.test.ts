@@ -117,7 +117,7 @@ await t.test('several nodes: whose VM is whose, who takes none, who does not ans
   t.match(lines.slice(0, 3), [
     /^node a .*in use$/,
     /^node b .*in use {3}drained: takes no VMs$/,
-    'node c   does not answer: the connection is refused',
+    'node c   tells nothing: the connection is refused',
   ]);
   t.match(lines.slice(6, 9), [/^node {2}vm /, /^a {5}web-1 /, /^b {5}db-1 /]);
   drained.status!.migrations.push(later);
@@ -167,6 +167,30 @@ await t.test('a terminal: in one piece, what is the same not again, after a chan
   t.end();
 });
 
+await t.test('plain lines: of an end that its target alone tells', (t) => {
+  const lines: string[] = [];
+  const display = new StatusLines((line) => lines.push(line.slice(line.indexOf(' ') + 1)));
+  const id = { id: copying.id };
+  const arriving = (phase: MigrationInfo['phase']) =>
+    reportOf('b', [], migrationInfo({ ...id, role: 'target', phase }));
+  const told = reportOf('a', [], { ...ended, ...id });
+  display.show(looking(arriving('ended')));
+  t.same(lines, ['agent: answers', 'node b: answers'], 'nothing was heard of it before');
+  display.show(looking(arriving('copying')));
+  display.show(looking(arriving('ended')));
+  display.show(looking(told, arriving('ended')));
+  display.show(looking(arriving('ended')));
+  display.show(looking(told, arriving('ended')));
+  display.stop();
+  t.same(lines.slice(2), [
+    'migration a-20261122-0001: web-1 from a to b; copying, arriving at b',
+    'migration a-20261122-0001: web-1 from a to b; ended, as node a knows',
+    'node a: answers',
+    'migration a-20261122-0001: web-1 from a to b; completed in 813 ms, downtime 6.5 ms',
+  ]);
+  t.end();
+});
+
 await t.test('plain lines: one for each change', (t) => {
   const lines: string[] = [];
   let now = NOW;
@@ -200,7 +224,7 @@ await t.test('plain lines: one for each change', (t) => {
     'node c: answers',
     'node c: VM web-1: running',
     'migration a-20261122-0001: web-1 from a to b; completed in 813 ms, downtime 6.5 ms',
-    'node c: no answer: the connection is refused',
+    'node c: tells nothing: the connection is refused',
     'node c: answers',
   ]);
   t.end();

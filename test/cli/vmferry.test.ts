@@ -1,29 +1,46 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { constants } from 'node:os';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { EXIT } from '../../shared/api.js';
+import { EXIT, type MigrationInfo } from '../../shared/api.js';
 import { MigrationError } from '../../shared/errors.js';
 import { FakeAgentService } from '../support/api-fake-service.js';
-import { completedMigration, consoleChunk, MIGRATION_ID, migrationResult } from '../support/api-samples.js';
+import {
+  completedMigration,
+  consoleChunk,
+  MIGRATION_ID,
+  migrationInfo,
+  migrationResult,
+} from '../support/api-samples.js';
 import { listeningServer } from '../support/api-server.js';
 
 /** The command as a process of its own: what only that shows. */
 
 const SCRIPT = fileURLToPath(new URL('../../scripts/vmferry.js', import.meta.url));
 
-function start(args: string[], agentUrl: string) {
-  const child = spawn(process.execPath, [SCRIPT, ...args], {
+function spawned(args: string[], agentUrl: string) {
+  return spawn(process.execPath, [SCRIPT, ...args], {
     env: { ...process.env, VMFERRY_AGENT: agentUrl },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
+}
+
+function start(args: string[], agentUrl: string) {
+  const child = spawned(args, agentUrl);
   const ended = Promise.all([once(child, 'close'), text(child.stdout), text(child.stderr)]).then(
     ([[code], stdout, stderr]) => ({ code: code as number | null, stdout, stderr }),
   );
   return { child, ended };
+}
+
+/** The exit code of one whose standard output nobody reads, and what it says otherwise. */
+async function unread(child: ReturnType<typeof spawned>) {
+  const [ended, stderr] = await Promise.all([once(child, 'close'), text(child.stderr)]);
+  return { code: ended[0] as number | null, stderr };
 }
 
 await t.test('finds its agent by the environment, and ends with the exit code', async (t) => {
@@ -86,22 +103,34 @@ await t.test('SIGINT asks the agent to cancel', async (t) => {
   t.same(JSON.parse(stdout), result);
 });
 
-await t.test('a reader that goes away ends it quietly', async (t) => {
+await t.test('a reader that goes away ends it quietly, as SIGPIPE does', async (t) => {
   const service = new FakeAgentService();
   const { app, url } = await listeningServer(service);
   t.teardown(() => app.close());
-  const { child, ended } = start(['vm', 'console', 'web-1', '--no-input'], url);
+  const child = spawned(['vm', 'console', 'web-1', '--no-input'], url);
   await service.consoleLog.until((log) => log.readers === 1);
   child.stdout.destroy();
   service.consoleLog.push(consoleChunk(0, 'nobody reads this\n'));
-  const { code, stderr } = await ended.catch(async () => {
-    // text() of a destroyed stream fails; the rest is what counts
-    const [exitCode] =
-      child.exitCode === null ? ((await once(child, 'close')) as [number]) : [child.exitCode];
-    return { code: exitCode, stderr: '' };
-  });
-  t.equal(code, 0);
-  t.equal(stderr, '');
+  t.same(await unread(child), { code: 128 + constants.signals.SIGPIPE, stderr: '' });
+});
+
+await t.test('its exit code is its own, whether or not somebody reads what it says', async (t) => {
+  const child = spawned(['show', 'nosuch', '--json'], 'http://127.0.0.1:1');
+  child.stdout.destroy();
+  t.equal((await unread(child)).code, EXIT.usage);
+});
+
+await t.test('what fills a pipe that is read slowly arrives whole', async (t) => {
+  const service = new FakeAgentService();
+  const { app, url } = await listeningServer(service);
+  t.teardown(() => app.close());
+  const rounds = Array.from({ length: 5000 }, (_, round) => ({ ...migrationResult().rounds[0]!, round }));
+  service.current = migrationInfo({ phase: 'ended', result: migrationResult({ rounds }) });
+  const child = spawned(['show', MIGRATION_ID, '--json'], url);
+  // Nothing more than fills the pipe is taken before.
+  await once(child.stdout, 'readable');
+  const shown = JSON.parse(await text(child.stdout)) as MigrationInfo;
+  t.equal(shown.result?.rounds.length, rounds.length);
 });
 
 await t.test('something else that answers there is said to be no agent', async (t) => {

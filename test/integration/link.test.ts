@@ -14,7 +14,7 @@ import { CLOSE_CODES } from '../../shared/protocol/close-codes.js';
 import { encodeRoundEnd } from '../../shared/protocol/frame.js';
 import { ended, MIGRATION, startEndpoint, TOKEN } from '../support/link-endpoints.js';
 import { SOURCE_SAMPLES, TARGET_SAMPLES } from '../support/link-samples.js';
-import { sendUntilFull } from '../support/full-buffers.js';
+import { sendUntilFull } from '../support/send-until-full.js';
 import { RecordingSink } from '../support/link-sink.js';
 
 /** The link over real sockets, on loopback. */
@@ -309,6 +309,11 @@ void t.test('a server that closes says so and refuses', async (t) => {
   const closed = ended(control);
   await endpoint.link.close();
   t.match(await closed, { code: CLOSE_CODES['shutting-down'], local: false });
+  await t.rejects(
+    dialControl({ ...SOURCE, url: endpoint.url }),
+    { code: 'shutting-down' },
+    'as long as it is there',
+  );
   await endpoint.stop();
 });
 

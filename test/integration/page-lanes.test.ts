@@ -22,7 +22,7 @@ import {
 import { MIGRATION, startEndpoint, TOKEN } from '../support/link-endpoints.js';
 import { RecordingSink } from '../support/link-sink.js';
 import { startedWorkers, turn } from '../support/recorded-workers.js';
-import { regionOf } from '../support/region-memory.js';
+import { regionOf } from '../support/region-of.js';
 import { ramFile } from '../system/ram-file.js';
 
 /** Page lanes: threads that read streams of a real source into memory that this thread shares with them. */

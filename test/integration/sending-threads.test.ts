@@ -19,7 +19,7 @@ import {
 import { encodePagesHeader, encodeRoundEnd } from '../../shared/protocol/frame.js';
 import { ended, MIGRATION, startEndpoint, TOKEN } from '../support/link-endpoints.js';
 import { startedWorkers, turn } from '../support/recorded-workers.js';
-import { regionOf } from '../support/region-memory.js';
+import { regionOf } from '../support/region-of.js';
 import { openFiles } from '../support/open-files.js';
 
 /** Threads that send page streams, over sockets that were accepted by this one. */

@@ -12,7 +12,7 @@ import { MigrationError } from '../../shared/errors.js';
 import { PAGE_SIZE } from '../../shared/page.js';
 import { encodePagesHeader, encodeRoundEnd } from '../../shared/protocol/frame.js';
 import { MIGRATION, startEndpoint, TOKEN } from '../support/link-endpoints.js';
-import { sendUntilFull } from '../support/full-buffers.js';
+import { sendUntilFull } from '../support/send-until-full.js';
 import { RecordingSink } from '../support/link-sink.js';
 import { VirtualTimers } from '../support/link-virtual-timers.js';
 import { refusedUpgrade } from '../support/raw-peer.js';

@@ -66,8 +66,7 @@ export async function reopenGuest(
   try {
     const guest = await openGuest(directory, { record, control }, openMemory(record), choice, logger);
     guest.unsettle();
-    if (guest.writeLog.kind === 'userfaultfd')
-      sweepUserfaultfds(record.definition.name, process.pid, logger);
+    if (guest.writeLog.kind === 'userfaultfd') sweepUserfaultfds(record.definition.name, process.pid, logger);
     return guest;
   } catch (error) {
     control.release();
