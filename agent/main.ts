@@ -14,7 +14,8 @@ const STDOUT = 1;
 
 /**
  * The daemon: reads its configuration, serves until SIGTERM or SIGINT, shuts down in order. Resolves with the exit code.
- * Throws invalid-request for a configuration that is wrong. A second signal ends the process at once.
+ * Throws invalid-request for a configuration that is wrong in itself, wrong-state where this host does not have what it names (which
+ * may pass: systemd tries again). A second signal ends the process at once.
  */
 export async function runAgent(configFile: string): Promise<number> {
   // Whatever this process makes, and the QEMUs that it starts, is for its user alone: consoles and sockets, too.
@@ -36,7 +37,7 @@ export async function runAgent(configFile: string): Promise<number> {
   giveBackFreedMemory();
   const manager = new ServiceManager(process.env, logger);
   const agent = await Agent.start(config, logger).catch((error: unknown) => {
-    throw document.located(error);
+    throw ofThisHost(document.located(error));
   });
   agent.warmUp();
   const serving = `node ${config.node} serves at ${agent.url}`;
@@ -70,6 +71,11 @@ export async function runAgent(configFile: string): Promise<number> {
   manager.stopping(config.shutdown.timeout);
   await agent.close();
   return 0;
+}
+
+function ofThisHost(error: unknown): unknown {
+  if (!(error instanceof MigrationError) || error.code !== 'invalid-request') return error;
+  return new MigrationError('wrong-state', error.message, { cause: error });
 }
 
 async function readConfig(path: string): Promise<YamlDocument> {

@@ -16,7 +16,7 @@ await t.test('the package on a host', { skip }, async (t) => {
   t.teardown(() => rm(directory, { recursive: true }));
   const { stdout } = await run('./scripts/package', ['--built', directory]);
   const [deb = '', tarball = ''] = stdout.trim().split('\n');
-  t.match(deb, `vmferry_${VERSION}_`);
+  t.match(deb, `vmferry_${VERSION}`);
   // Which boots while the package is looked at.
   const output = run('./scripts/lab/systemd-host', ['test/deploy/installed-host', deb]).then(
     ({ stdout }) => stdout,
