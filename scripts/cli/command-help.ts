@@ -26,8 +26,7 @@ export async function commandHelp(path: readonly string[] = []): Promise<Command
   const below: CommandHelp[] = [];
   for (const { name } of help.sections.find(({ title }) => title === 'Commands')?.rows ?? []) {
     const [, ...words] = name.split(' ').filter((word) => /^[a-z]/.test(word));
-    // It is yargs's own, has no options, and would print its script.
-    if (words[0] !== 'completion') below.push(...(await commandHelp(words)));
+    below.push(...(await commandHelp(words)));
   }
   return [help, ...below];
 }

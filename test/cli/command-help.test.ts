@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { configReference } from '../../shared/config-reference.js';
 import { commandHelp } from '../../scripts/cli/command-help.js';
+import { runCommand } from '../support/api-terminal.js';
 
 /** What the command line says of itself: `--help`, the manual page, the page of the configuration, completion. */
 
@@ -81,4 +82,19 @@ await t.test('zsh gets a script of its own', async (t) => {
   const env = { ...process.env, SHELL: '/bin/zsh' };
   const { stdout } = await run(process.execPath, [script('vmferry'), 'completion'], { env });
   t.match(stdout, /^#compdef vmferry/);
+});
+
+await t.test('completion has a help, and VMs may have its name', async (t) => {
+  const { stdout } = await run(process.execPath, [script('vmferry'), 'completion', '--help']);
+  t.match(stdout, /^vmferry completion\n.*Examples:\n/s);
+  t.notMatch(stdout, '###-begin');
+  const { stderr, stdout: nothing } = await runCommand([
+    'vm',
+    'start',
+    'completion',
+    '--agent',
+    'http://127.0.0.1:1',
+  ]);
+  t.match(stderr, /agent at http:\/\/127\.0\.0\.1:1: /);
+  t.equal(nothing, '');
 });
