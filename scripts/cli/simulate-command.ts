@@ -56,7 +56,8 @@ export function simulateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Glob
         })
         .option('at-once', {
           ...text,
-          describe: 'migrations at once per node to compare with, several numbers with commas, like 2,4,8',
+          describe: 'migrations at once per node to compare with, several numbers with commas',
+          defaultDescription: '2,4,8',
         })
         .option('seed', {
           ...number,
