@@ -95,7 +95,9 @@ export const AgentFieldsSchema = z.strictObject({
     .meta({ allowed: '`host:port`, `unix:/path`, or a list of one of each' }),
   tls: z
     .strictObject({
-      certificate: path.describe("This node's certificate, with the certificates between it and the CA, if any, behind it."),
+      certificate: path.describe(
+        "This node's certificate, with the certificates between it and the CA, if any, behind it.",
+      ),
       key: path.describe('Its key, readable for its owner only.'),
       ca: path.describe('The CA whose certificates are accepted.'),
     })

@@ -19,7 +19,7 @@ export function placeOptions(command: Argv<GlobalOptions>) {
     })
     .option('agents', {
       ...text,
-      describe: 'instead of starting agents: those that run on two hosts already',
+      describe: 'instead of starting agents: URL,URL of those that run on two hosts already',
     })
     .conflicts('lab', 'agents')
     .option('runs', { type: 'number', requiresArg: true, default: 5, describe: 'runs of each that count' })

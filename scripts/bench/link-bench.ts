@@ -65,7 +65,8 @@ function options(command: Argv<GlobalOptions>) {
       type: 'string',
       requiresArg: true,
       implies: 'agents',
-      describe: 'the iperf3 server on the second host; its client runs here, so run this on the first',
+      describe:
+        'HOST[:PORT] of an iperf3 server on the second host; its client runs here, so run this on the first',
     })
     .example('$0 bench link', 'two agents on this host, beside iperf3')
     .example('$0 bench link --lab --link 1gbit,5gbit,none --report link.html', 'on links of a known rate')

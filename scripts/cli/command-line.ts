@@ -234,6 +234,8 @@ async function usageText(message: string, args: readonly string[]): Promise<stri
   const see = `See '${['vmferry', ...group, '--help'].join(' ')}'`;
   const unknown = /^Unknown commands?: ([^,]+)/.exec(message)?.[1];
   if (unknown === undefined) return `${message.replace(/[.?]+$/, '')}. ${see}`;
+  // To yargs it is a command where one stands alone, too.
+  if (names.length === 0) return `Unknown argument: ${unknown}. ${see}`;
   const near = nearName(unknown, names);
   const meant = near === undefined ? '. ' : `; did you mean '${[...group, near].join(' ')}'? `;
   return `there is no command '${[...group, unknown].join(' ')}'${meant}${see}`;

@@ -24,7 +24,10 @@ export function vmCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalOpt
     resolveCommand(vm, run);
     lookCommands(vm, run);
     consoleCommand(vm, run);
-    return vm.demandCommand(1, 'say what to do: define, start, stop, list, show, console, ...');
+    return vm.demandCommand(
+      1,
+      'say what to do: define, undefine, start, stop, pause, resume, adopt, resolve, list, show or console',
+    );
   });
 }
 
