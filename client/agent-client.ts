@@ -315,7 +315,7 @@ export class AgentClient {
     }
     return new MigrationError(
       'peer-unreachable',
-      `agent at ${this.url}: ${reason}. Start it with 'vmferry agent --config FILE', or name another with --agent URL or VMFERRY_AGENT`,
+      `agent at ${this.url}: ${reason}. Start it with 'systemctl start vmferry' (where it is installed) or 'vmferry agent --config FILE', or name another with --agent URL or VMFERRY_AGENT`,
       { cause: thrown },
     );
   }

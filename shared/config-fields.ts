@@ -95,7 +95,9 @@ export const AgentFieldsSchema = z.strictObject({
     .meta({ allowed: '`host:port`, `unix:/path`, or a list of one of each' }),
   tls: z
     .strictObject({
-      certificate: path.describe("This node's certificate, with what is between it and the CA behind it."),
+      certificate: path.describe(
+        "This node's certificate, with the certificates between it and the CA, if any, behind it.",
+      ),
       key: path.describe('Its key, readable for its owner only.'),
       ca: path.describe('The CA whose certificates are accepted.'),
     })
@@ -188,7 +190,7 @@ export const AgentFieldsSchema = z.strictObject({
       streams: migration.streams
         .unwrap()
         .optional()
-        .describe('Page streams, a thread each; `auto`: as many as the first round shows to pay.')
+        .describe('Page streams, a thread each; `auto`: as many as prove useful in the first round.')
         .meta({ fallback: migrationDefaults.streams, allowed: '`auto`, or 1 to 16' }),
     })
     .default({})
@@ -222,7 +224,7 @@ export const AgentFieldsSchema = z.strictObject({
     .strictObject({
       heartbeat: waitingTime(MIN_HEARTBEAT_MS)
         .optional()
-        .describe('Between two heartbeats.')
+        .describe('Time between two heartbeats.')
         .meta({ fallback: HEARTBEAT_INTERVAL_MS }),
       silence: waitingTime(HEARTBEATS_OF_SILENCE * MIN_HEARTBEAT_MS)
         .optional()
@@ -248,7 +250,7 @@ export const AgentFieldsSchema = z.strictObject({
         .enum(['finish', 'cancel'])
         .default('finish')
         .describe('What becomes of migrations that run away from here; those towards here are given up.'),
-      timeout: waitingTime().prefault('30s').describe('For them to finish; then they are cancelled.'),
+      timeout: waitingTime().prefault('30s').describe('Time for them to finish; then they are cancelled.'),
     })
     .prefault({})
     .describe('What happens at SIGTERM.'),

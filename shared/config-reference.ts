@@ -87,7 +87,8 @@ function allowedIn({ allowed, unit, minimum, maximum, enum: names, type, propert
   return [unit ? QUANTITIES[unit].what : 'a whole number', ...limits].join(', ');
 }
 
-function inUnit(value: number, unit: FieldSchema['unit']): string {
+/** A quantity as it is written in a configuration or on the command line: '10min'. */
+export function inUnit(value: number, unit: FieldSchema['unit']): string {
   if (!unit || value === 0) return String(value);
   const [name, factor] = QUANTITIES[unit].units.find(([, size]) => value >= size && value % size === 0)!;
   return `${value / factor}${name}`;

@@ -71,7 +71,11 @@ export class GuestStore {
 
   async start(name: string): Promise<void> {
     await this.#operate(name, async (vm) => {
-      if (vm.guest) throw new MigrationError('wrong-state', `VM ${name} is ${vm.status} already`);
+      if (vm.guest) {
+        const text =
+          vm.status === 'finished' ? `finished: run 'vmferry vm stop ${name}' first` : `${vm.status} already`;
+        throw new MigrationError('wrong-state', `VM ${name} is ${text}`);
+      }
       if (vm.stray) throw new MigrationError('wrong-state', vm.stray.reason);
       if (this.#closed) throw new MigrationError('shutting-down', `node ${this.#node} is shutting down`);
       this.#vms.takeMemory(vm);

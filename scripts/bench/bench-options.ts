@@ -17,7 +17,10 @@ export function placeOptions(command: Argv<GlobalOptions>) {
       type: 'boolean',
       describe: 'make two hosts on this machine: network namespaces with a link between them (as root)',
     })
-    .option('agents', { ...text, describe: 'URL,URL of two agents that run already, on two hosts' })
+    .option('agents', {
+      ...text,
+      describe: 'instead of starting agents: URL,URL of those that run on two hosts already',
+    })
     .conflicts('lab', 'agents')
     .option('runs', { type: 'number', requiresArg: true, default: 5, describe: 'runs of each that count' })
     .option('out', { ...text, describe: 'write the JSON document to this file too' })
@@ -36,14 +39,22 @@ export function measureOptions<Options extends GlobalOptions>(command: Argv<Opti
     .option('link', {
       ...text,
       default: link,
-      describe: 'rates of the link, several with commas: 1gbit, or none; needs --lab',
+      describe: 'rates of the link, several with commas, like 1gbit; none: no limit; rates need --lab',
     })
-    .option('accel', { ...text, default: 'auto', describe: 'kvm, tcg, or auto: the better that works' })
-    .option('max-downtime', { ...text, default: '30ms', describe: 'asked of all movers alike' })
+    .option('accel', {
+      ...text,
+      default: 'auto',
+      describe: 'how QEMU runs: kvm, tcg, or auto (the better one that works)',
+    })
+    .option('max-downtime', {
+      ...text,
+      default: '30ms',
+      describe: 'downtime to aim for, the same for all that is compared',
+    })
     .option('max-time', {
       ...text,
       default: '30s',
-      describe: 'of copying; after that the switchover may take as long as it takes',
+      describe: 'time of copying; after it, the switchover may take as long as it needs',
     });
 }
 
@@ -54,7 +65,11 @@ export function guestOptions<Options extends GlobalOptions>(
 ) {
   return measureOptions(command, defaults.link)
     .option('memory', { ...text, default: defaults.memory, describe: 'memory of the guest' })
-    .option('populated', { ...text, default: defaults.populated, describe: 'about what of it is in use' })
+    .option('populated', {
+      ...text,
+      default: defaults.populated,
+      describe: 'how much of it is in use, about',
+    })
     .option('workload', {
       ...text,
       default: defaults.workload,
@@ -107,7 +122,10 @@ export function agentUrls(list: string): Pair<string> {
   }
   for (const url of [first, second]) {
     if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) continue;
-    throw new MigrationError('invalid-request', `--agents: '${url}' must be a URL like http://10.0.0.1:7800`);
+    throw new MigrationError(
+      'invalid-request',
+      `--agents: '${url}' must be a URL like https://10.0.0.1:7800`,
+    );
   }
   return [first, second];
 }

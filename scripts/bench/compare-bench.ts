@@ -31,14 +31,14 @@ function options(command: Argv<GlobalOptions>) {
       type: 'string',
       requiresArg: true,
       default: METHOD_NAMES.join(','),
-      describe: "QEMU's ways; those that are not built in are left out",
+      describe: "QEMU's ways of migrating, with commas between them; those that this QEMU lacks are left out",
     })
     .option('private-ram', {
       type: 'boolean',
       default: false,
-      describe: "show QEMU with RAM of its own beside, which vmferry can't move",
+      describe: "measure QEMU with private RAM, too, which vmferry can't move",
     })
-    .example('$0 bench compare --lab --link none,1gbit', 'on two hosts on this machine');
+    .example('$0 bench compare --lab --link none,1gbit', 'between two hosts made on this machine');
 }
 
 type CompareArgs = ArgsOf<typeof options>;
@@ -50,7 +50,7 @@ type CompareArgs = ArgsOf<typeof options>;
  */
 export const compareBench = {
   name: 'compare',
-  describe: "vmferry beside QEMU's own migration, with the same guest, workload and link",
+  describe: "measure vmferry beside QEMU's own migration, with the same guest, workload and link",
   options,
   run: async (args: CompareArgs, session: Session) => {
     const guests = guestsOf({ ...args, guest: 'qemu' });

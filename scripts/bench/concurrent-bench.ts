@@ -28,12 +28,17 @@ function options(command: Argv<GlobalOptions>) {
     workload: 'rewrite:64MiB@16MB',
     link: '1gbit',
   })
-    .option('guest', { type: 'string', requiresArg: true, default: 'qemu', describe: 'qemu or embedded' })
+    .option('guest', {
+      type: 'string',
+      requiresArg: true,
+      default: 'qemu',
+      describe: 'kind of guest: qemu or embedded',
+    })
     .option('guests', {
       type: 'string',
       requiresArg: true,
       default: '2,4',
-      describe: 'how many of them, several numbers with commas',
+      describe: 'how many guests, several numbers with commas',
     })
     .example('$0 bench concurrent --lab', 'on a link of 1 Gbit/s')
     .example('$0 bench concurrent --link none --guest embedded', 'on loopback, without QEMU');
@@ -47,7 +52,8 @@ type ConcurrentArgs = ArgsOf<typeof options>;
  */
 export const concurrentBench = {
   name: 'concurrent',
-  describe: 'guests that keep writing, moved one after the other and all at once: what the pair lock is for',
+  describe:
+    'measure guests that keep writing, moved one after the other and all at once: what the lock of nodes is for',
   options,
   run: async (args: ConcurrentArgs, session: Session) => {
     const [guest, ...others] = guestsOf(args);

@@ -24,49 +24,54 @@ function options(command: Argv<GlobalOptions>) {
       type: 'string',
       requiresArg: true,
       default: 'none',
-      describe: 'rates of the link, several with commas: 1gbit, or none; needs --lab',
+      describe: 'rates of the link, several with commas, like 1gbit; none: no limit; rates need --lab',
     })
     .option('memory', {
       type: 'string',
       requiresArg: true,
       default: 'embedded,qemu',
-      describe: 'memory as guests of that kind have it, both with a comma between',
+      describe: 'kinds of guests whose memory is sent: embedded, qemu, or both with a comma between them',
     })
-    .option('size', { type: 'string', requiresArg: true, default: '256MiB', describe: 'memory that is sent' })
+    .option('size', {
+      type: 'string',
+      requiresArg: true,
+      default: '256MiB',
+      describe: 'how much memory is sent',
+    })
     .option('rounds', {
       type: 'number',
       requiresArg: true,
       default: 4,
-      describe: 'how often it is sent in a run; the first makes it warm and does not count',
+      describe: 'how often it is sent in a run; the first time is a warm-up, and does not count',
     })
     .option('streams', {
       type: 'string',
       requiresArg: true,
       default: 'auto',
-      describe: "page streams, or 'auto'",
+      describe: "number of connections for memory, or 'auto'",
     })
     .option('bandwidth', {
       type: 'string',
       requiresArg: true,
       default: '0',
-      describe: 'what vmferry is told to limit itself to, like 500mbit; 0: nothing',
+      describe: 'limit that vmferry is given, like 500mbit; 0: none',
     })
     .option('tls', {
       type: 'boolean',
       conflicts: 'agents',
-      describe: 'the same between two more agents that speak TLS, in turns with those that do not',
+      describe: 'measure with TLS, too: between two more agents, in turns with the others',
     })
     .option('iperf3', {
       type: 'string',
       requiresArg: true,
       implies: 'agents',
       describe:
-        'HOST[:PORT] of an iperf3 server on the second host; its client runs here, which is to be the first',
+        'HOST[:PORT] of an iperf3 server on the second host; its client runs here, so run this on the first',
     })
     .example('$0 bench link', 'two agents on this host, beside iperf3')
     .example('$0 bench link --lab --link 1gbit,5gbit,none --report link.html', 'on links of a known rate')
     .example(
-      '$0 bench link --agents http://10.0.0.1:7800,http://10.0.0.2:7800 --iperf3 10.0.0.2',
+      '$0 bench link --agents https://10.0.0.1:7800,https://10.0.0.2:7800 --iperf3 10.0.0.2',
       'two hosts',
     );
 }
@@ -91,7 +96,7 @@ function ofOption<Schema extends z.ZodType>(
 /** `vmferry bench link`: pages from memory to memory, agent to agent, beside iperf3 on the same way, in turns. */
 export const linkBench = {
   name: 'link',
-  describe: 'how fast pages get from memory to memory, agent to agent, beside iperf3',
+  describe: 'measure how fast memory gets from one agent to the other, beside iperf3',
   options,
   run: async (args: LinkArgs, session: Session) => {
     const { link, memory, size, rounds, streams, bandwidth, runs, tls = false } = args;

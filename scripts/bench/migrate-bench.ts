@@ -21,17 +21,17 @@ function options(command: Argv<GlobalOptions>) {
       type: 'string',
       requiresArg: true,
       default: 'qemu',
-      describe: 'qemu, embedded, or both with a comma between',
+      describe: 'kind of guest: qemu, embedded, or both with a comma between them',
     })
     .option('vm', {
       type: 'string',
       requiresArg: true,
       implies: 'agents',
-      describe: 'a VM that runs on the first of --agents, moved there and back as it is',
+      describe: 'instead of a guest of its own: a VM on the first of --agents, which is moved there and back',
     })
     .example('$0 bench migrate --lab --link 1gbit,5gbit,none --report moves.html', 'all workloads')
     .example('$0 bench migrate --guest embedded --workload idle,rewrite:8MiB@16MB', 'without QEMU')
-    .example('$0 bench migrate --agents http://10.0.0.1:7800,http://10.0.0.2:7800 --vm web', 'two hosts');
+    .example('$0 bench migrate --agents https://10.0.0.1:7800,https://10.0.0.2:7800 --vm web', 'two hosts');
 }
 
 type MigrateArgs = ArgsOf<typeof options>;
@@ -39,7 +39,7 @@ type MigrateArgs = ArgsOf<typeof options>;
 /** `vmferry bench migrate`: guests × workloads × links, moved by vmferry. */
 export const migrateBench = {
   name: 'migrate',
-  describe: 'how long vmferry takes to move guests, and what that costs: guests × workloads × links',
+  describe: 'measure how long moves take and what they cost, for each guest, workload and link',
   options,
   run: async (args: MigrateArgs, session: Session) => {
     const guests = guestsOf(args);

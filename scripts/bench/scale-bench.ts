@@ -23,13 +23,13 @@ function options(command: Argv<GlobalOptions>) {
       type: 'string',
       requiresArg: true,
       default: '1GiB,2GiB,4GiB,8GiB',
-      describe: 'sizes of memory, all with the first of --populated',
+      describe: 'sizes of memory, all measured with the first of --populated',
     })
     .option('populated', {
       type: 'string',
       requiresArg: true,
       default: '500MiB,1GiB,2GiB',
-      describe: 'what of it is in use, all with the last of --memory',
+      describe: 'how much of it is in use, all measured with the last of --memory',
     })
     .example('$0 bench scale', 'idle guests of 1 to 8 GiB with 500 MiB in use, and 8 GiB with up to 2 GiB');
 }
@@ -39,7 +39,8 @@ type ScaleArgs = ArgsOf<typeof options>;
 /** `vmferry bench scale`: what a move and a harvest cost against the memory of a guest, and against what is in use of it. */
 export const scaleBench = {
   name: 'scale',
-  describe: 'time of a move against memory size and against what is in use; time of a harvest',
+  describe:
+    'measure how the time of a move, and of finding what was written, grows with memory and with what is in use of it',
   options,
   run: async (args: ScaleArgs, session: Session) => {
     const guests = guestsOfSizes(sizesOf('memory', args.memory), sizesOf('populated', args.populated));

@@ -13,9 +13,9 @@ export function agentCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalO
           type: 'string',
           demandOption: true,
           requiresArg: true,
-          describe: 'its configuration (YAML)',
+          describe: 'file with its configuration, in YAML',
         })
-        .example('$0 agent --config /etc/vmferry/agent.yaml', 'run until SIGTERM or SIGINT'),
+        .example('$0 agent --config /etc/vmferry/agent.yaml', 'runs until SIGTERM or SIGINT'),
     async (args) => {
       await run(args, async () => {
         // loaded here alone: no other command needs the agent's code

@@ -12,7 +12,7 @@ export interface BenchCommand<Args extends GlobalOptions> {
 
 /** `vmferry bench …`: what a link and migrations over it can do, measured. */
 export function benchCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalOptions> {
-  return yargs.command('bench', 'measure migrations, and others beside them', async (bench) => {
+  return yargs.command('bench', 'measure links and migrations beside iperf3 and QEMU', async (bench) => {
     // loaded here alone: no other command needs the code of the benchmarks
     const { compareBench } = await import('../bench/compare-bench.js');
     const { concurrentBench } = await import('../bench/concurrent-bench.js');

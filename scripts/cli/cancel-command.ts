@@ -12,16 +12,16 @@ import type { GlobalOptions, Run, Session } from './session.js';
 export function cancelCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalOptions> {
   return yargs.command(
     'cancel [id]',
-    'cancel a migration: its VM runs on where it is',
+    'cancel a migration; its VM stays where it is',
     (command) =>
       command
         .positional('id', { type: 'string', describe: "the migration's id" })
         .option('all-from', {
           type: 'string',
           requiresArg: true,
-          describe: 'instead of one: all that wait to leave this node; one that runs goes on',
+          describe: 'instead of one: cancel all that wait to leave this node; one that runs already goes on',
         })
-        .example('$0 cancel m-1a2b3c4d5e6f', 'ids are shown by status and queue')
+        .example('$0 cancel m-1a2b3c4d5e6f', 'status and queue show ids')
         .example('$0 cancel --all-from a', 'what a drain of node a has left in the queue'),
     async (args) => {
       const { id, allFrom } = args;

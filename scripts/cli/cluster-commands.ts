@@ -18,8 +18,8 @@ export function clusterCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Glob
       'show all nodes: their memory and VMs, which are drained, which do not answer',
       (command) =>
         command
-          .example('$0 nodes', 'asked of any agent')
-          .example("$0 nodes --json | jq -r '.[] | select(.error) | .node'", 'those that do not answer'),
+          .example('$0 nodes', 'any agent can be asked')
+          .example("$0 nodes --json | jq -r '.[] | select(.error) | .node'", 'only those that do not answer'),
       async (args) => {
         await run(args, async ({ client, output }) => {
           const report = await client.cluster(true);
@@ -33,8 +33,11 @@ export function clusterCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Glob
       'show the migrations that run and wait in the whole cluster',
       (command) =>
         command
-          .option('local', { type: 'boolean', describe: 'only those of the asked node, as it sees them' })
-          .example('$0 queue', 'places, who waits for whom, when each may begin')
+          .option('local', {
+            type: 'boolean',
+            describe: 'only those of the node that is asked, as it sees them',
+          })
+          .example('$0 queue', 'places in the queue, who waits for whom, when each may begin')
           .example('$0 queue --local --json', 'the queue of one node, for scripts'),
       async (args) => {
         await run(args, async ({ client, output }) => {

@@ -4,6 +4,12 @@ import { helpText } from './command-line.js';
 export interface HelpRow {
   readonly name: string;
   readonly text: string;
+  /** What yargs tells of an option or a positional behind that. */
+  readonly type: string;
+  readonly required: boolean;
+  readonly choices: readonly string[];
+  /** '' where there is none. */
+  readonly fallback: string;
 }
 
 /** What `--help` of one command says. */
@@ -17,17 +23,13 @@ export interface CommandHelp {
   readonly epilogue: string;
 }
 
-/** What yargs says of an option whose default is nothing. */
-const NO_DEFAULT = /\s*\[default:\s*\]/;
-
 /** The help of a command and of all below it, as yargs has them: whatever is made of it says what `--help` says. */
 export async function commandHelp(path: readonly string[] = []): Promise<CommandHelp[]> {
   const help = parse(path, await helpText(path));
   const below: CommandHelp[] = [];
   for (const { name } of help.sections.find(({ title }) => title === 'Commands')?.rows ?? []) {
     const [, ...words] = name.split(' ').filter((word) => /^[a-z]/.test(word));
-    // It is yargs's own, has no options, and would print its script.
-    if (words[0] !== 'completion') below.push(...(await commandHelp(words)));
+    below.push(...(await commandHelp(words)));
   }
   return [help, ...below];
 }
@@ -41,9 +43,26 @@ function parse(path: readonly string[], text: string): CommandHelp {
     const title = /^(\S.*):$/.exec(line)?.[1];
     const row = /^ {2,}(\S.*?)(?: {2,}(\S.*))?$/.exec(line);
     if (title !== undefined) sections.push({ title, rows: [] });
-    else if (row && sections.length > 0)
-      sections.at(-1)!.rows.push({ name: row[1]!, text: (row[2] ?? '').replace(NO_DEFAULT, '') });
+    else if (row && sections.length > 0) sections.at(-1)!.rows.push(helpRow(row[1]!, row[2] ?? ''));
     else (sections.length === 0 ? before : after).push(line);
   }
   return { path, usage, description: before.join(' ').trim(), sections, epilogue: after.join(' ').trim() };
+}
+
+/** `said`: the description, then what yargs adds to it: '[string] [required] [choices: "a", "b"] [default: "a"]'. */
+function helpRow(name: string, said: string): HelpRow {
+  const [, text = said, added = ''] = /^(.*?) {2,}(\[.*\])$/.exec(said) ?? [];
+  const tags = [...added.matchAll(/\[([^\]]*)\]/g)].map(([, tag]) => tag!);
+  const after = (label: string) =>
+    (tags.find((tag) => tag.startsWith(label)) ?? '').slice(label.length).replaceAll('"', '').trim();
+  return {
+    name,
+    text,
+    type: tags.find((tag) => /^[a-z]+$/.test(tag) && tag !== 'required') ?? '',
+    required: tags.includes('required'),
+    choices: after('choices:')
+      .split(', ')
+      .filter((choice) => choice !== ''),
+    fallback: after('default:'),
+  };
 }

@@ -7,10 +7,12 @@ import { benchCommand } from './bench-command.js';
 import { cancelCommand } from './cancel-command.js';
 import { clusterCommands } from './cluster-commands.js';
 import { COMPLETION_OPTION, completedNames, withColons } from './completion.js';
+import { completionCommand } from './completion-command.js';
 import { drainCommands } from './drain-commands.js';
-import { type ExitCode, exitCodeOfError } from './exit-code.js';
+import { EXIT_MEANINGS, type ExitCode, exitCodeOfError } from './exit-code.js';
 import { historyCommands } from './history-commands.js';
 import { migrateCommand } from './migrate-command.js';
+import { nearName } from './near-name.js';
 import { Output } from './output.js';
 import type { GlobalOptions, Run, Session, Terminal } from './session.js';
 import { doctorCommand } from './doctor-command.js';
@@ -30,33 +32,12 @@ interface CompletionArguments {
 
 export const DEFAULT_AGENT_URL = 'http://127.0.0.1:7800';
 
-const COMMANDS = [
-  'agent',
-  'vm',
-  'migrate',
-  'status',
-  'nodes',
-  'history',
-  'show',
-  'queue',
-  'limit',
-  'cancel',
-  'drain',
-  'undrain',
-  'evacuate',
-  'rebalance',
-  'doctor',
-  'token',
-  'bench',
-  'simulate',
-  'completion',
-];
-
 const GLOBAL_GROUP = 'Options of all commands:';
 
-const EPILOGUE = `Exit codes: 0 done; 1 the operation failed and the VM is where it was; 2 wrong usage;
-3 refused, nothing has changed: by preflight, or since there is no VM, node or migration of that name;
-4 cancelled; 5 outcome unknown, an operator is needed.`;
+const EPILOGUE = `Exit codes: ${EXIT_MEANINGS.map(({ code, text }) => `${code} ${text}`).join('; ')}.`;
+
+/** What yargs takes for the command that prints the script for shells; it would print it for `completion --help`, too. */
+const HIDDEN_COMPLETION = '$completion';
 
 /** Runs the command that `args` name (without 'node' and the script) and returns the process's exit code. */
 export async function runCommandLine(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
@@ -86,8 +67,7 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     if (!isUsageError(thrown)) throw thrown;
     // yargs has not come to parse --json where the line is wrong
     const output = new Output(terminal.stdout, terminal.stderr, args.includes('--json'));
-    const words = `${thrown.message.replace(/[.?]+$/, '')}. See 'vmferry ${helpPath(args)}--help'`;
-    output.failure(new MigrationError('invalid-request', words));
+    output.failure(new MigrationError('invalid-request', await usageText(thrown.message, args)));
     exitCode = EXIT.usage;
   }
   return exitCode;
@@ -134,15 +114,17 @@ function commandLine(
 ): Argv<GlobalOptions> {
   const globals = globalOptions(ownOptionsFirst(yargs([...args])))
     .scriptName('vmferry')
-    .usage('$0 COMMAND\n\nMoves running virtual machines from one host to another.')
-    .example('$0 doctor', 'what all hosts lack, with a remedy for each')
+    .usage(
+      '$0 COMMAND\n\nMoves running virtual machines (VMs) from one host to another, each of which runs an agent.',
+    )
+    .example('$0 doctor', 'what is missing on the hosts, and how to mend it')
     .example('$0 vm define web.yaml && $0 vm start web', 'a first VM')
-    .example('$0 migrate web --to b --dry-run', 'what would speak against a move')
-    .example('$0 migrate web --to b', 'move it')
+    .example('$0 migrate web --to b --dry-run', 'whether it could move; changes nothing')
+    .example('$0 migrate web --to b', 'move it to node b')
     .group(['agent', 'token-file', 'ca', 'certificate', 'key', 'json', 'help', 'version'], GLOBAL_GROUP)
     .completion(
-      'completion',
-      'print a script for bash or zsh (by SHELL) that completes commands, options and names',
+      HIDDEN_COMPLETION,
+      false,
       // yargs goes on to run the command unless it has its answer at once.
       (
         current: string,
@@ -163,14 +145,14 @@ function commandLine(
     })
     .strict()
     .strictCommands()
-    .recommendCommands()
     .demandCommand(1, 'a command is missing')
     .epilogue(EPILOGUE)
     .exitProcess(false)
     .showHelpOnFail(false)
     .wrap(Math.min(110, process.stdout.columns ?? 110))
     .updateStrings({
-      'Did you mean %s?': "no such command; did you mean '%s'",
+      'Show help': 'show this help',
+      'Show version number': 'show the version',
       // Its types have no strings with a plural.
       'Not enough non-option arguments: got %s, need at least %s': {
         one: 'an argument is missing: %s given, %s needed',
@@ -193,6 +175,7 @@ function commandLine(
     tokenCommand,
     benchCommand,
     simulateCommand,
+    completionCommand,
   ].reduce((commands, add) => add(commands, run), globals);
 }
 
@@ -213,11 +196,11 @@ function globalOptions(command: Argv): Argv<GlobalOptions> {
   return command
     .option('agent', {
       type: 'string',
-      describe: 'URL of the agent to ask, or unix:/PATH (or the environment variable VMFERRY_AGENT)',
+      describe: 'the agent to ask: its URL, or unix:/PATH (or the environment variable VMFERRY_AGENT)',
       default: process.env.VMFERRY_AGENT ?? DEFAULT_AGENT_URL,
       requiresArg: true,
     })
-    .option('json', { type: 'boolean', describe: 'print one JSON document', default: false })
+    .option('json', { type: 'boolean', describe: 'print one JSON document instead of text', default: false })
     .option('token-file', fileOption('the token for the API', 'VMFERRY_TOKEN_FILE'))
     .option('ca', fileOption('the CA of the agents, for https', 'VMFERRY_CA'))
     .option('certificate', fileOption('your certificate, for https', 'VMFERRY_CERTIFICATE'))
@@ -239,13 +222,29 @@ function withRemedy(error: MigrationError): MigrationError {
   return new MigrationError(error.code, text, { cause: error });
 }
 
-/** The words of the line that name a command with a help of its own. */
-function helpPath(args: readonly string[]): string {
-  const [group, command] = args.filter((arg) => /^[a-z]+$/.test(arg));
-  if (group === undefined || !COMMANDS.includes(group)) return '';
-  return (group === 'vm' || group === 'token' || group === 'bench') && command !== undefined
-    ? `${group} ${command} `
-    : `${group} `;
+/** What is wrong with the line, as yargs says it, and which command's help tells how to write it. */
+async function usageText(message: string, args: readonly string[]): Promise<string> {
+  const group: string[] = [];
+  let names = commandNames(await helpText(group), group);
+  for (const word of args.filter((arg) => /^[a-z]+$/.test(arg))) {
+    if (!names.includes(word)) break;
+    group.push(word);
+    names = commandNames(await helpText(group), group);
+  }
+  const see = `See '${['vmferry', ...group, '--help'].join(' ')}'`;
+  const unknown = /^Unknown commands?: ([^,]+)/.exec(message)?.[1];
+  if (unknown === undefined) return `${message.replace(/[.?]+$/, '')}. ${see}`;
+  // To yargs it is a command where one stands alone, too.
+  if (names.length === 0) return `Unknown argument: ${unknown}. ${see}`;
+  const near = nearName(unknown, names);
+  const meant = near === undefined ? '. ' : `; did you mean '${[...group, near].join(' ')}'? `;
+  return `there is no command '${[...group, unknown].join(' ')}'${meant}${see}`;
+}
+
+/** The commands that the help of the program, or of a group of commands, lists. */
+function commandNames(help: string, group: readonly string[]): string[] {
+  const line = new RegExp(`^ {2}${['vmferry', ...group].join(' ')} ([a-z]+)\\b.* {2}`, 'gm');
+  return [...(help.split('\n\nExamples:')[0] ?? '').matchAll(line)].map(([, name]) => name!);
 }
 
 function agentUrl(text: string): string {

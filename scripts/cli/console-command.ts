@@ -19,7 +19,8 @@ export function consoleCommand(vm: Argv<GlobalOptions>, run: Run): void {
         .option('follow', {
           type: 'boolean',
           default: true,
-          describe: 'go on with what the VM prints, also on another node; --no-follow prints what there is',
+          describe:
+            'go on with what the VM prints, on other nodes too; --no-follow prints what is kept, and ends',
         })
         .option('input', {
           type: 'boolean',
@@ -30,7 +31,7 @@ export function consoleCommand(vm: Argv<GlobalOptions>, run: Run): void {
           type: 'number',
           default: 0,
           requiresArg: true,
-          describe: 'begin after so many bytes of all that the VM has printed',
+          describe: 'leave out the first bytes of all that the VM has ever printed, so many',
         })
         .example('$0 vm console web-1', 'watch and type; Ctrl-] leaves')
         .example('$0 vm console web-1 --no-follow', 'print what is kept, and end')

@@ -15,21 +15,21 @@ import type { GlobalOptions, Run } from './session.js';
 export function doctorCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalOptions> {
   return yargs.command(
     'doctor [nodes]',
-    'check all nodes and the ways between them; a remedy for each finding',
+    'check all nodes and the connections between them; each finding comes with a remedy',
     (command) =>
       command
         .positional('nodes', {
           type: 'string',
           describe:
-            'these alone, with commas between, and the pairs of them; all that the agent knows if none is named',
+            'check only these, with commas between them, and the pairs of them; if none is named, all that the agent knows',
         })
         .option('link', {
           type: 'boolean',
           default: false,
           describe:
-            'measure how fast pages get from each to each: up to 96 MiB and 5 s each, one after the other; pairs of which a node is not free are left alone',
+            'measure how fast memory gets from each node to each other: up to 96 MiB and 5 s each, one after the other; pairs with a busy node are left out',
         })
-        .option('verbose', { type: 'boolean', default: false, describe: 'show what is well, too' })
+        .option('verbose', { type: 'boolean', default: false, describe: 'show what is in order, too' })
         .example('$0 doctor', 'all nodes; sends next to nothing and changes nothing')
         .example('$0 doctor a,b --link', 'two nodes, and how fast the link between them is')
         .example("$0 doctor --json | jq '.nodes[] | select(.ok | not).node'", 'nodes that are not fit'),

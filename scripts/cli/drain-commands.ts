@@ -18,8 +18,8 @@ export function drainCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Global
         leaving(command)
           .example('$0 drain a --dry-run', 'which VM would go where, and why')
           .example('$0 drain a', 'empty node a; when it ends with 0 nothing runs there')
-          .example('$0 drain a,b', 'both, and no VM goes from one to the other')
-          .example('$0 drain a --on-failure continue', 'past VMs that fail or can go nowhere')
+          .example('$0 drain a,b', 'empty both; no VM goes from one to the other')
+          .example('$0 drain a --on-failure continue', 'go on past VMs that fail or have nowhere to go')
           .example('$0 drain a && ssh a systemctl reboot', 'then, when it is back: vmferry undrain a'),
       async (args) => {
         await run(args, (session) => evacuate(session, { ...leavingOptions('drain', args), drain: true }));
@@ -49,11 +49,11 @@ export function drainCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Global
     )
     .command(
       'evacuate <nodes>',
-      'move all VMs away from nodes, to which others may come further on',
+      'move all VMs away from nodes; other VMs may still come to them',
       (command) =>
         leaving(command)
           .example('$0 evacuate a --dry-run', 'which VM would go where, and why')
-          .example('$0 evacuate a', 'empty node a, or go on where that was interrupted'),
+          .example('$0 evacuate a', 'empty node a, or go on with that after an interruption'),
       async (args) => {
         await run(args, (session) =>
           evacuate(session, { ...leavingOptions('evacuate', args), drain: false }),
@@ -73,7 +73,7 @@ export function drainCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Global
           }),
         )
           .example('$0 rebalance --dry-run', 'how full nodes are, and what would be moved')
-          .example('$0 rebalance --tolerance 5', 'closer, with more moves'),
+          .example('$0 rebalance --tolerance 5', 'closer to equal, with more moves'),
       async (args) => {
         const { dryRun = false, detach = false, onFailure = 'stop', tolerance } = args;
         await run(args, (session) =>
@@ -85,9 +85,9 @@ export function drainCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Global
 
 function severalMoves<Args>(command: Argv<Args>) {
   return command
-    .option('dry-run', { type: 'boolean', describe: 'show the plan and change nothing' })
+    .option('dry-run', { type: 'boolean', describe: 'only show the plan; change nothing' })
     .option('on-failure', onFailureOption)
-    .option('detach', { type: 'boolean', describe: 'ask for the moves and do not wait for their end' })
+    .option('detach', { type: 'boolean', describe: 'ask for the moves, and do not wait for their end' })
     .conflicts('dry-run', 'detach');
 }
 
@@ -99,7 +99,7 @@ function leaving<Args>(command: Argv<Args>) {
 const nodesPositional = {
   type: 'string',
   demandOption: true,
-  describe: 'its name, or several with commas between them',
+  describe: 'a name, or several with commas between them',
 } as const;
 
 /** Each once. Throws invalid-request where there is none. */

@@ -3,6 +3,22 @@ import type { ErrorBody, ErrorCode } from '../../shared/errors.js';
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
+/** What the codes mean, in a few words. */
+export const EXIT_MEANINGS: readonly { readonly code: ExitCode; readonly text: string }[] = [
+  { code: EXIT.done, text: 'done' },
+  {
+    code: EXIT.failed,
+    text: 'failed: a VM that was to move is where it was, unless --verify after has found that its memory differs',
+  },
+  { code: EXIT.usage, text: 'the command line, or a file that it names, is wrong' },
+  {
+    code: EXIT.refused,
+    text: 'refused, and nothing has changed: a check before the move has failed, or there is no VM, node or migration of that name',
+  },
+  { code: EXIT.cancelled, text: 'the migration was cancelled' },
+  { code: EXIT.unknown, text: 'the outcome is unknown: look with status, then see vm resolve' },
+];
+
 /** Codes that say that what was asked for cannot be right, whatever the state of the cluster. */
 const USAGE = new Set<ErrorCode>(['invalid-request', 'invalid-definition', 'invalid-image']);
 

@@ -23,24 +23,25 @@ export function historyCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Glob
       'list the migrations from this node that have ended',
       (command) =>
         command
-          .option('vm', { type: 'string', requiresArg: true, describe: 'of this VM alone' })
+          .option('vm', { type: 'string', requiresArg: true, describe: 'only those of this VM' })
           .option('outcome', {
             choices: OUTCOMES,
             requiresArg: true,
-            describe: 'that ended so alone',
+            describe: 'only those that ended in this way',
           })
           .option('since', {
             type: 'string',
             requiresArg: true,
-            describe: 'that ended within so long, like 12h or 7d, or since a time, like 2026-11-22T08:00Z',
+            describe:
+              'only those that ended in the last 12h, 7d or the like, or since a time like 2026-11-22T08:00Z',
           })
           .option('limit', {
             type: 'number',
             requiresArg: true,
             default: DEFAULT_LIMIT,
-            describe: 'at most so many, the latest; 0: all',
+            describe: 'show at most so many, the latest; 0 shows all',
           })
-          .example('$0 history --since 1d --outcome failed', 'what went wrong today')
+          .example('$0 history --since 1d --outcome failed', 'what went wrong in the last day')
           .example('$0 history --vm web-1 --limit 0 --json', 'where a VM went, for scripts'),
       async (args) => {
         await run(args, async ({ client, output }) => {
@@ -69,7 +70,7 @@ export function historyCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Glob
       'show how a migration goes, or went: its rounds and its switchover, drawn',
       (command) =>
         withMigrationId(command)
-          .example('$0 show m-1a2b3c4d5e6f', 'ids are shown by migrate, status and history')
+          .example('$0 show m-1a2b3c4d5e6f', 'migrate, status and history show ids')
           .example('$0 show m-1a2b3c4d5e6f --json', 'all that is kept of it'),
       async (args) => {
         await run({ ...args, subject: { migration: args.id } }, async ({ client, output, terminal }) => {

@@ -20,11 +20,11 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
     (command) =>
       migrationOptions(
         command
-          .positional('vm', { type: 'string', describe: 'its name' })
+          .positional('vm', { type: 'string', describe: "the VM's name" })
           .option('all-from', {
             type: 'string',
             requiresArg: true,
-            describe: 'instead of one VM: all that are started on this node',
+            describe: 'instead of one VM: move all that are started on this node',
           })
           .option('to', {
             type: 'string',
@@ -35,23 +35,33 @@ export function migrateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
           .option('queue', {
             type: 'boolean',
             default: true,
-            describe: 'wait while the nodes have other migrations; --no-queue fails at once then',
+            describe:
+              'wait while the nodes are busy with other migrations; with --no-queue, fail at once instead',
           })
-          .option('dry-run', { type: 'boolean', describe: 'only check whether it could move' })
+          .option('dry-run', {
+            type: 'boolean',
+            describe: 'only check whether it could move; change nothing',
+          })
           .option('on-failure', onFailureOption)
-          .option('detach', { type: 'boolean', describe: 'start it and do not wait for its end' })
+          .option('detach', { type: 'boolean', describe: 'start it, and do not wait for its end' })
           .conflicts('dry-run', 'detach'),
       )
         .example('$0 migrate web-1 --to b', 'move web-1 to node b and follow it')
-        .example('$0 migrate web-1 --to b --dry-run', 'check it, change nothing')
+        .example('$0 migrate web-1 --to b --dry-run', 'only check whether it could move')
         .example(
-          '$0 migrate web-1 --to b --max-downtime 10ms --on-limit cancel',
-          'move it within 10 ms, or not',
+          '$0 migrate web-1 --to b --max-downtime 50ms --on-limit cancel',
+          'aim for 50 ms; give up where the VM writes too fast for that',
         )
-        .example('$0 migrate db-1 --to b --priority 2', 'before what waits already')
-        .example('$0 migrate web-1 --to b --no-queue || echo later', 'now or not at all')
-        .example('$0 migrate web-1 --to b --bandwidth 1gbit --verify after', 'leave room on the link; verify')
-        .example('$0 migrate web-1 --to b --detach --json', 'print the id; see status and cancel')
+        .example(
+          '$0 migrate db-1 --to b --priority 2',
+          'ahead of what was asked for in the last two hours and waits',
+        )
+        .example('$0 migrate web-1 --to b --no-queue || echo later', 'now, or not at all')
+        .example(
+          '$0 migrate web-1 --to b --bandwidth 1gbit --verify after',
+          'leave room on the link; compare the memory afterwards',
+        )
+        .example('$0 migrate web-1 --to b --detach --json', 'print its id, for status and cancel')
         .example('$0 migrate --all-from a --to b', 'all VMs that are started on node a'),
     async (args) => {
       await run({ ...args, subject: { vm: args.vm, to: args.to } }, async (session) => {

@@ -1,10 +1,27 @@
 import type { Argv } from 'yargs';
-import { type MigrationRequest, OnLimitSchema, StartMigrationSchema } from '../../shared/api.js';
+import {
+  type MigrationOptions,
+  MigrationOptionsSchema,
+  type MigrationRequest,
+  OnLimitSchema,
+  StartMigrationSchema,
+} from '../../shared/api.js';
+import { inUnit } from '../../shared/config-reference.js';
 import { MigrationError } from '../../shared/errors.js';
 import { VerifyModeSchema } from '../../shared/protocol/messages.js';
 import { parseDuration, parseRate } from '../../shared/units.js';
 import { parsedAs, reasonsOf } from '../../shared/validate.js';
 import { inUnits } from './units-option.js';
+
+/** What an agent takes for an option if neither the line nor its configuration says anything. */
+const DEFAULTS = MigrationOptionsSchema.parse({});
+
+/** How an option's default is told: which node's configuration counts only its agent knows. */
+function fallback(name: keyof MigrationOptions, unit?: Parameters<typeof inUnit>[1]) {
+  const value = DEFAULTS[name];
+  const text = typeof value === 'number' ? inUnit(value, unit) : value;
+  return { defaultDescription: `${text}, or as the agent is configured` };
+}
 
 /** Adds what can be said of how to migrate, to a command that asks for migrations. */
 export function migrationOptions<Args>(command: Argv<Args>) {
@@ -12,47 +29,57 @@ export function migrationOptions<Args>(command: Argv<Args>) {
     .option('max-downtime', {
       type: 'string',
       requiresArg: true,
-      describe: 'aim for a switchover no longer than this, like 30ms',
+      describe: 'aim for a switchover no longer than this, like 50ms; an estimate, no promise',
+      ...fallback('maxDowntimeMs', 'ms'),
     })
     .option('bandwidth', {
       type: 'string',
       requiresArg: true,
-      describe: 'send no faster than this, like 1gbit or 100MB; 64kbit or more',
+      describe: 'send no faster than this, like 1gbit or 100MB; 64kbit or more, or 0 for no limit',
+      ...fallback('bandwidthBytesPerSecond', 'bytes/s'),
     })
     .option('verify', {
       choices: VerifyModeSchema.options,
       requiresArg: true,
-      describe: "compare the memory on both sides: 'after' it runs on the target, or 'strict', before",
+      describe:
+        "compare the memory on both sides: 'after' the VM runs on the target, or 'strict': before, while it stands still",
+      ...fallback('verify'),
     })
     .option('on-limit', {
       choices: OnLimitSchema.options,
       requiresArg: true,
-      describe: 'what to do when the rounds reach a limit and the downtime would be longer',
+      describe: 'what to do at one of these limits, where the downtime would be longer than asked for',
+      ...fallback('onLimit'),
     })
     .option('max-rounds', {
       type: 'number',
       requiresArg: true,
-      describe: 'rounds before --on-limit applies',
+      describe: 'rounds of copying after which --on-limit applies',
+      ...fallback('maxRounds'),
     })
     .option('max-time', {
       type: 'string',
       requiresArg: true,
-      describe: 'time of copying before --on-limit applies, like 10min',
+      describe: 'time of copying after which --on-limit applies, like 5min',
+      ...fallback('maxTotalMs', 'ms'),
     })
     .option('stall-rounds', {
       type: 'number',
       requiresArg: true,
-      describe: 'rounds without progress before --on-limit applies',
+      describe: 'rounds without progress after which --on-limit applies',
+      ...fallback('stallRounds'),
     })
     .option('streams', {
       type: 'string',
       requiresArg: true,
-      describe: "page streams, or 'auto': as many as the first round shows to pay",
+      describe: "number of connections for memory, or 'auto': as many as prove useful in the first round",
+      ...fallback('streams'),
     })
     .option('priority', {
       type: 'number',
       requiresArg: true,
-      describe: 'hours of head start in the queue, -10 to 10; below 0 it stands back',
+      describe: 'hours of head start in the queue, -10 to 10; below 0 it lets others pass',
+      defaultDescription: '0',
     })
     .group(
       ['max-rounds', 'max-time', 'stall-rounds', 'on-limit'],

@@ -8,21 +8,25 @@ import { checkedName, withName } from './vm-name.js';
 export function resolveCommand(vm: Argv<GlobalOptions>, run: Run): void {
   vm.command(
     'resolve <vm>',
-    'settle whose a VM is when the outcome of its migration is unknown',
+    'settle which node has a VM when the outcome of its migration is unknown',
     (command) =>
       withName(command)
         .option('owner', {
           type: 'string',
           requiresArg: true,
           describe:
-            'the node whose VM it is to be; without it, says what is known, what is risked and what to run',
+            'the node that is to have the VM; without it, print what is known, what is risked and what to run',
         })
         .option('force', {
           type: 'boolean',
-          describe: "without the target's word: only where its node is fenced or gone for good",
+          describe:
+            'decide without asking the target: only where that node is switched off (fenced) or gone for good',
         })
-        .example('$0 vm resolve web-1', 'what is known of it; exit code 5 while it is open')
-        .example('$0 vm resolve web-1 --owner a --force', 'it goes on on node a; node b is known to be off'),
+        .example('$0 vm resolve web-1', 'print what is known; exit code 5 while it is not settled')
+        .example(
+          '$0 vm resolve web-1 --owner a --force',
+          'go on with it on node a, where you know that node b is off',
+        ),
     async (args) => {
       await run({ ...args, subject: { vm: args.vm } }, async ({ client, output }) => {
         const name = checkedName(args.vm);

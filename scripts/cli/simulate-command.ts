@@ -22,45 +22,73 @@ export function simulateCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<Glob
     'work out what moves in a cluster would take: one at a time per pair, and several at once per node',
     (command) =>
       command
-        .positional('file', { type: 'string', describe: 'scenario, YAML or JSON; or the options below' })
-        .option('nodes', { ...number, describe: `nodes (${QUICK.nodes})` })
-        .option('link', { ...text, describe: `rate of each node's link, in each direction (${QUICK.link})` })
-        .option('guests', { ...number, describe: `guests on each node (${QUICK.guests})` })
-        .option('memory', { ...text, describe: `of each guest, all of it in use (${QUICK.memory})` })
+        .positional('file', {
+          type: 'string',
+          describe: 'file with a scenario, YAML or JSON; without one, the options make it',
+        })
+        .option('nodes', { ...number, describe: 'number of nodes', defaultDescription: String(QUICK.nodes) })
+        .option('link', {
+          ...text,
+          describe: "rate of each node's link, in each direction",
+          defaultDescription: QUICK.link,
+        })
+        .option('guests', {
+          ...number,
+          describe: 'number of guests (VMs) on each node',
+          defaultDescription: String(QUICK.guests),
+        })
+        .option('memory', {
+          ...text,
+          describe: 'memory of each guest, all of it in use',
+          defaultDescription: QUICK.memory,
+        })
         .option('writes', {
           ...text,
-          describe: `working sets of each guest: SET@RATE, in-turn with +in-turn; or none (${QUICK.writes})`,
+          describe:
+            'what each guest writes: SIZE@RATE, so much memory so fast, at random or, with +in-turn behind it, page after page; or none',
+          defaultDescription: QUICK.writes,
         })
         .option('moves', {
           ...text,
-          describe: `drain:NODES, rolling:NODES at a time, or pairs:GUESTS (${QUICK.moves})`,
+          describe:
+            'what moves: drain:NODES (so many are emptied), rolling:NODES (all are, so many at a time) or pairs:GUESTS (so many guests, between nodes at random)',
+          defaultDescription: QUICK.moves,
         })
         .option('at-once', {
           ...text,
-          describe: 'migrations at once per node, several numbers with commas (2,4,8)',
+          describe: 'migrations at once per node to compare with, several numbers with commas',
+          defaultDescription: '2,4,8',
         })
-        .option('seed', { ...number, describe: 'what is random depends on it alone (1)' })
+        .option('seed', {
+          ...number,
+          describe: 'number from which all that is random is made',
+          defaultDescription: '1',
+        })
         .option('sweep', {
           ...text,
-          describe: 'also with guests that write at these parts of the rate of a link: 0,0.25,0.5',
+          describe: 'also with guests that write at these fractions of the rate of a link, like 0,0.25,0.5',
         })
         .option('plot', { ...text, describe: 'write a page with plots to this file' })
         .option('check', {
           ...text,
           array: true,
-          describe: 'results of bench migrate or concurrent (--out FILE), to compare the model with',
+          describe: 'compare the model with these results of bench migrate or concurrent (--out FILE)',
         })
-        .option('within', { ...number, describe: 'per cent that the model may be off with --check (15)' })
+        .option('within', {
+          ...number,
+          describe: 'with --check: percent that the model may be off',
+          defaultDescription: '15',
+        })
         .conflicts({
           file: ['nodes', 'link', 'guests', 'memory', 'writes', 'moves', 'check'],
           check: ['nodes', 'link', 'guests', 'memory', 'writes', 'moves', 'at-once', 'seed', 'sweep', 'plot'],
         })
-        .example('$0 simulate --plot drain.html', 'drain 4 of 16 nodes; when one at a time is right')
+        .example('$0 simulate --plot drain.html', 'drain 4 of 16 nodes, drawn as a page')
         .example('$0 simulate --nodes 10000 --moves pairs:20000 --at-once 2', 'a large cluster')
         .example('$0 simulate cluster.yaml --sweep 0,0.5,1 --json', 'a scenario of your own')
         .example(
           '$0 simulate --check results.json',
-          'the model beside what was measured; several files, too',
+          'the model beside what was measured; more files may follow',
         ),
     async (args) => {
       await run(args, async ({ output }) => {

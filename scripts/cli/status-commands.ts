@@ -29,18 +29,22 @@ export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
           .option('watch', {
             type: 'boolean',
             describe:
-              'go on showing all nodes, migrations with their rounds and a forecast; Ctrl-C ends that',
+              'go on showing all nodes, and migrations with their rounds and a forecast; Ctrl-C ends it',
           })
-          .option('local', { type: 'boolean', describe: 'with --watch: the asked node alone' })
+          .option('local', { type: 'boolean', describe: 'with --watch: only the node that is asked' })
           .option('interval', {
             type: 'string',
             requiresArg: true,
-            describe: `with --watch: how often to look (${DEFAULT_INTERVAL})`,
+            describe: 'with --watch: time between two looks',
+            defaultDescription: DEFAULT_INTERVAL,
           })
           .example('$0 status', 'the agent of this host')
-          .example('$0 status --agent http://host-b:7800', 'another agent')
-          .example('$0 status --watch', 'how fast what moves does, and whether it gets there')
-          .example('$0 status --watch --interval 10s >> moves.log', 'a line for each change'),
+          .example(
+            '$0 status --agent https://host-b:7800',
+            'another agent; needs --ca and the like, or VMFERRY_CA',
+          )
+          .example('$0 status --watch', 'how fast migrations get on, and whether they will end')
+          .example('$0 status --watch --interval 10s >> moves.log', 'a line for each change, for a file'),
       async (args) => {
         await run(args, async (session) => {
           const { client, output } = session;
@@ -69,7 +73,7 @@ export function statusCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<Globa
             describe: 'send no faster than this, like 1gbit or 100MB; 0 for no limit',
           })
           .example('$0 limit m-1a2b3c4d5e6f --bandwidth 200mbit', 'leave more room on the link')
-          .example('$0 limit m-1a2b3c4d5e6f --bandwidth 0', 'as fast as the link is'),
+          .example('$0 limit m-1a2b3c4d5e6f --bandwidth 0', 'as fast as the link can'),
       async (args) => {
         await run({ ...args, subject: { migration: args.id } }, async ({ client, output }) => {
           const bandwidth = inUnits('bandwidth', args.bandwidth, parseRate);

@@ -12,14 +12,18 @@ export function tokenCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalO
   return yargs.command('token', 'tokens for the API of agents', (token) => {
     token.command(
       'create <name>',
-      "make a token, and the line of the agents' file of tokens that makes it known",
+      "make a token, and the line for the agents' file of tokens that makes them accept it",
       (command) =>
         command
-          .positional('name', { type: 'string', demandOption: true, describe: 'whose it is, for logs' })
+          .positional('name', {
+            type: 'string',
+            demandOption: true,
+            describe: 'who is to have it; logs show this name',
+          })
           .option('role', {
             choices: ['read', 'operate'] as const,
             demandOption: true,
-            describe: 'look, or look and act',
+            describe: 'read: may look; operate: may act, too',
           })
           .option('out', {
             type: 'string',
@@ -28,7 +32,7 @@ export function tokenCommand(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalO
           })
           .example(
             '$0 token create ci --role operate --out ci.token',
-            'the line goes to each agent, the file to ci',
+            'the line that it prints is for each agent, the file ci.token for ci',
           ),
       async (args) => {
         await run(args, async ({ output }) => {

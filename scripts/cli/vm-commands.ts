@@ -10,9 +10,9 @@ import { checkedName, withName } from './vm-name.js';
 
 const CHANGES = [
   ['start', 'boot a VM', 'is started'],
-  ['stop', 'end a VM; its definition stays', 'is stopped'],
-  ['pause', 'halt a VM, its memory and state stay', 'is paused'],
-  ['resume', 'let a paused VM run on', 'runs'],
+  ['stop', 'end a VM at once, as if its power failed; its definition stays', 'is stopped'],
+  ['pause', 'halt a VM; it stays in memory', 'is paused'],
+  ['resume', 'let a paused VM go on', 'runs'],
 ] as const;
 
 /** `vmferry vm …`: the VMs of one agent. */
@@ -24,7 +24,10 @@ export function vmCommands(yargs: Argv<GlobalOptions>, run: Run): Argv<GlobalOpt
     resolveCommand(vm, run);
     lookCommands(vm, run);
     consoleCommand(vm, run);
-    return vm.demandCommand(1, 'say what to do: define, start, stop, list, show, console, …');
+    return vm.demandCommand(
+      1,
+      'say what to do: define, undefine, start, stop, pause, resume, adopt, resolve, list, show or console',
+    );
   });
 }
 
@@ -37,14 +40,20 @@ function defineCommands(vm: Argv<GlobalOptions>, run: Run): void {
         .positional('file', {
           type: 'string',
           demandOption: true,
-          describe: "its definition, YAML or JSON; '-' reads standard input",
+          describe: "file with its definition, YAML or JSON; '-' reads standard input",
         })
-        .example('$0 vm define web-1.yaml', 'name: web-1, kind: embedded, memory: 64MiB, program: ticker')
         .example(
-          '$0 vm define vm.yaml',
-          'name: db-1, kind: qemu, memory: 1GiB, boot: {kernel: …}, disks: […]',
+          '$0 vm define web-1.yaml',
+          'with {name: web-1, kind: embedded, memory: 64MiB, program: ticker} in it',
         )
-        .example('$0 vm define mine.yaml', "with 'elf: mine.elf' in it: boots that file, beside mine.yaml"),
+        .example(
+          '$0 vm define db-1.yaml',
+          'with {name: db-1, kind: qemu, memory: 1GiB, disks: [{file: /srv/db-1.qcow2, format: qcow2}]} in it',
+        )
+        .example(
+          '$0 vm define mine.yaml',
+          "with 'elf: mine.elf' in it: the program that an embedded VM boots, a file beside mine.yaml",
+        ),
     async (args) => {
       await run(args, async ({ client, output, terminal }) => {
         // yargs hands a lone dash over as an empty text
@@ -64,7 +73,11 @@ function defineCommands(vm: Argv<GlobalOptions>, run: Run): void {
   vm.command(
     'undefine <vm>',
     'forget a stopped VM',
-    (command) => withName(command).example('$0 vm undefine web-1', 'its definition and image are dropped'),
+    (command) =>
+      withName(command).example(
+        '$0 vm undefine web-1',
+        'drops its definition, and the program (elf) that came with that; its disks stay',
+      ),
     async (args) => {
       await run({ ...args, subject: { vm: args.vm } }, async ({ client, output }) => {
         const name = checkedName(args.vm);
@@ -107,7 +120,7 @@ function adoptCommand(vm: Argv<GlobalOptions>, run: Run): void {
         })
         .example(
           '$0 vm adopt web-1 --qmp /run/web-1.qmp',
-          'its RAM must be a shared file; if not, it says so',
+          'its RAM must be a shared file; if not, you are told how to start QEMU',
         ),
     async (args) => {
       await run(args, async ({ client, output }) => {
@@ -123,7 +136,7 @@ function lookCommands(vm: Argv<GlobalOptions>, run: Run): void {
   vm.command(
     'list',
     "list the agent's VMs",
-    (command) => command.example('$0 vm list --json', 'for scripts'),
+    (command) => command.example('$0 vm list --json', 'the same, for scripts'),
     async (args) => {
       await run(args, async ({ client, output }) => {
         const guests = await client.guests();
@@ -135,7 +148,7 @@ function lookCommands(vm: Argv<GlobalOptions>, run: Run): void {
   vm.command(
     'show <vm>',
     'show all about one VM',
-    (command) => withName(command).example('$0 vm show web-1', 'state, memory, program, figures'),
+    (command) => withName(command).example('$0 vm show web-1', 'its state, memory, program and figures'),
     async (args) => {
       await run({ ...args, subject: { vm: args.vm } }, async ({ client, output }) => {
         const guest = await client.guest(checkedName(args.vm));

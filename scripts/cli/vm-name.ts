@@ -4,7 +4,7 @@ import { validate } from '../../shared/validate.js';
 
 /** The positional that names the VM. */
 export function withName<Options>(command: Argv<Options>): Argv<Options & { vm: string }> {
-  return command.positional('vm', { type: 'string', demandOption: true, describe: 'its name' });
+  return command.positional('vm', { type: 'string', demandOption: true, describe: "the VM's name" });
 }
 
 /** `name`, if it can be one. Throws invalid-request. */

@@ -368,8 +368,9 @@ await t.test('input reaches the VM, and Ctrl-] leaves', async (t) => {
 await t.test('what is wrong with the line is said, with exit code 2', async (t) => {
   const cases: [string, RegExp][] = [
     ['', /a command is missing\. See 'vmferry --help'/],
-    ['nonsense', /Unknown command: nonsense/],
-    ['migrte', /no such command; did you mean 'migrate'\. See/],
+    ['foo', /there is no command 'foo'\. See 'vmferry --help'/],
+    ['migrte web-1 --to b', /there is no command 'migrte'; did you mean 'migrate'\? See 'vmferry --help'/],
+    ['vm strat web-1', /there is no command 'vm strat'; did you mean 'vm start'\? See 'vmferry vm --help'/],
     ['vm', /say what to do: .* See 'vmferry vm --help'/],
     ['vm start', /See 'vmferry vm start --help'/],
     ['vm start web-1 --fast', /Unknown argument: fast/],
@@ -407,7 +408,7 @@ await t.test('an agent that is not there', async (t) => {
   t.same(await vmferry('status'), {
     exitCode: EXIT.failed,
     stdout: '',
-    stderr: `vmferry: agent at ${url}: the connection is refused. Start it with 'vmferry agent --config FILE', or name another with --agent URL or VMFERRY_AGENT\n`,
+    stderr: `vmferry: agent at ${url}: the connection is refused. Start it with 'systemctl start vmferry' (where it is installed) or 'vmferry agent --config FILE', or name another with --agent URL or VMFERRY_AGENT\n`,
   });
   t.match(await vmferry('migrate web-1 --to b'), { exitCode: EXIT.failed }, 'nothing was asked of it: known');
   const json = await vmferry('status --json');

@@ -142,6 +142,10 @@ void t.test('a followed console has no gap and tells how it ended', async (t) =>
   t.strictSame(await aborted, { done: true, value: null });
   guests.get('two')![0]!.finish();
   t.strictSame(await finished, { done: true, value: { reason: 'finished', to: null } });
+  await t.rejects(store.start('two'), {
+    code: 'wrong-state',
+    message: "VM two is finished: run 'vmferry vm stop two' first",
+  });
 });
 
 async function all(console: AsyncGenerator<ConsoleChunk, unknown>): Promise<string> {

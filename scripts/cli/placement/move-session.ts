@@ -18,8 +18,8 @@ export interface MovesOptions extends Pick<RunOptions, 'request' | 'onFailure'> 
 export const onFailureOption = {
   choices: ['stop', 'continue'] as const,
   requiresArg: true,
-  describe:
-    'of several VMs: when one fails, cancel those that wait (stop), as is done if not said, or go on with them',
+  describe: 'when one of several VMs fails: cancel the moves that wait (stop), or go on with them (continue)',
+  defaultDescription: 'stop',
 };
 
 /** Throws invalid-request unless one of two arguments is given: what is meant by either is shown. */
