@@ -5,6 +5,7 @@ import { DrainState } from './drain-state.js';
 import { DefinitionFiles } from './guest/definition-files.js';
 import { guestKinds } from './guest/guest-kinds.js';
 import type { GuestKinds } from './guest/hosted-guest.js';
+import { runDirectoryOf } from './guest/qemu/process/run-directory.js';
 import { type NodeGuests, openGuests } from './guest/open-guests.js';
 import { OwnershipJournal } from './journal/ownership-journal.js';
 import { lockStateDirectory } from './journal/state-directory.js';
@@ -28,10 +29,11 @@ export class NodeState {
     logger: Logger,
     kinds: GuestKinds = guestKinds(config, logger),
   ): Promise<NodeState> {
-    const { node, stateDirectory, runDirectory } = config;
+    const { node, stateDirectory } = config;
     const locks = [await lockStateDirectory(stateDirectory)];
     try {
-      if (runDirectory) locks.push(await lockDirectory(runDirectory, 'run directory', ['runDirectory']));
+      // Also where it is in the state directory: another agent may name it.
+      locks.push(await lockDirectory(runDirectoryOf(config), 'run directory', ['runDirectory']));
       const journal = await OwnershipJournal.open(journalDirectory(config));
       const drain = await DrainState.open(node, stateDirectory, logger);
       const guests = await openGuests({

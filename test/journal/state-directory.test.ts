@@ -35,24 +35,28 @@ void t.test('a state directory belongs to one agent at a time', async (t) => {
   await t.rejects(lockStateDirectory(join(base, 'file')), { code: 'invalid-request', message: /file/ });
 });
 
-void t.test('so does a run directory that is not in it', async (t) => {
-  const base = await mkdtemp(join(tmpdir(), 'vmferry-state-'));
-  t.teardown(() => rm(base, { recursive: true, force: true }));
-  const run = join(base, 'run');
-  const fields = { runDirectory: run, listen: '127.0.0.1:0' };
-  const config = (node: string) =>
-    AgentConfigSchema.parse({ ...fields, node, stateDirectory: join(base, node) });
-  const logger = pino({ level: 'silent' });
-  const one = await NodeState.open(config('a'), logger);
-  await t.rejects(NodeState.open(config('b'), logger), {
-    code: 'wrong-state',
-    message: `has the run directory ${run}: stop it, or give this one a directory of its own`,
-    field: ['runDirectory'],
+for (const where of ['not in it', 'in it, as it is where none is named'] as const)
+  void t.test(`so does a run directory that is ${where}`, async (t) => {
+    const base = await mkdtemp(join(tmpdir(), 'vmferry-state-'));
+    t.teardown(() => rm(base, { recursive: true, force: true }));
+    const named = where === 'not in it';
+    const run = named ? join(base, 'run') : join(base, 'a', 'run');
+    const config = (node: string) =>
+      AgentConfigSchema.parse({
+        ...{ node, listen: '127.0.0.1:0', stateDirectory: join(base, node) },
+        ...((named || node !== 'a') && { runDirectory: run }),
+      });
+    const logger = pino({ level: 'silent' });
+    const one = await NodeState.open(config('a'), logger);
+    await t.rejects(NodeState.open(config('b'), logger), {
+      code: 'wrong-state',
+      message: `has the run directory ${run}: stop it, or give this one a directory of its own`,
+      field: ['runDirectory'],
+    });
+    (await lockStateDirectory(join(base, 'b'))).release();
+    await one.close();
+    (await lockDirectory(run, 'run directory', ['runDirectory'])).release();
   });
-  (await lockStateDirectory(join(base, 'b'))).release();
-  await one.close();
-  (await lockDirectory(run, 'run directory', ['runDirectory'])).release();
-});
 
 void t.test('nobody else can take it by its name', async (t) => {
   const base = await mkdtemp(join(tmpdir(), 'vmferry-state-'));

@@ -1,4 +1,3 @@
-import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
 import type { AgentConfig } from '../../../shared/config.js';
 import { MigrationError, refusalError } from '../../../shared/errors.js';
@@ -26,7 +25,7 @@ import {
 } from './process/launch-qemu.js';
 import { planRamFiles } from './process/ram-files.js';
 import { removeRemains } from './process/remains.js';
-import { RunDirectory } from './process/run-directory.js';
+import { RunDirectory, runDirectoryOf } from './process/run-directory.js';
 import type { QemuGuest } from './qemu-guest.js';
 import { memoryLayout, type QemuMemory } from './qemu-memory.js';
 import { preflightSource, writeLogOfHost } from './qemu-preflight.js';
@@ -38,8 +37,7 @@ const REFUSED_ARGUMENTS = ['daemonize', 'incoming', 'preconfig', 'loadvm', 'snap
 /** Guests on an unmodified QEMU. */
 export function qemuKind(config: AgentConfig, logger: Logger): GuestKind<QemuDefinition> {
   const { node, qemu } = config;
-  // QEMU is told paths of it and runs in another directory.
-  const runDirectory = resolve(config.runDirectory ?? join(config.stateDirectory, 'run'));
+  const runDirectory = runDirectoryOf(config);
   const loggerOf = (vm: string) => logger.child({ vm });
 
   const probe = new QemuHostProbe(qemu.binary);

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import type { AgentConfig } from '../../../../shared/config.js';
 import { MigrationError } from '../../../../shared/errors.js';
 import { validate } from '../../../../shared/validate.js';
 import { hasCode } from '../../../system/system-call-error.js';
@@ -23,6 +24,11 @@ const FILES = {
   record: 'guest.json',
   unfinishedRecord: 'guest.json.new',
 };
+
+/** Where an agent has the directories of its guests; absolute, since QEMU is told paths of it and runs in another directory. */
+export function runDirectoryOf({ runDirectory, stateDirectory }: AgentConfig): string {
+  return resolve(runDirectory ?? join(stateDirectory, 'run'));
+}
 
 /**
  * The directory of one guest's QEMU: sockets, console, what QEMU says, and the record by which a restarted agent finds the
