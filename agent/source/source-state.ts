@@ -1,5 +1,5 @@
 import { MigrationError } from '../../shared/errors.js';
-import type { Decision } from './convergence.js';
+import { type Decision, SWITCHOVER_OVERHEAD_MS } from './convergence.js';
 
 /**
  * The sending side of a migration as an explicit state machine. `transition` is pure; what it asks for
@@ -90,6 +90,15 @@ const ask = (_state: SourceState, { error }: EventOf<'failed'>): SourceStep => (
 const resolved = (state: StateOf<'asking'> | StateOf<'unknown'>, event: EventOf<'answered'>): SourceStep =>
   event.outcome === 'committed' ? release : abort(state.error);
 
+function whyCancelled({ reason, thresholdBytes }: Decision, rounds: number): string {
+  const limit = `${reason} after ${rounds} rounds, the options say cancel`;
+  return thresholdBytes === 0
+    ? `the downtime limit leaves nothing for what the guest writes (${limit}): about ${SWITCHOVER_OVERHEAD_MS} ms go into the ` +
+        'switchover itself; allow more, or ask for switch-over at the limit'
+    : `the guest writes faster than the link carries (${limit}): allow more downtime or bandwidth, or ask for switch-over at ` +
+        'the limit';
+}
+
 function afterRound(state: StateOf<'copying'>, { decision }: EventOf<'round-copied'>): SourceStep {
   const round = state.round + 1;
   switch (decision.next) {
@@ -98,13 +107,7 @@ function afterRound(state: StateOf<'copying'>, { decision }: EventOf<'round-copi
     case 'switch-over':
       return { state: { name: 'pausing', round }, effect: { do: 'pause' } };
     case 'cancel':
-      return abort(
-        new MigrationError(
-          'not-converging',
-          `the guest writes faster than the link carries (${decision.reason} after ${round} rounds, the options ` +
-            'say cancel): allow more downtime or bandwidth, or ask for switch-over at the limit',
-        ),
-      );
+      return abort(new MigrationError('not-converging', whyCancelled(decision, round)));
   }
 }
 

@@ -33,7 +33,7 @@ for (const { reason, options, rounds } of limits) {
     const result = await cluster.migrate('hasty', from, to, { ...common, ...options, onLimit: 'cancel' });
     t.match(result, {
       outcome: 'failed',
-      error: { code: 'not-converging', retryable: true },
+      error: { code: 'not-converging', retryable: true, message: /^the guest writes faster than the link/ },
       convergence: { reason, action: 'cancel' },
       downtimeMs: 0,
     });
