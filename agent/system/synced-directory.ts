@@ -61,16 +61,19 @@ export async function makeSyncedDirectory(path: string): Promise<void> {
  * With those above it; resolves with the first that was not there, null if all were. One by one: mkdir's own option for that never returns
  * where a directory is there and takes no others, as /proc.
  */
-async function makeDirectory(path: string): Promise<string | null> {
+async function makeDirectory(path: string, again = true): Promise<string | null> {
   try {
     await mkdir(path, { mode: 0o700 });
     return path;
   } catch (error) {
     if (hasCode(error, 'EEXIST') && (await isDirectory(path))) return null;
+    if (!hasCode(error, 'ENOENT')) throw error;
     const parent = dirname(path);
-    if (!hasCode(error, 'ENOENT') || (await isDirectory(parent))) throw error;
-    const first = await makeDirectory(parent);
-    return (await makeDirectory(path)) === null ? null : first;
+    // Somebody else has made it just now, who may not have made it last yet; or it takes no others.
+    const there = await isDirectory(parent);
+    if (there && !again) throw error;
+    const first = there ? parent : await makeDirectory(parent);
+    return (await makeDirectory(path, false)) === null ? null : first;
   }
 }
 
