@@ -1,6 +1,16 @@
 import { createRequire } from 'node:module';
 import { MigrationError } from '../../shared/errors.js';
 
+/** Between this process and another: arrays of struct iovec, and how many there are in each. */
+type MemoryTransfer = (
+  pid: number,
+  own: Uint8Array,
+  owns: number,
+  foreign: Uint8Array,
+  foreigns: number,
+  flags: number,
+) => number;
+
 /**
  * The functions of the C library that system-calls.ts wraps. They return -1 and set errno on failure; addresses are
  * numbers, since those of user space fit into 47 bits, and a buffer stands for a pointer to its bytes.
@@ -17,23 +27,8 @@ export interface Libc {
   ptrace(request: number, tid: number, address: number, data: number): number;
   /** ptrace with a pointer to data. */
   ptraceData(request: number, tid: number, address: number, data: Uint8Array): number;
-  /** One struct iovec on each side. */
-  process_vm_readv(
-    pid: number,
-    own: Uint8Array,
-    owns: number,
-    foreign: Uint8Array,
-    foreigns: number,
-    flags: number,
-  ): number;
-  process_vm_writev(
-    pid: number,
-    own: Uint8Array,
-    owns: number,
-    foreign: Uint8Array,
-    foreigns: number,
-    flags: number,
-  ): number;
+  process_vm_readv: MemoryTransfer;
+  process_vm_writev: MemoryTransfer;
   prctl(option: number, second: number, third: number, fourth: number, fifth: number): number;
   waitid(idType: number, id: number, info: Uint8Array, options: number): number;
   getsockopt(fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array): number;

@@ -20,8 +20,8 @@ export class ClusterAccess {
   }
 
   /**
-   * All nodes as they are now. What the asked agent tells of others may be a second old, and a plan needs to know of what was done just
-   * before: each node is asked itself, and where that can't be done the asked agent's word counts.
+   * All nodes as they are now, which a plan needs to know: each is asked itself, and where that can't be done the word of the asked
+   * agent counts.
    */
   async look(): Promise<ClusterReport> {
     const report = await this.#client.cluster(true);

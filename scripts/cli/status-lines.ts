@@ -40,23 +40,24 @@ export class StatusLines implements StatusDisplay {
 
   #sayMigration(migration: MigrationInfo): void {
     const { id, vm, from, to, phase, result, copying, progress } = migration;
+    const subject = `migration ${id}`;
+    const move = `${vm} from ${from} to ${to}`;
     if (result) {
-      this.#say(`migration ${id}`, `${vm} from ${from} to ${to}; ${outcomeText(result)}`, 'ended');
+      this.#say(subject, `${move}; ${outcomeText(result)}`, 'ended');
       return;
     }
     // By its target, which does not know how: worth a line where nothing better was heard.
     if (phase === 'ended') {
-      const said = this.#said.get(`migration ${id}`);
-      if (!said || said.phase === 'ended') return;
-      this.#say(`migration ${id}`, `${vm} from ${from} to ${to}; ended, as node ${from} knows`);
+      const said = this.#said.get(subject);
+      if (said && said.phase !== 'ended') this.#say(subject, `${move}; ended, as node ${from} knows`);
       return;
     }
-    const parts = [`${vm} from ${from} to ${to}`, stateLine(migration)];
+    const parts = [move, stateLine(migration)];
     if (phase === 'copying' && copying) {
       const rates = ratesLine(migration).replaceAll('   ', ', ');
       parts.push(...(rates === '' ? [] : [rates]), forecastLine(forecast(copying, progress)));
     }
-    this.#say(`migration ${id}`, parts.join('; '), phase);
+    this.#say(subject, parts.join('; '), phase);
   }
 
   #say(subject: string, text: string, phase = text): void {
